@@ -1,0 +1,1 @@
+"""Ports of the original Octave functions: pure arrays in, arrays out."""

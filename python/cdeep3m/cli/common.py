@@ -1,0 +1,94 @@
+"""What all commands share: argument parsing with the original's exit statuses, and errors as one line."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cdeep3m import __version__
+from cdeep3m.errors import CDeep3MError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells report it."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parse a legacy command line: options anywhere, abbreviations allowed, wrong usage exits with 1.
+
+    `--version`, `--debug` (a traceback with every error) and, where the command has an exact mode, `--exact` come with it.
+    """
+
+    def __init__(self, name: str, *, exact: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=name, **kwargs)
+        self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")
+        self.add_argument("--debug", action="store_true", help="show a traceback with an error")
+        if exact:
+            self.add_argument(
+                "--exact",
+                action="store_true",
+                default=exact_by_environment(),
+                help="reproduce the original bit for bit, defects included (also: CDEEP3M_EXACT=1)",
+            )
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parse `argv` (default: the process's own) with options and positionals in any order."""
+        return self.parse_intermixed_args(argv)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong to stderr; exit with 1, as the original commands do."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}; try {self.prog} --help\n")
+
+
+def exact_by_environment() -> bool:
+    """Return whether CDEEP3M_EXACT asks for exact mode."""
+    return os.environ.get("CDEEP3M_EXACT", "").lower() not in ("", "0", "false", "no")
+
+
+def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None = None) -> int:
+    """Run `command` and turn what stops it into one line on stderr and an exit status.
+
+    Parameters
+    ----------
+    command : callable
+        The work; what it returns is the exit status (None is 0).
+    debug : bool
+        Show the traceback of an error as well.
+    exit_code : int, optional
+        Status for every `CDeep3MError`, where the command's contract has one of its own; default: the error's.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.INFO)
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except (CDeep3MError, OSError) as error:
+        if debug:
+            logging.exception("traceback, as --debug asks")
+        print(f"ERROR, {describe(error)}", file=sys.stderr)
+        status = error.exit_code if isinstance(error, CDeep3MError) else 1
+        return status if exit_code is None else exit_code
+
+
+def describe(error: Exception) -> str:
+    """Return the one line that a user reads for `error`."""
+    if isinstance(error, CDeep3MError) or not isinstance(error, OSError):
+        return str(error)
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}: make room and run the same command again"
+    return f"{error.strerror or error}{where}"

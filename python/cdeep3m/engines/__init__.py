@@ -1,0 +1,1 @@
+"""What runs the nets: the embedded engine, and Caffe itself."""

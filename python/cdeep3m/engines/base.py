@@ -1,0 +1,165 @@
+"""What the pipelines ask of an engine, whatever runs the nets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+CPU = -1
+"""The GPU number that means the CPU, as in Caffe's own tools."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A net and its weights.
+
+    Attributes
+    ----------
+    net : str
+        Its name: 1fm, 3fm or 5fm, or what the user called another one.
+    deploy : Path
+        The net that predicts (deploy.prototxt).
+    weights : Path
+        The weights (.caffemodel).
+    """
+
+    net: str
+    deploy: Path
+    weights: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictJob:
+    """Predict every plane of some stacks that lie in HDF5 files.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        What predicts.
+    stacks : sequence of (Path, Path)
+        For each HDF5 file (`/data` of shape (x, y, z)) the folder that gets `test.h5_shift_<z>.h5`, one file a plane.
+    gpu : int
+        CUDA device, or `CPU`.
+    log : Path
+        File that gets the engine's own messages.
+    """
+
+    model: TrainedModel
+    stacks: Sequence[tuple[Path, Path]]
+    gpu: int = CPU
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class LabelledVolume:
+    """What a training patch is cut from.
+
+    Attributes
+    ----------
+    data : ndarray of float32, uint8 or uint16, shape (x, y, z)
+        Image values as they are; usually a view or a memory map.
+    label : ndarray of a number type, shape (x, y, z)
+        Class of every voxel: 0 background, 1 foreground.
+    """
+
+    data: np.ndarray
+    label: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """Train one net as its solver says.
+
+    Attributes
+    ----------
+    solver : Path
+        The solver.prototxt; paths in it and in its net are relative to `folder`.
+    folder : Path
+        Working folder of the training.
+    gpu : int
+        CUDA device, or `CPU`.
+    snapshot : Path, optional
+        A .solverstate to go on from.
+    weights : Path, optional
+        A .caffemodel to start from.
+    log : Path, optional
+        File that gets Caffe's log lines; existing content stays.
+    training, validation : sequences of LabelledVolume
+        Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
+    """
+
+    solver: Path
+    folder: Path
+    gpu: int = CPU
+    snapshot: Path | None = None
+    weights: Path | None = None
+    log: Path | None = None
+    training: Sequence[LabelledVolume] = field(default=())
+    validation: Sequence[LabelledVolume] = field(default=())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` of `total` (planes or iterations), and the last loss of a training."""
+
+    done: int
+    total: int
+    loss: float | None = None
+
+
+class Engine(Protocol):
+    """Runs nets over files, as Caffe's tools do."""
+
+    name: str
+
+    def check(self) -> Sequence[str]:
+        """Return what would stop this engine here, a sentence each with its remedy; empty when it is usable."""
+
+    def device(self, gpu: int) -> str:
+        """Return in words what would run a job on `gpu` ("CPU, 2 threads, float32")."""
+
+    def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
+        """Run `job`; raise EngineError when it fails."""
+
+    def train(self, job: TrainJob, *, report: Callable[[Progress], None] | None = None) -> None:
+        """Run `job` to the solver's max_iter; raise EngineError when it fails."""
+
+
+class LoadedNet(Protocol):
+    """A net in memory, ready to predict.
+
+    Attributes
+    ----------
+    frames : int
+        Planes that the net sees at once.
+    """
+
+    frames: int
+
+    def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Predict the middle plane of every window, in order.
+
+        Parameters
+        ----------
+        windows : iterable of ndarray of uint8, uint16, float32 or float64, shape (frames, y, x)
+            Raw image values; all of one shape, both sides multiples of 16. Read as few ahead as a batch holds.
+
+        Yields
+        ------
+        ndarray of float32, shape (y, x)
+            Probability of the foreground class, in [0, 1].
+        """
+
+
+@runtime_checkable
+class InProcessEngine(Engine, Protocol):
+    """An engine that predicts arrays, so that a pipeline can stream without files in between."""
+
+    def load(self, model: TrainedModel, *, gpu: int = CPU) -> LoadedNet:
+        """Read `model` and make it ready; raise NetError when weights and net do not fit."""

@@ -1,0 +1,1 @@
+"""The embedded engine: executes prototxt nets on PyTorch, CPU or CUDA."""

@@ -1,0 +1,1 @@
+"""One layer type of Caffe, one module."""

@@ -1,0 +1,63 @@
+"""Boxes in a volume, and the ways that Octave and Caffe count its axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Coordinate = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A box of voxels: half-open, counted from 0, axes (z, y, x).
+
+    Attributes
+    ----------
+    begin, end : tuple of int
+        First voxel, and the voxel after the last one, per axis.
+
+    Examples
+    --------
+    >>> Roi((0, 0, 0), (2, 10, 12)).shape
+    (2, 10, 12)
+    >>> Roi((1, 4, 4), (2, 8, 8)).relative_to((1, 2, 3)).slices
+    (slice(0, 1, None), slice(2, 6, None), slice(1, 5, None))
+    """
+
+    begin: Coordinate
+    end: Coordinate
+
+    def __post_init__(self) -> None:
+        if any(e < b for b, e in zip(self.begin, self.end, strict=True)):
+            raise ValueError(f"a box that ends before it begins: {self.begin} to {self.end}")
+
+    @property
+    def shape(self) -> Coordinate:
+        """Voxels along (z, y, x)."""
+        (z0, y0, x0), (z1, y1, x1) = self.begin, self.end
+        return z1 - z0, y1 - y0, x1 - x0
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the box in an array of shape (z, y, x)."""
+        z, y, x = (slice(b, e) for b, e in zip(self.begin, self.end, strict=True))
+        return z, y, x
+
+    def relative_to(self, origin: Coordinate) -> Roi:
+        """Return the same box, counted from `origin` instead of (0, 0, 0)."""
+        (z0, y0, x0), (z1, y1, x1), (oz, oy, ox) = self.begin, self.end, origin
+        return Roi((z0 - oz, y0 - oy, x0 - ox), (z1 - oz, y1 - oy, x1 - ox))
+
+
+def to_caffe_axes(stack: np.ndarray) -> np.ndarray:
+    """Return a (z, y, x) stack as a view of shape (x, y, z), the (W, H, D) order of Caffe's blobs and HDF5 files."""
+    return stack.transpose(2, 1, 0)
+
+
+def from_caffe_axes(blob: np.ndarray) -> np.ndarray:
+    """Return a (W, H, D) = (x, y, z) array as a view of shape (z, y, x); the inverse of `to_caffe_axes`."""
+    return blob.transpose(2, 1, 0)

@@ -1,0 +1,1 @@
+"""The DeepEM3D networks as code."""

@@ -1,0 +1,1 @@
+"""Caffe's messages and their files: .prototxt, .caffemodel, .solverstate."""

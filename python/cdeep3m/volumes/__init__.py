@@ -1,0 +1,1 @@
+"""Volumes on disk, a module per format."""
