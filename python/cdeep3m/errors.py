@@ -1,6 +1,16 @@
-"""What can go wrong with a user's input, machine or run: one line that says what was found, what was expected, what to do."""
+"""What can go wrong with a user's input, machine or run.
+
+Every error is one line that says what was found, what was expected and what to do.
+"""
 
 from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CDeep3MError(Exception):
@@ -34,6 +44,10 @@ class NetError(CDeep3MError, ValueError):
     """A net that cannot be built, or weights that do not fit it."""
 
 
+class MissingModelError(CDeep3MError, LookupError):
+    """A trained model that is not where it was looked for."""
+
+
 class EngineError(CDeep3MError, RuntimeError):
     """An engine that cannot run here, or failed while it ran."""
 
@@ -46,3 +60,37 @@ class StoppedError(RunError):
     """A run that somebody asked to stop (KILL.REQUEST)."""
 
     exit_code = 11
+
+
+def describe(error: BaseException) -> str:
+    """Return the one line that a user reads for `error`."""
+    if isinstance(error, CDeep3MError) or not isinstance(error, OSError):
+        return str(error) or type(error).__name__
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}: make room and run the same command again"
+    return f"{error.strerror or error}{where}"
+
+
+@contextmanager
+def failing_with(exit_code: int) -> Iterator[None]:
+    """Give every error of the block `exit_code`, the status that the command's contract names for this stage.
+
+    A stop that somebody asked for keeps its own.
+
+    Raises
+    ------
+    CDeep3MError
+        What the block raised; an OSError becomes a RunError with the same words.
+    """
+    try:
+        yield
+    except StoppedError:
+        raise
+    except CDeep3MError as error:
+        error.exit_code = exit_code
+        raise
+    except OSError as error:
+        failure = RunError(describe(error))
+        failure.exit_code = exit_code
+        raise failure from error
