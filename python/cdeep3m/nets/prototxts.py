@@ -1,0 +1,231 @@
+"""The four .prototxt files of each network: deploy, train_val, solver and label_class_selection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdeep3m.matlab_ports.create_train_job import snapshot_name
+from cdeep3m.nets import irregular
+from cdeep3m.nets.inception import CLASSES, class_scores, stem_3d
+from cdeep3m.nets.spec import Blob, drop_last_axis, input_blob, layer
+from cdeep3m.proto import prototxt
+from cdeep3m.proto.caffe_pb2 import (
+    PREDICT,
+    TEST,
+    TRAIN,
+    AccuracyParameter,
+    DataProviderParameter,
+    LabelProbMapping,
+    LabelProbMappingParameter,
+    LabelSelectParameter,
+    NetParameter,
+    NetStateRule,
+    PatchSamplerParameter,
+    PatchShape,
+    SolverParameter,
+    TransformationNDParameter,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+    from cdeep3m.proto.caffe_pb2 import Phase
+
+FRAMES = {"1fm": 1, "3fm": 3, "5fm": 5}
+"""Planes that each net sees at once."""
+
+NETS = tuple(FRAMES)
+
+PATCH_SIDE = 320
+INPUT_SIDE = 1024
+
+DEPLOY = "deploy.prototxt"
+TRAIN_VAL = "train_val.prototxt"
+SOLVER = "solver.prototxt"
+LABEL_CLASS_SELECTION = "label_class_selection.prototxt"
+
+TRAIN_LIST = "train_file.txt"
+VALID_LIST = "valid_file.txt"
+
+
+def messages(net: str, *, width: int = 1) -> dict[str, Message]:
+    """Return the content of the four files of `net`, by file name."""
+    return {
+        DEPLOY: deploy(net, width=width),
+        TRAIN_VAL: train_val(net, width=width),
+        SOLVER: solver(net),
+        LABEL_CLASS_SELECTION: label_class_selection(),
+    }
+
+
+def write_all(folder: Path) -> list[Path]:
+    """Write the files of all nets into their folders under `folder`, and return their paths."""
+    written = []
+    for net in NETS:
+        home = folder / f"inception_residual_train_prediction_{net}"
+        home.mkdir(parents=True, exist_ok=True)
+        for name, message in messages(net).items():
+            prototxt.write(home / name, message)
+            written.append(home / name)
+    return written
+
+
+def deploy(net: str, *, width: int = 1, sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE)) -> NetParameter:
+    """Return the net that predicts.
+
+    Parameters
+    ----------
+    net : {"1fm", "3fm", "5fm"}
+        Which net.
+    width : int, optional
+        Divisor of the numbers of channels, for compact nets of the same topology.
+    sides : tuple of int, optional
+        Input size along (x, y), multiples of 16.
+
+    Returns
+    -------
+    NetParameter
+        From `data` (1, 1, x, y, frames) to `prob` (1, 2, x, y).
+    """
+    spec = NetParameter(name="BIG_N_INCEPTION_FCN")
+    frames = FRAMES[net]
+    data = input_blob(spec, "data", (1, 1, *sides, frames))
+    layer("Softmax", "softmaxout", [class_scores(stem_3d(data, frames))], "prob")
+    _free_memory_early(spec, net)
+    return narrowed(spec, width)
+
+
+def train_val(
+    net: str, *, width: int = 1, patch_side: int = PATCH_SIDE, batches: tuple[int, int] = (5, 2)
+) -> NetParameter:
+    """Return the net that trains and tests.
+
+    Parameters
+    ----------
+    net : {"1fm", "3fm", "5fm"}
+        Which net.
+    width : int, optional
+        Divisor of the numbers of channels.
+    patch_side : int, optional
+        Side of the square training patches, a multiple of 16.
+    batches : tuple of int, optional
+        Patches in a batch, for training and for testing.
+
+    Returns
+    -------
+    NetParameter
+        From patches of `data` (n, 1, side, side, frames) and `label` (n, 1, side, side, 1) to loss and accuracy.
+    """
+    spec = NetParameter()
+    frames = FRAMES[net]
+    for phase, batch in zip((TRAIN, TEST), batches, strict=True):
+        _patches(spec, phase, (patch_side, patch_side, frames), batch)
+    data, label = Blob(spec, "data"), Blob(spec, "label")
+    planes = stem_3d(data, frames)
+    drop_last_axis(label, irregular.RESHAPE)
+    _score(class_scores(planes), label)
+    return narrowed(spec, width)
+
+
+def solver(net: str) -> SolverParameter:
+    """Return the original's training settings for `net`."""
+    return SolverParameter(
+        net=TRAIN_VAL,
+        test_iter=[20],
+        test_interval=20 if net == "1fm" else 10,
+        base_lr=1e-2,
+        lr_policy="poly",
+        power=0.8,
+        momentum=0.9,
+        weight_decay=5e-4,
+        iter_size=8,
+        max_iter=30000,
+        display=3,
+        average_loss=16,
+        snapshot=2000,
+        snapshot_prefix=f"trainedmodel/{snapshot_name(net)}",
+        solver_mode=SolverParameter.GPU,
+        test_initialization=False,
+    )
+
+
+def label_class_selection() -> LabelProbMappingParameter:
+    """Return how the classes are balanced when patches are drawn.
+
+    The fork takes these numbers as how common a class is: it always accepts patches around the rarest class, and one in
+    four (1 / 0.3, rounded up) around background.
+    """
+    classes = (("background", 0, 1.0), ("foreground", 1, 0.3))
+    info = [LabelProbMapping(label_name=name, label=label, prob=prob, map2label=label) for name, label, prob in classes]
+    return LabelProbMappingParameter(ignore_rest_of_label=True, label_prob_mapping_info=info)
+
+
+def narrowed(net: NetParameter, width: int) -> NetParameter:
+    """Return `net` with every number of channels above 2 divided by `width`, but at least 2."""
+    narrow = NetParameter()
+    narrow.CopyFrom(net)
+    for each in narrow.layer:
+        if each.convolution_param.num_output > CLASSES:
+            each.convolution_param.num_output = max(CLASSES, each.convolution_param.num_output // width)
+    return narrow
+
+
+def _patches(spec: NetParameter, phase: Phase, shape: tuple[int, int, int], batch: int) -> None:
+    """Append the layer that draws training or test patches; `patches_per_data_batch` is how often it may draw."""
+    training = phase == TRAIN
+    spec.layer.add(
+        name="data",
+        type="PatchData",
+        top=["data", "label"],
+        include=[NetStateRule(phase=phase)],
+        patch_sampler_param=PatchSamplerParameter(
+            batch_size=batch,
+            data_patch_shape=PatchShape(dim=shape),
+            label_patch_shape=PatchShape(dim=(*shape[:2], 1)),
+            patches_per_data_batch=7999999 if training else 6899999,
+        ),
+        transform_nd_param=TransformationNDParameter(
+            mirror=training, padding=True, pad_method=TransformationNDParameter.ZERO
+        ),
+        data_provider_param=DataProviderParameter(
+            data_source=TRAIN_LIST if training else VALID_LIST,
+            hdf5_file_shuffle=True,
+            batch_size=16 if training else 1,
+            backend=DataProviderParameter.HDF5,
+        ),
+        label_select_param=_label_selection(),
+    )
+
+
+def _label_selection() -> LabelSelectParameter:
+    return LabelSelectParameter(
+        balance=True,
+        num_labels=CLASSES,
+        num_top_label_balance=CLASSES,
+        reorder_label=False,
+        class_prob_mapping_file=LABEL_CLASS_SELECTION,
+    )
+
+
+def _score(scores: Blob, label: Blob) -> None:
+    """Append the class-balanced loss, and the accuracies of the test phase."""
+    balanced = _label_selection()
+    balanced.auto_balance = True
+    layer("SoftmaxWithLoss", "loss_deconv_all", [scores, label], label_select_param=balanced)
+    scores.net.layer.add(
+        name="accuracy_conv",
+        type="Accuracy",
+        bottom=[scores.name, label.name],
+        top=["accuracy_conv", "class_Acc"],
+        include=[NetStateRule(phase=TEST)],
+        accuracy_param=AccuracyParameter(ignore_label=CLASSES),
+    )
+
+
+def _free_memory_early(spec: NetParameter, net: str) -> None:
+    """Mark the layers after which the fork frees what nobody reads any more (`phase: PREDICT`)."""
+    for each in spec.layer:
+        if each.name in irregular.freeing_layers(net):
+            each.phase = PREDICT
