@@ -1,0 +1,263 @@
+"""Packages on disk: how a volume is divided, and the HDF5 stacks that engines over files read."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.files import write_text
+from cdeep3m.geometry import from_caffe_axes, to_caffe_axes
+from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.packages import INFO, Division
+from cdeep3m.variants import variants_for
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.hdf5 import in_old_shape, write_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdeep3m.packages import Package
+
+IMAGES = "images.txt"
+"""Names the images that a folder of packages was made from: one line, an absolute path."""
+STACK = "image_stacks_v{}.h5"
+DONE = "DONE"
+COLUMNS_AT_A_TIME = 16
+
+logger = logging.getLogger(__name__)
+
+
+def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str], *, exact: bool = False) -> Division:
+    """Divide a volume into packages and write how to `aug` (DefDataPackages.m).
+
+    Parameters
+    ----------
+    images : path
+        Folder of images, or a stack file.
+    aug : path
+        Gets `de_augmentation_info.mat` and `package_processing_info.txt`; made when it is not there.
+    exact : bool
+        Keep the original's defects.
+
+    Returns
+    -------
+    Division
+
+    Raises
+    ------
+    CDeep3MError
+        The images cannot be read, or are too small.
+    """
+    volume = open_volume(images, exact=exact)
+    division = Division.of(volume.shape, exact=exact, folder_input=volume.is_folder)
+    Path(aug).mkdir(parents=True, exist_ok=True)
+    division.write(aug)
+    return division
+
+
+def preprocess_package(
+    images: str | os.PathLike[str],
+    aug: str | os.PathLike[str],
+    tile: int,
+    z_block: int,
+    net: str,
+    speed: int,
+    *,
+    exact: bool = False,
+    ask: Callable[[str], None] | None = None,
+) -> Path:
+    """Write what a net sees of one package, a file for each variant (PreprocessPackage.m).
+
+    Parameters
+    ----------
+    images : path
+        Folder of images, or a stack file.
+    aug : path
+        Holds `de_augmentation_info.mat`; gets `<net>/Pkg001_Z01/image_stacks_v<i>.h5` and, last of all, `DONE`.
+    tile, z_block : int
+        Which package, counted from 1.
+    net : str
+        1fm, 3fm or 5fm: name of the folder, and which variants there are.
+    speed : int
+        --augspeed.
+    exact : bool
+        Keep the original's defects.
+    ask : callable, optional
+        Exact mode: called with the question of checkpoint_nobinary.m when the images look like labels; raises to stop.
+
+    Returns
+    -------
+    Path
+        The package's folder.
+
+    Raises
+    ------
+    CDeep3MError
+        The images or the division cannot be read, there is no such package, or it is too small.
+    """
+    if exact:
+        refuse_space_in_folder(aug)
+    volume = open_volume(images, exact=exact)
+    division = Division.read(aug, exact=exact, folder_input=volume.is_folder)
+    if volume.shape != division.shape:
+        raise InputError(
+            f"the images in {images} are {_size(volume.shape)} voxels (z x y x x), but {Path(aug) / INFO} was made for "
+            f"{_size(division.shape)}. Run DefDataPackages again."
+        )
+    package = division.package(tile, z_block)
+    stack = package.canvas(volume.read(package.read))
+    check_values(stack, images, ask=ask if exact else None)
+    folder = Path(aug) / net / package.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_variants(stack, package, folder, net=net, speed=speed)
+    return folder
+
+
+def write_variants(stack: np.ndarray, package: Package, folder: Path, *, net: str, speed: int) -> None:
+    """Pad a package's canvas along z and write its variants to `folder`, `DONE` last.
+
+    Stacks of other variants, left by an earlier run at another speed, are removed: they would be predicted too.
+    In exact mode they stay, and existing files keep their shape (defect 11).
+
+    Parameters
+    ----------
+    stack : ndarray, shape (z, 1024, 1024)
+        The package's planes, padding along z excluded.
+    package : Package
+    folder : Path
+    net : str
+    speed : int
+    """
+    (folder / DONE).unlink(missing_ok=True)
+    first = package.planes[0]
+    padded = in_order_of_files(stack, [z - first for z in package.padded_planes])
+    written = set()
+    for variant in variants_for(net, speed):
+        path = folder / STACK.format(variant.index)
+        arrays = {"data": to_caffe_axes(variant.apply(padded))}
+        write_datasets(path, in_old_shape(path, arrays) if package.exact and path.exists() else arrays)
+        written.add(path)
+    if not package.exact:
+        for path in set(folder.glob(STACK.format("*"))) - written:
+            path.unlink()
+    write_text(folder / DONE, "0\n")
+
+
+def in_order_of_files(stack: np.ndarray, planes: Sequence[int]) -> np.ndarray:
+    """Choose planes of a (z, y, x) stack and lay them out in memory with z fastest, as the files have them.
+
+    Every variant is then written from neighbouring bytes; the values are those of `stack[planes]`.
+    """
+    blob = np.empty((stack.shape[2], stack.shape[1], len(planes)), stack.dtype)
+    for x in range(0, len(blob), COLUMNS_AT_A_TIME):
+        columns = slice(x, x + COLUMNS_AT_A_TIME)
+        blob[columns] = to_caffe_axes(stack[:, :, columns][planes])
+    return from_caffe_axes(blob)
+
+
+def check_values(stack: np.ndarray, images: str | os.PathLike[str], *, ask: Callable[[str], None] | None) -> None:
+    """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8)."""
+    values = distinct_values(stack, enough=FEWEST_IMAGE_VALUES)
+    if len(values) >= FEWEST_IMAGE_VALUES:
+        return
+    found = f"the images in {images} hold only the values {', '.join(map(str, values.tolist()))}: are they labels?"
+    if ask:
+        ask(found)
+    else:
+        logger.warning("Warning: %s", found)
+
+
+def refuse_space_in_folder(aug: str | os.PathLike[str]) -> None:
+    """Fail for a folder with a space in its name, as PreprocessPackage.m does, which passes it on unquoted (defect 14).
+
+    Raises
+    ------
+    InputError
+        Always, when there is a space.
+    """
+    if " " in str(aug):
+        raise InputError(f"the original cannot write packages to a folder with a space in its name, {aug}.")
+
+
+def preprocess_images(
+    images: str | os.PathLike[str],
+    aug: str | os.PathLike[str],
+    *,
+    nets: Sequence[str] = (),
+    speed: int = 1,
+    exact: bool = False,
+    ask: Callable[[str], None] | None = None,
+) -> Division:
+    """Divide images into packages and remember where the images lie (the paper's PreprocessImageData).
+
+    Parameters
+    ----------
+    images : path
+        Folder of images, or a stack file.
+    aug : path
+        Gets `de_augmentation_info.mat`, `package_processing_info.txt` and `images.txt`, which names `images`.
+    nets : sequence of str
+        Also write every package of these nets, for engines that read files: up to 16 times the images, each.
+    speed : int
+        --augspeed of those packages.
+    exact, ask
+        As for `preprocess_package`.
+
+    Returns
+    -------
+    Division
+    """
+    division = define_packages(images, aug, exact=exact)
+    write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
+    for net in nets:
+        for package in division.packages:
+            preprocess_package(images, aug, package.tile, package.z_block, net, speed, exact=exact, ask=ask)
+    return division
+
+
+def is_package_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is a folder that DefDataPackages or PreprocessImageData made."""
+    return (Path(path) / INFO).is_file()
+
+
+def images_of_packages(aug: str | os.PathLike[str]) -> str:
+    """Return the images that PreprocessImageData divided in `aug`.
+
+    Raises
+    ------
+    MissingFileError
+        When `aug` does not name its images, or they are no longer there.
+    """
+    try:
+        images = (Path(aug) / IMAGES).read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "
+            "or give the images themselves."
+        ) from None
+    if not Path(images).exists():
+        raise MissingFileError(
+            f"{aug} was made from {images}, which is no longer there; run PreprocessImageData IMAGES {aug} again."
+        )
+    return images
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return an absolute path; a slash at its end, which tells the original that it is a folder, stays.
+
+    Examples
+    --------
+    >>> absolute("/data/my.images/")
+    '/data/my.images/'
+    """
+    text = os.fspath(path)
+    return os.path.abspath(text) + (os.sep if text.endswith(os.sep) and text.strip(os.sep) else "")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

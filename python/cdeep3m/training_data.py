@@ -1,0 +1,199 @@
+"""Images and labels made into what nets are trained on: files for the commands, or views of one volume in memory."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import LabelledVolume
+from cdeep3m.errors import InputError
+from cdeep3m.files import whole_file
+from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
+from cdeep3m.matlab_ports.check_training_data import (
+    FEWEST_IMAGE_VALUES,
+    MOST_LABEL_VALUES,
+    distinct_values,
+    fill_to_smallest_side,
+)
+from cdeep3m.variants import VARIANTS, Variant
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from cdeep3m.volumes import Volume
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_FILE = "validation_stack_v1.h5"
+
+
+def load_labelled_volume(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    exact: bool = False,
+    same_size: bool = True,
+    confirm: Callable[[str], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
+
+    Parameters
+    ----------
+    images, labels : path
+        Folders of images, TIFF stacks or HDF5 files.
+    exact : bool
+        Read and check as PreprocessTrainingData.m: sizes are compared after the filling (defect 15), labels are not
+        checked but asked about (defects 7 and 8).
+    same_size : bool
+        Whether exact mode compares sizes at all; PreprocessValidation.m does not.
+    confirm : callable, optional
+        Takes a question that the original asks on standard input, returns to go on, raises to stop. Without one, exact
+        mode stops.
+
+    Returns
+    -------
+    data : ndarray of uint8, uint16, float32 or float64 (in exact mode also bool), shape (z, y, x)
+        Image values as they are.
+    label : ndarray of uint8, shape (z, y, x)
+        0 background, 1 foreground; in exact mode of the types of `data`, values as read.
+
+    Raises
+    ------
+    MissingFileError, InputError, FormatError
+        When something cannot be read, the sizes differ, or the labels hold more than two values.
+    """
+    if exact:
+        return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm)
+    image_volume, label_volume = open_volume(images), open_volume(labels, role="label")
+    _check_same_size(image_volume.shape, label_volume.shape)
+    data, label = _read_all(image_volume), _read_all(label_volume)
+    if len(values := distinct_values(data, enough=FEWEST_IMAGE_VALUES)) < FEWEST_IMAGE_VALUES:
+        logger.warning("%s holds %d different values only; are these the images?", images, len(values))
+    return fill_to_smallest_side(data), fill_to_smallest_side(label)
+
+
+def training_variants(data: np.ndarray, label: np.ndarray) -> list[LabelledVolume]:
+    """Return the 16 orientations in which a volume is trained on, without files and without copies.
+
+    Parameters
+    ----------
+    data, label : ndarray, shape (z, y, x)
+        As `load_labelled_volume` returns them.
+
+    Returns
+    -------
+    list of LabelledVolume
+        In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
+    """
+    return [labelled_volume(data, label, variant) for variant in VARIANTS]
+
+
+def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:
+    """Return one orientation of a (z, y, x) volume in Caffe's axes (x, y, z), as views."""
+    return LabelledVolume(to_caffe_axes(variant.apply(data)), to_caffe_axes(variant.apply(label)))
+
+
+def write_training_stacks(
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+) -> list[Path]:
+    """Write the 16 variants of a volume as `training_full_stacks_v1..v16.h5`, all of them or none.
+
+    Parameters
+    ----------
+    folder : path
+        Made when it is missing.
+    data, label : ndarray, shape (z, y, x)
+        As `load_labelled_volume` returns them; stored as float32 `/data` and `/label` of shape (x, y, z).
+    exact : bool
+        Give existing files new values but leave their shape, as the original does (defect 11).
+
+    Returns
+    -------
+    list of Path
+        The files, variant 1 first.
+    """
+    data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
+    names = [f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS]
+    return _write_stacks(Path(folder), dict(zip(names, training_variants(data, label), strict=True)), exact=exact)
+
+
+def write_validation_stack(
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+) -> Path:
+    """Write a volume as `validation_stack_v1.h5` in `folder`; see `write_training_stacks`."""
+    return _write_stacks(Path(folder), {VALIDATION_FILE: labelled_volume(data, label)}, exact=exact)[0]
+
+
+def _load_as_the_original(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    same_size: bool,
+    confirm: Callable[[str], None] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
+    data = _read_all(open_volume(images, exact=True, importer="imageimporter"))
+    if len(distinct_values(data, enough=FEWEST_IMAGE_VALUES)) < FEWEST_IMAGE_VALUES:
+        _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)
+    label = _read_all(open_volume(labels, exact=True, importer="imageimporter"))
+    if len(distinct_values(label, enough=MOST_LABEL_VALUES + 1)) > MOST_LABEL_VALUES:
+        _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
+    data, label = fill_to_smallest_side(data), fill_to_smallest_side(label)
+    if same_size:
+        _check_same_size(data.shape, label.shape)
+    return data, label
+
+
+def _read_all(volume: Volume) -> np.ndarray:
+    return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def _ask(question: str, confirm: Callable[[str], None] | None) -> None:
+    """Ask as checkpoint_nobinary.m and checkpoint_isbinary.m do (defects 7 and 8); stop where nobody can answer."""
+    if confirm is None:
+        raise InputError(f"{question} Leave out --exact")
+    confirm(question)
+
+
+def _check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    if images != labels:
+        x_y_z = [" x ".join(map(str, shape[::-1])) for shape in (images, labels)]
+        raise InputError(
+            f"the images are {x_y_z[0]} voxels (x, y, z), the labels {x_y_z[1]}; expected the same size. "
+            "Give every image its label, and crop both alike"
+        )
+
+
+def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
+    """Return the stack with z running fastest in memory, so that files are written along it."""
+    return from_caffe_axes(np.ascontiguousarray(to_caffe_axes(stack)))
+
+
+def _write_stacks(folder: Path, volumes: dict[str, LabelledVolume], *, exact: bool) -> list[Path]:
+    made_here = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExitStack() as all_or_none:
+            for name, volume in volumes.items():
+                partial = all_or_none.enter_context(whole_file(folder / name))
+                _fill_stack(partial, folder / name, volume, exact=exact)
+    except BaseException:
+        if made_here:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return [folder / name for name in volumes]
+
+
+def _fill_stack(partial: Path, target: Path, volume: LabelledVolume, *, exact: bool) -> None:
+    arrays: dict[str, np.ndarray] = {"data": volume.data, "label": volume.label}
+    if exact and target.exists():
+        arrays = in_old_shape(target, arrays)
+    fill_datasets(partial, arrays, dtype=np.float32)

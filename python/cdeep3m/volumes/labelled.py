@@ -1,0 +1,54 @@
+"""Training volumes in HDF5: images and labels in one file."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+
+from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.volumes.damage import decoding
+
+
+def labelled_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Return the size of a training volume, reading nothing of its values.
+
+    Parameters
+    ----------
+    path : path
+        HDF5 file with `/data` and `/label` of one shape, as PreprocessTrainingData writes them.
+
+    Returns
+    -------
+    tuple of int
+        Voxels along (x, y, z).
+
+    Raises
+    ------
+    MissingFileError
+        `path` is not there.
+    FormatError
+        It is no HDF5 file, or cut off.
+    InputError
+        A dataset is missing, or the two differ in shape.
+    """
+    if not os.path.isfile(path):
+        raise MissingFileError(f"{path} is not there; a training volume was expected.")
+    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+        return _shape(path, file)
+
+
+def _shape(path: str | os.PathLike[str], file: h5py.File) -> tuple[int, int, int]:
+    missing = [name for name in ("data", "label") if not isinstance(file.get(name), h5py.Dataset)]
+    if missing:
+        found = ", ".join(f"/{name}" for name in file) or "nothing"
+        raise InputError(
+            f"{path} has no /{missing[0]} (found {found}); /data and /label were expected. "
+            "Make it again with PreprocessTrainingData."
+        )
+    data, label = file["data"].shape, file["label"].shape
+    if data != label or len(data) != 3:
+        raise InputError(
+            f"{path}: /data is {data} and /label {label}; two volumes (x, y, z) of one size were expected."
+        )
+    return data

@@ -1,0 +1,90 @@
+"""Labels: volumes of two values, background and foreground, whatever numbers stand for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.errors import InputError
+from cdeep3m.matlab_ports.check_training_data import values_of_plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdeep3m.geometry import Roi
+    from cdeep3m.volumes.base import PlaneVolume
+
+SHOWN = 8
+"""So many values are listed in a message."""
+
+
+class LabelVolume:
+    """A volume that holds 0 (background) and one other value; it reads as 0 and 1.
+
+    Parameters
+    ----------
+    volume : PlaneVolume
+        The labels as they are on disk.
+    name : str
+        File or folder, for messages.
+    """
+
+    def __init__(self, volume: PlaneVolume, name: str) -> None:
+        self.shape = volume.shape
+        self.is_folder = volume.is_folder
+        self.dtype = np.dtype(np.uint8)
+        self._volume = volume
+        self._name = name
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return the labels of `roi` as uint8 0 and 1, axes (z, y, x).
+
+        Raises
+        ------
+        InputError
+            When these planes hold more than 0 and one other value.
+        """
+        labels = np.empty(roi.shape, np.uint8)
+        found = []
+        for z, plane in enumerate(self._volume.planes(roi)):
+            found.append(values_of_plane(plane))
+            labels[z] = plane != 0
+        check_two_values(found, self._name)
+        return labels
+
+
+def check_two_values(of_planes: Iterable[np.ndarray], name: str) -> None:
+    """Make sure that labels hold 0 and at most one other value.
+
+    Planes of {0, 1} and planes of {0, 255} may follow each other, as the original reads both as 0 and 1.
+
+    Parameters
+    ----------
+    of_planes : iterable of ndarray
+        The different values of every plane.
+    name : str
+        File or folder, for the message.
+
+    Raises
+    ------
+    InputError
+        Lists the values.
+
+    Examples
+    --------
+    >>> check_two_values([np.array([0, 1]), np.array([0, 255]), np.array([0])], "labels")
+    >>> check_two_values([np.array([0, 1, 2])], "labels")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    cdeep3m.errors.InputError: labels: labels hold 3 values (0, 1, 2); expected 0 for background and one other value ...
+    """
+    sets = [{value.item() for value in values} for values in of_planes]
+    marks = {1 if values <= {0, 255} and value else value for values in sets for value in values if value != 0}
+    if len(marks) > 1:
+        values = sorted(set().union(*sets))
+        listed = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
+        raise InputError(
+            f"{name}: labels hold {len(values)} values ({listed}); expected 0 for background and one other value "
+            "for foreground. Threshold them, or choose one class"
+        )

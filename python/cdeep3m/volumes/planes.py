@@ -1,0 +1,256 @@
+"""Volumes whose planes are images: what a decoder hands over, and the rules that make gray values of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from cdeep3m.errors import InputError
+from cdeep3m.geometry import Roi
+from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
+from cdeep3m.matlab_ports.imread import imread, to_quantum, without_alpha
+from cdeep3m.volumes.labels import LabelVolume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cdeep3m.volumes.base import Importer, Role, Volume
+
+    Area = tuple[slice, slice]
+    Rule = Callable[["Pixels", Area, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says of itself before it is decoded.
+
+    Attributes
+    ----------
+    size : tuple of int
+        (y, x).
+    sample : numpy dtype
+        Type of its samples; uint8 for 1, 2 and 4 bits too.
+    coloured : bool
+        Whether it has a palette or several channels.
+    """
+
+    size: tuple[int, int]
+    sample: np.dtype
+    coloured: bool
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A decoded image.
+
+    Attributes
+    ----------
+    values : ndarray, shape (y, x) or (y, x, channels)
+        Samples, those of 1, 2 and 4 bits scaled to 0..255; indices where there is a palette.
+    palette : ndarray of uint8, shape (colours, 3), optional
+    min_is_white : bool
+        Whether 0 is white.
+    """
+
+    values: np.ndarray
+    palette: np.ndarray | None = None
+    min_is_white: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(y, x)."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def cropped(self, area: Area) -> Pixels:
+        """Return a part of the image, as a view."""
+        return Pixels(self.values[area], self.palette, self.min_is_white)
+
+
+class PlaneSource(Protocol):
+    """Images that follow each other along z."""
+
+    is_folder: bool
+    path: str
+    """The folder or file, for messages."""
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+
+    def name(self, z: int) -> str:
+        """Return what a user calls plane `z`."""
+
+    def headers(self, planes: range) -> Iterator[Header]:
+        """Yield what the images say of themselves, without decoding them."""
+
+    def decode(self, planes: range) -> Iterator[Pixels]:
+        """Yield the decoded images."""
+
+
+class ImageVolume:
+    """A volume whose planes are images; a rule makes gray values of each.
+
+    Parameters
+    ----------
+    source : PlaneSource
+    size : tuple of int
+        (y, x) that every plane must have.
+    rule : callable
+        Takes pixels, the (y, x) area to return, and the name for messages; returns gray values.
+    dtype : numpy dtype, optional
+        Type of the volume; without it, every `read` takes that of its first plane.
+    """
+
+    def __init__(self, source: PlaneSource, size: tuple[int, int], rule: Rule, dtype: np.dtype | None = None) -> None:
+        self.shape = (len(source), *size)
+        self.is_folder = source.is_folder
+        self._source = source
+        self._rule = rule
+        self._dtype = dtype
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """Type of what `read` returns; decodes the first plane where nothing else tells it."""
+        if self._dtype is not None:
+            return self._dtype
+        return next(self.planes(Roi((0, 0, 0), (1, *self.shape[1:])))).dtype
+
+    def planes(self, roi: Roi) -> Iterator[np.ndarray]:
+        """Yield the planes of `roi` in order, axes (y, x), types as the rule makes them."""
+        along_z, *area = roi.slices
+        planes = range(self.shape[0])[along_z]
+        for z, pixels in zip(planes, self._source.decode(planes), strict=True):
+            _check_size(self._source, z, pixels.size, self.shape[1:])
+            yield self._rule(pixels, (area[0], area[1]), self._source.name(z))
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return the voxels of `roi`, axes (z, y, x)."""
+        stack = np.empty(roi.shape, self._dtype or np.uint8)
+        for z, plane in enumerate(self.planes(roi)):
+            if z == 0 and self._dtype is None:
+                stack = np.empty(roi.shape, plane.dtype)
+            stack[z] = take_class_of_first(plane, stack.dtype)
+        return stack
+
+
+def open_planes(source: PlaneSource, *, exact: bool, role: Role, importer: Importer) -> Volume:
+    """Make a volume of images, as `open_volume` describes it."""
+    first = next(source.headers(range(1)))
+    if exact:
+        return ImageVolume(source, first.size, _exact_rule(importer, in_folder=source.is_folder))
+    for z, header in enumerate(source.headers(range(len(source)))):
+        _check_size(source, z, header.size, first.size)
+        if role == "image":
+            _check_sample(source, z, header.sample, first.sample)
+    if role == "label":
+        return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
+    volume = ImageVolume(source, first.size, image_plane, np.dtype(np.uint8 if first.sample == np.uint8 else np.uint16))
+    if first.coloured:
+        next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
+    return volume
+
+
+def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Return the gray values of an image, never binarised; colours count only where red, green and blue are equal.
+
+    Parameters
+    ----------
+    pixels : Pixels
+    area : tuple of slice
+        The (y, x) part to return.
+    name : str
+        Name of the image, for messages.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x)
+        Other types are brought to 16 bits as Octave does it: floating point scaled from [0, 1], 32-bit integers divided
+        by 65537.
+
+    Raises
+    ------
+    InputError
+        When there is real colour, a negative value, or a floating-point value outside [0, 1].
+    """
+    values = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
+    gray = _equal_channels(without_alpha(values), name)
+    if gray.dtype.kind in "if" and gray.size and (not gray.min() >= 0 or (gray.dtype.kind == "f" and gray.max() > 1)):
+        raise InputError(
+            f"{name} holds {gray.dtype} values from {gray.min()} to {gray.max()}; expected 8- or 16-bit gray values "
+            "without a sign. Convert all images alike, for example with ImageJ (Image > Type > 16-bit)"
+        )
+    samples = to_quantum(gray)
+    if pixels.min_is_white and pixels.palette is None:
+        samples = np.iinfo(samples.dtype).max - samples
+    return samples[area]
+
+
+def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Return the values of a label image as they are: palette indices, or gray values of any type.
+
+    Raises
+    ------
+    InputError
+        When there is real colour.
+    """
+    if pixels.palette is not None:
+        return pixels.values[area]
+    values = _equal_channels(without_alpha(pixels.values), name)
+    if pixels.min_is_white and values.dtype.kind == "u":
+        values = np.iinfo(values.dtype).max - values
+    return values[area]
+
+
+def _exact_rule(importer: Importer, *, in_folder: bool) -> Rule:
+    if importer == "imageimporter":
+        return _imported_plane
+    return _cropped_plane if in_folder else _plane_of_stack
+
+
+def _imported_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Read as imageimporter.m: any colour is an error (defect 13)."""
+    plane = imread(pixels.values, palette=pixels.palette, min_is_white=pixels.min_is_white)
+    if plane.ndim > 2:
+        raise InputError(f"{name} is in colour; the original trains on gray images only. Convert it to 8-bit gray")
+    return plane[area]
+
+
+def _cropped_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Read as imageimporter_large.m reads folders: cut with OpenCV, then imread(), then the first channel."""
+    part = pixels.cropped(area)
+    values = through_opencv(part.values, palette=part.palette)
+    return first_channel(imread(values, min_is_white=part.min_is_white))
+
+
+def _plane_of_stack(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Read as imageimporter_large.m reads stack files: imread() of the whole plane, then the first channel."""
+    return first_channel(imread(pixels.values, palette=pixels.palette, min_is_white=pixels.min_is_white))[area]
+
+
+def _equal_channels(values: np.ndarray, name: str) -> np.ndarray:
+    if values.ndim == 2:
+        return values
+    if (values[..., :1] != values).any():
+        raise InputError(
+            f"{name} is in colour (red, green and blue differ); expected gray images. "
+            "Convert them to 8-bit gray, for example with ImageJ (Image > Type > 8-bit) or `mogrify -colorspace gray`"
+        )
+    return values[..., 0]
+
+
+def _check_size(source: PlaneSource, z: int, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if tuple(size) != tuple(expected):
+        raise InputError(
+            f"{source.name(z)} is {size[1]} x {size[0]} pixels, {source.name(0)} is {expected[1]} x {expected[0]}; "
+            "expected planes of one size. Remove it, or crop all images alike"
+        )
+
+
+def _check_sample(source: PlaneSource, z: int, sample: np.dtype, expected: np.dtype) -> None:
+    if sample != expected:
+        raise InputError(
+            f"{source.name(z)} holds {sample} values, {source.name(0)} {expected}; expected one type. "
+            "Convert all images alike"
+        )
