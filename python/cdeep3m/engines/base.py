@@ -92,6 +92,8 @@ class TrainJob:
         File that gets Caffe's log lines; existing content stays.
     training, validation : sequences of LabelledVolume
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
+    exact : bool
+        Stop where the original stops, at a batch without any background voxel (in-process engines only).
     """
 
     solver: Path
@@ -102,6 +104,7 @@ class TrainJob:
     log: Path | None = None
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ class Engine(Protocol):
 
     def check(self) -> Sequence[str]:
         """Return what would stop this engine here, a sentence each with its remedy; empty when it is usable."""
+
+    def gpus(self) -> Sequence[int]:
+        """Return the numbers of the CUDA devices that this engine can use here; empty: the CPU alone."""
 
     def device(self, gpu: int) -> str:
         """Return in words what would run a job on `gpu` ("CPU, 2 threads, float32")."""

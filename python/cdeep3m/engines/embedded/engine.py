@@ -1,0 +1,77 @@
+"""The engine that needs nothing but Python: nets on PyTorch, on the CPU or a CUDA device."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+
+from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.embedded.predictor import Predictor
+from cdeep3m.engines.embedded.stacks import predict_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddedEngine:
+    """Executes prototxt nets on PyTorch, in float32."""
+
+    name = "embedded"
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    def check(self) -> Sequence[str]:
+        """Return nothing: wherever PyTorch can be imported, this engine runs."""
+        return ()
+
+    def gpus(self) -> Sequence[int]:
+        """Return the CUDA devices that PyTorch sees."""
+        return range(torch.cuda.device_count())
+
+    def device(self, gpu: int) -> str:
+        """Return the device, threads and precision in words."""
+        device = self.place(gpu)
+        if device.type == "cuda":
+            return f"GPU {device.index} ({torch.cuda.get_device_name(device)}), float32"
+        threads = torch.get_num_threads()
+        return f"CPU ({threads} thread{'s' if threads > 1 else ''}), float32"
+
+    def place(self, gpu: int) -> torch.device:
+        """Return the device for GPU number `gpu`: the CPU, with one warning, where there is no such device."""
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        if gpu == CPU:
+            return torch.device("cpu")
+        if gpu < torch.cuda.device_count():
+            return torch.device("cuda", gpu)
+        if not self._warned:
+            self._warned = True
+            logger.warning("GPU %d was asked for, but PyTorch sees no such CUDA device here: running on the CPU", gpu)
+        return torch.device("cpu")
+
+    def load(self, model: TrainedModel, *, gpu: int = CPU) -> Predictor:
+        """Read `model` and make it ready."""
+        return Predictor(model, self.place(gpu))
+
+    def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
+        """Predict every plane of every stack, a file each."""
+        net = self.load(job.model, gpu=job.gpu)
+        for done, (stack, folder) in enumerate(job.stacks, start=1):
+            folder.mkdir(parents=True, exist_ok=True)
+            for _ in predict_file(net, stack, folder / "test.h5"):
+                pass
+            if report:
+                report(Progress(done, len(job.stacks)))
+
+    def train(self, job: TrainJob, *, report: Callable[[Progress], None] | None = None) -> None:
+        """Train as the solver says."""
+        from cdeep3m.engines.embedded.training import train
+
+        train(job, device=self.place(job.gpu), report=report)

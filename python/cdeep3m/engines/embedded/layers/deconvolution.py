@@ -1,0 +1,55 @@
+"""Deconvolution, 1-D to 3-D, with dilation and groups."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch.nn import functional
+
+from cdeep3m.engines.embedded.layers.convolution import Kernelled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from cdeep3m.engines.embedded.layers.base import Shape
+
+DECONVOLVE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+class Deconvolution(Kernelled):
+    """Caffe's Deconvolution: weights (in, out / groups, spatial...)."""
+
+    def weight_shape(self, channels: int, outputs: int) -> Shape:
+        """Return the shape of the weights."""
+        return (channels, outputs // self.groups, *self.kernel.size)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the bottoms."""
+        return self.blobs[0].shape[0]
+
+    def sides(self, sides: Sequence[int]) -> tuple[int, ...]:
+        """Return the top's sides."""
+        return self.kernel.deconvolved(sides)
+
+    def operations(self, shape: Shape) -> int:
+        """Return the floating-point operations, two for each product and sum, for one bottom of `shape`."""
+        return 2 * self.blobs[0].numel() * shape[0] * math.prod(shape[2:])
+
+    def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Deconvolve each bottom."""
+        return tuple(
+            DECONVOLVE[self.axes](
+                bottom,
+                self.blobs[0],
+                self.bias,
+                stride=self.kernel.stride,
+                padding=self.kernel.pad,
+                groups=self.groups,
+                dilation=self.kernel.dilation,
+            )
+            for bottom in bottoms
+        )

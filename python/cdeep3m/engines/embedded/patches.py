@@ -1,0 +1,256 @@
+"""Random training patches: the sampler of PatchData, as DeepEM3D's Caffe draws them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cdeep3m.engines.base import LabelledVolume
+    from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter
+
+Sides = tuple[int, ...]
+"""Sides of a patch or of a volume, axes (x, y, z)."""
+
+MAX_TRIES = 100_000
+"""Centres that are tried for one patch before its volume counts as one without a usable label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSelection:
+    """Which labels a patch may be centred on, and how often.
+
+    Attributes
+    ----------
+    acceptance : mapping of int to float
+        Probability that a patch whose centre has this label is kept.
+    rest : float
+        The same for labels that `acceptance` does not name.
+    renamed : mapping of int to int
+        Labels that the net gets under another number.
+    rest_renamed : int, optional
+        What the net gets for labels that `acceptance` does not name; default: themselves.
+    """
+
+    acceptance: Mapping[int, float] = field(default_factory=dict)
+    rest: float = 1.0
+    renamed: Mapping[int, int] = field(default_factory=dict)
+    rest_renamed: int | None = None
+
+    @classmethod
+    def from_message(cls, message: LabelProbMappingParameter) -> LabelSelection:
+        """Return what a label_class_selection.prototxt asks for."""
+        infos = message.label_prob_mapping_info
+        rest = 0.0 if message.ignore_rest_of_label else message.rest_of_label_prob
+        rates = acceptance_rates([info.prob for info in infos])
+        return cls(
+            acceptance={info.label: rate for info, rate in zip(infos, rates, strict=True)},
+            rest=min(rest, 1.0),
+            renamed={i.label: i.map2label for i in infos if i.HasField("map2label") and i.map2label != i.label},
+            rest_renamed=message.rest_of_label_mapping_label if message.rest_of_label_mapping else None,
+        )
+
+    def accepts(self, label: int, rng: np.random.Generator) -> bool:
+        """Decide whether a patch centred on `label` is kept."""
+        return bool(rng.random() < self.acceptance.get(label, self.rest))
+
+    def rename(self, labels: np.ndarray) -> np.ndarray:
+        """Return `labels` (any shape) under the numbers that the net gets."""
+        if not self.renamed and self.rest_renamed is None:
+            return labels
+        renamed = labels.copy()
+        if self.rest_renamed is not None:
+            renamed[~np.isin(labels, list(self.acceptance))] = self.rest_renamed
+        for label, number in self.renamed.items():
+            renamed[labels == label] = number
+        return renamed
+
+
+def acceptance_rates(probabilities: Sequence[float]) -> list[float]:
+    """Turn the `prob` of each class in label_class_selection.prototxt into how often a patch centred on it is kept.
+
+    PatchData takes them for how common the classes are: the rarest is always kept, another one is kept one time in
+    ceil(prob / smallest prob). A class of probability 0 is never kept.
+
+    Examples
+    --------
+    >>> acceptance_rates([1, 0.3])
+    [0.25, 1.0]
+    """
+    smallest = min((p for p in probabilities if p > 0), default=1.0)
+    return [1.0 / math.ceil(round(p / smallest, 6)) if p > 0 else 0.0 for p in probabilities]
+
+
+class PatchSampler:
+    """Draws patches and their labels from volumes in memory.
+
+    Parameters
+    ----------
+    volumes : sequence of LabelledVolume
+        `data` of shape (x, y, z) or (c, x, y, z), `label` of shape (x, y, z) or (1, x, y, z); any number type, views
+        and memory maps are read where a patch lies.
+    data_shape, label_shape : tuple of int
+        Sides (x, y, z) of a patch and of its label; both have the same centre.
+    selection : LabelSelection
+        Which centres are kept.
+
+    Raises
+    ------
+    InputError
+        When no volumes are given, or one is too small or does not fit its labels or the other volumes.
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[LabelledVolume],
+        *,
+        data_shape: Sides,
+        label_shape: Sides,
+        selection: LabelSelection | None = None,
+    ) -> None:
+        if not volumes:
+            raise InputError("no volumes to draw training patches from; at least one was expected")
+        self.data_shape, self.label_shape = tuple(data_shape), tuple(label_shape)
+        self.selection = selection or LabelSelection()
+        self._data = [_with_channels(volume.data, len(self.data_shape)) for volume in volumes]
+        self._labels = [_with_channels(volume.label, len(self.label_shape)) for volume in volumes]
+        self._check()
+        self._centres = [centre_range(label.shape[1:], self.label_shape) for label in self._labels]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the data."""
+        return int(self._data[0].shape[0])
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one patch.
+
+        A volume is chosen uniformly, then a centre uniformly until the label there is accepted. Only z may leave the
+        volume; what lies outside is 0.
+
+        Returns
+        -------
+        data : ndarray of float32, shape (c, x, y, z)
+            Raw values.
+        label : ndarray of float32, shape (1, x, y, z)
+        """
+        index = int(rng.integers(len(self._data)))
+        centre = self._centre(index, rng)
+        data = cut(self._data[index], _begin(centre, self.data_shape), self.data_shape)
+        label = cut(self._labels[index], _begin(centre, self.label_shape), self.label_shape)
+        return data, self.selection.rename(label)
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw `size` patches.
+
+        Returns
+        -------
+        data : ndarray of float32, shape (n, c, x, y, z)
+        label : ndarray of float32, shape (n, 1, x, y, z)
+        """
+        data, labels = zip(*(self.draw(rng) for _ in range(size)), strict=True)
+        return np.stack(data), np.stack(labels)
+
+    def _centre(self, index: int, rng: np.random.Generator) -> Sides:
+        low, high = self._centres[index]
+        labels = self._labels[index][0]
+        for _ in range(MAX_TRIES):
+            centre = tuple(rng.integers(low, high).tolist())
+            if self.selection.accepts(int(labels[centre]), rng):
+                return centre
+        raise InputError(
+            f"{MAX_TRIES} places of volume {index + 1} were tried and none has a label to train on "
+            f"({', '.join(map(str, self.selection.acceptance))}); check the labels and the label selection file"
+        )
+
+    def _check(self) -> None:
+        for data, label in zip(self._data, self._labels, strict=True):
+            if data.shape[1:] != label.shape[1:]:
+                raise InputError(f"images of {show(data.shape[1:])} voxels, but labels of {show(label.shape[1:])}")
+            if label.shape[0] != 1 or data.shape[0] != self.channels:
+                raise InputError(
+                    f"{data.shape[0]} image and {label.shape[0]} label channels; {self.channels} and 1 were expected"
+                )
+
+
+def centre_range(sides: Sides, patch: Sides) -> tuple[Sides, Sides]:
+    """Return the first centre of a label patch in a volume, and the centre after the last one, per axis.
+
+    PatchData draws from [p // 2, N - p // 2 - 1]: for an even side p the last place that would fit is never drawn, so
+    that a volume must be larger than the patch.
+
+    Raises
+    ------
+    InputError
+        The volume is too small.
+
+    Examples
+    --------
+    >>> centre_range((325, 325, 20), (320, 320, 1))
+    ((160, 160, 0), (165, 165, 20))
+    """
+    smallest = tuple(2 * (p // 2) + 1 for p in patch)
+    if any(n < s for n, s in zip(sides, smallest, strict=True)):
+        raise InputError(
+            f"a training volume of {show(sides)} voxels (x, y, z); patches of {show(patch)} need at least "
+            f"{show(smallest)}. Use larger images, or a smaller patch in train_val.prototxt."
+        )
+    return tuple(p // 2 for p in patch), tuple(n - p // 2 for n, p in zip(sides, patch, strict=True))
+
+
+def cut(volume: np.ndarray, begin: Sides, sides: Sides) -> np.ndarray:
+    """Cut a box out of a volume, with 0 where it lies outside.
+
+    Parameters
+    ----------
+    volume : ndarray of a number type, shape (c, x, y, z)
+    begin : tuple of int
+        First voxel of the box, axes (x, y, z); may be negative.
+    sides : tuple of int
+        Sides of the box.
+
+    Returns
+    -------
+    ndarray of float32, shape (c, *sides)
+
+    Examples
+    --------
+    >>> cut(np.arange(1, 4).reshape(1, 1, 1, 3), (0, 0, -1), (1, 1, 3))
+    array([[[[0., 1., 2.]]]], dtype=float32)
+    """
+    patch = np.zeros((volume.shape[0], *sides), dtype=np.float32)
+    source, target = [slice(None)], [slice(None)]
+    for start, side, length in zip(begin, sides, volume.shape[1:], strict=True):
+        first, after = max(start, 0), max(min(start + side, length), 0)
+        source.append(slice(first, after))
+        target.append(slice(first - start, max(after, first) - start))
+    patch[tuple(target)] = volume[tuple(source)]
+    return patch
+
+
+def show(sides: Sides) -> str:
+    """Return sides as people write them.
+
+    >>> show((320, 320, 1))
+    '320 x 320 x 1'
+    """
+    return " x ".join(map(str, sides))
+
+
+def _begin(centre: Sides, sides: Sides) -> Sides:
+    return tuple(c - s // 2 for c, s in zip(centre, sides, strict=True))
+
+
+def _with_channels(volume: np.ndarray, axes: int) -> np.ndarray:
+    if volume.ndim not in (axes, axes + 1):
+        raise InputError(
+            f"a volume of {volume.ndim} axes for patches of {axes}; (x, y, z) or (c, x, y, z) was expected"
+        )
+    return volume if volume.ndim == axes + 1 else volume[np.newaxis]

@@ -1,0 +1,67 @@
+"""Numbered batches, made ahead in a background thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Prefetch(Generic[T]):
+    """Hands out `make(0)`, `make(1)`, ... in order, and makes the next few while the caller works.
+
+    A batch depends on its number alone, so what the caller gets is the same however far ahead the thread is.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the batch of a number; called in one thread, never twice at a time.
+    depth : int
+        Batches to keep ready.
+
+    Examples
+    --------
+    >>> squares = Prefetch(lambda number: number**2)
+    >>> squares.seek(3)
+    >>> squares.next(), squares.next()
+    (9, 16)
+    """
+
+    def __init__(self, make: Callable[[int], T], *, depth: int = 2) -> None:
+        self._make = make
+        self._depth = depth
+        self._position = 0
+        self._ahead: deque[Future[T]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def next(self) -> T:
+        """Return the batch at the current position, and move on; what `make` raised is raised here."""
+        while len(self._ahead) <= self._depth:
+            self._ahead.append(self._submit(self._position + len(self._ahead)))
+        batch = self._ahead.popleft().result()
+        self._position += 1
+        return batch
+
+    def seek(self, position: int) -> None:
+        """Go on with the batch number `position`."""
+        for future in self._ahead:
+            future.cancel()
+        self._ahead.clear()
+        self._position = position
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self.seek(self._position)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    def _submit(self, number: int) -> Future[T]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        return self._thread.submit(self._make, number)

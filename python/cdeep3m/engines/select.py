@@ -1,0 +1,78 @@
+"""Which engine runs a command: what `--engine`, CDEEP3M_ENGINE and CAFFE_PATH say."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+from cdeep3m.engines.base import CPU
+from cdeep3m.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdeep3m.engines.base import Engine
+
+ENGINES = ("auto", "embedded", "caffe")
+"""What `--engine` accepts."""
+
+
+def select_engine(name: str = "auto", *, gpu: str = "all") -> tuple[Engine, list[int]]:
+    """Return the engine to use and the GPU numbers to use it on.
+
+    Parameters
+    ----------
+    name : str
+        One of `ENGINES`. "auto" takes CDEEP3M_ENGINE, else "caffe" where CAFFE_PATH is set, else "embedded".
+    gpu : str
+        "all", a GPU number, or -1 for the CPU.
+
+    Returns
+    -------
+    Engine, list of int
+        The GPU numbers are `[CPU]` where the engine runs on the CPU.
+
+    Raises
+    ------
+    EngineError
+        Unknown name, or what stops the engine here.
+    """
+    engine = _make(_resolve(name))
+    if stops := engine.check():
+        raise EngineError("; ".join(stops))
+    return engine, _gpus(engine, gpu)
+
+
+def _resolve(name: str) -> str:
+    if name == "auto":
+        name = os.environ.get("CDEEP3M_ENGINE") or ("caffe" if os.environ.get("CAFFE_PATH") else "embedded")
+    if name not in ENGINES or name == "auto":
+        raise EngineError(f"no engine is called {name!r}; choose one of {', '.join(ENGINES)}")
+    return name
+
+
+def _make(name: str) -> Engine:
+    if name == "caffe":
+        from cdeep3m.engines.local import LocalCaffe
+
+        return LocalCaffe.from_environment()
+    if importlib.util.find_spec("torch") is None:
+        raise EngineError("the embedded engine needs PyTorch: pip install 'cdeep3m[embedded]'")
+    from cdeep3m.engines.embedded.engine import EmbeddedEngine
+
+    return EmbeddedEngine()
+
+
+def _gpus(engine: Engine, gpu: str) -> list[int]:
+    if gpu == "all":
+        return list(engine.gpus()) or [CPU]
+    try:
+        return [int(gpu)]
+    except ValueError:
+        raise EngineError(f"--gpu {gpu!r} is no GPU: expected 'all' or a number (-1 is the CPU)") from None
+
+
+def names(engines: Sequence[str] = ENGINES) -> str:
+    """Return the engine names as help texts list them."""
+    return "|".join(engines)
