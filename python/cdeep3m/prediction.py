@@ -1,0 +1,284 @@
+"""From images and trained models to probability maps, plane by plane.
+
+An engine that predicts arrays streams: a plane is read once, its variants are views, their predictions are undone and
+averaged in memory, and the stitched plane is written as soon as it is whole. Only the planes of the images are
+predicted, never the z padding. What is held in memory are a few planes, however deep the volume is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m import stitching
+from cdeep3m.background import Background, ahead
+from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.errors import InputError, failing_with
+from cdeep3m.geometry import Roi
+from cdeep3m.packages import Division
+from cdeep3m.packaging import images_of_packages, is_package_folder
+from cdeep3m.postprocessing import ensemble_folders
+from cdeep3m.prediction_run import PredictionRun
+from cdeep3m.rundir import TrainedRun
+from cdeep3m.variants import variants_for
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.png import write_plane
+from cdeep3m.workers import FileRun, predict_over_files
+
+if TYPE_CHECKING:
+    from cdeep3m.engines.base import Engine, LoadedNet
+    from cdeep3m.packages import Package
+    from cdeep3m.variants import Variant
+    from cdeep3m.volumes.base import Volume
+
+SPEEDS = (1, 2, 4, 10)
+"""What `--augspeed` accepts: the share of the 16 variants that is left out grows with it."""
+
+Report = Callable[[str, Progress], None]
+"""Receives a net's name and how far it is, in planes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """What one prediction run was asked to do.
+
+    Attributes
+    ----------
+    trained : Path
+        Folder of a training: `<net>/deploy.prototxt` and `<net>/trainedmodel/`.
+    images : Path
+        Folder of images, or a stack file.
+    out : Path
+        Folder that gets the probability maps; made when it is not there.
+    nets : tuple of str
+        The nets to predict with and to average.
+    aug_speed : int
+        One of `SPEEDS`.
+    exact : bool
+        Reproduce the original bit for bit.
+    max_packages : int
+        Packages prepared ahead of an engine that works on files.
+
+    Raises
+    ------
+    InputError
+        `aug_speed` is none of `SPEEDS` (exit status 2), or `nets` is empty.
+    """
+
+    trained: Path
+    images: Path
+    out: Path
+    nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
+    aug_speed: int = 1
+    exact: bool = False
+    max_packages: int = 3
+
+    def __post_init__(self) -> None:
+        with failing_with(2):
+            if self.aug_speed not in SPEEDS:
+                expected = ", ".join(map(str, SPEEDS))
+                raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
+        if not self.nets:
+            raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+
+
+def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report | None = None) -> bool:
+    """Run `request` from where an earlier, interrupted run left it.
+
+    Parameters
+    ----------
+    request : PredictRequest
+        What to do.
+    engine : Engine
+        What runs the nets.
+    gpu : int
+        GPU number, or CPU.
+    report : callable, optional
+        Told after every plane.
+
+    Returns
+    -------
+    bool
+        False when the run had been finished before, and nothing was done.
+
+    Raises
+    ------
+    CDeep3MError
+        With the exit status of runprediction.sh for the stage that failed.
+    """
+    run = PredictionRun.create(request.out)
+    with run.locked():
+        if run.is_done():
+            return False
+        run.demand_startable()
+        models = _trained_models(request)
+        with failing_with(4):
+            volume = open_volume(request.images, exact=request.exact)
+            division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder)
+        run.begin(_settings(request, volume), models)
+        division.write(run.folder)
+        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
+        with run.recording_errors():
+            with failing_with(10):
+                if isinstance(engine, InProcessEngine):
+                    _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
+                else:
+                    work = _over_files(request, run, division)
+                    predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
+            with failing_with(12):
+                _ensemble(request, run)
+        run.finish()
+    return True
+
+
+def stream_planes(
+    volume: Volume,
+    division: Division,
+    net: LoadedNet,
+    variants: Sequence[Variant],
+    planes: Sequence[int],
+    *,
+    exact: bool = False,
+    before_pass: Callable[[], None] | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Predict `planes` of `volume` one after another: every package, every variant, averaged and stitched.
+
+    Parameters
+    ----------
+    volume : Volume
+        The images.
+    division : Division
+        How the volume is divided into packages.
+    net : LoadedNet
+        What predicts.
+    variants : sequence of Variant
+        Test-time augmentation, in ascending order.
+    planes : sequence of int
+        Which planes, counted from 0.
+    exact : bool
+        Scale every plane by its own maximum, as Merge_LargeData.m does.
+    before_pass : callable, optional
+        Called before each window is made; what it raises ends the prediction.
+
+    Yields
+    ------
+    int, ndarray of uint8, shape (y, x)
+        A plane's number and its probability map.
+    """
+    read_plane = lru_cache(maxsize=net.frames + 1)(lambda z: _read_plane(volume, z))
+    packages = {z: division.packages_at(z) for z in planes}
+
+    def windows() -> Iterator[np.ndarray]:
+        for z in planes:
+            for package in packages[z]:
+                window = _window(package, z, net.frames, read_plane)
+                for variant in variants:
+                    if before_pass:
+                        before_pass()
+                    yield variant.apply(window)
+
+    predictions = net.foreground(ahead(windows(), depth=2 * len(variants)))
+    for z in planes:
+        stitched = np.zeros(volume.shape[1:], dtype=np.uint16)
+        for package in packages[z]:
+            mean = stitching.average(zip(variants, predictions))  # noqa: B905 - the predictions go on
+            stitching.paste(stitched, package, stitching.to_png16(mean))
+        yield z, stitching.to_probability_map(stitched, exact=exact)
+
+
+def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    _, height, width = volume.shape
+    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+
+
+def _window(package: Package, z: int, frames: int, read_plane: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return what the net sees when it predicts plane `z` of `package`: shape (frames, y, x) on the canvas."""
+    _, rows, columns = package.read.slices
+    return package.canvas(np.stack([read_plane(k)[rows, columns] for k in package.z_window(z, frames)]))
+
+
+def _over_files(request: PredictRequest, run: PredictionRun, division: Division) -> FileRun:
+    return FileRun(
+        run=run,
+        trained=request.trained,
+        images=request.images,
+        nets=request.nets,
+        aug_speed=request.aug_speed,
+        division=division,
+        exact=request.exact,
+    )
+
+
+def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
+    trained = TrainedRun(request.trained)
+    return {net: trained.model(net) for net in request.nets}
+
+
+def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {
+        "trainedmodeldir": str(request.trained.absolute()),
+        "imagedir": str(request.images.absolute()),
+        "models": ",".join(request.nets),
+        "augspeed": str(request.aug_speed),
+        "exact": str(request.exact).lower(),
+        "imagesize": _size(volume.shape),
+    }
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _stream_nets(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    volume: Volume,
+    division: Division,
+    report: Report,
+) -> None:
+    for net, model in models.items():
+        if run.net_is_done(net):
+            continue
+        missing = [z for z in range(volume.shape[0]) if not run.plane(net, z).exists()]
+        run.log("prediction", f"{net}: {model.weights.name} on {engine.device(gpu)}, {len(missing)} planes to predict")
+        done = volume.shape[0] - len(missing)
+        if missing:
+            loaded = engine.load(model, gpu=gpu)
+            variants = variants_for(net, request.aug_speed)
+            planes = stream_planes(
+                volume, division, loaded, variants, missing, exact=request.exact, before_pass=run.demand_no_kill
+            )
+            with Background(depth=4) as writing:
+                for z, plane in planes:
+                    writing.call(write_plane, run.plane(net, z), plane)
+                    done += 1
+                    report(net, Progress(done, volume.shape[0]))
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
+    folders = [run.net_folder(net) for net in request.nets]
+    if len(folders) == 1:
+        run.link_ensemble(folders[0])
+    else:
+        ensemble_folders(folders, run.ensemble_folder, exact=request.exact)
+    run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
+
+
+def _silent(net: str, progress: Progress) -> None:
+    del net, progress
+
+
+def images_of(path: Path) -> Path:
+    """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
+    with failing_with(4):
+        return Path(images_of_packages(path)) if is_package_folder(path) else path

@@ -1,0 +1,238 @@
+"""The streaming prediction, with a net whose probability is the voxel's own value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cdeep3m.engines.base import TrainedModel
+from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
+from cdeep3m.geometry import Roi
+from cdeep3m.packages import Division
+from cdeep3m.prediction import PredictRequest, predict, stream_planes
+from cdeep3m.variants import VARIANTS, variants_for
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.png import write_plane
+from numpy.testing import assert_array_equal
+
+
+class ArrayVolume:
+    """A volume in memory."""
+
+    is_folder = False
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.reads: list[Roi] = []
+
+    def read(self, roi: Roi) -> np.ndarray:
+        self.reads.append(roi)
+        return self.array[roi.slices]
+
+
+class IdentityNet:
+    """Probability of a voxel: its own value, of 255."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self.windows = 0
+
+    def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for window in windows:
+            assert window.shape == (self.frames, 1024, 1024)
+            self.windows += 1
+            yield (window[self.frames // 2] / 255).astype(np.float32)
+
+
+class IdentityEngine:
+    name = "identity"
+
+    def __init__(self) -> None:
+        self.nets: dict[str, IdentityNet] = {}
+
+    def check(self):
+        return ()
+
+    def gpus(self):
+        return ()
+
+    def device(self, gpu):
+        return "none"
+
+    def predict(self, job, *, report=None):
+        raise AssertionError("an engine in process streams")
+
+    def train(self, job, *, report=None):
+        raise AssertionError("not asked for")
+
+    def load(self, model, *, gpu=-1):
+        return self.nets.setdefault(model.net, IdentityNet(int(model.net[0])))
+
+
+def addresses(shape: tuple[int, int, int]) -> np.ndarray:
+    """A volume without symmetry whose 8-bit values repeat as rarely as they can."""
+    z, y, x = np.indices(shape)
+    return ((z * 89 + y * 7 + x * 3 + (x * y) // 11) % 251).astype(np.uint8)
+
+
+def maps_of(values: np.ndarray) -> np.ndarray:
+    """What a probability of value / 255 becomes as a 16-bit and then an 8-bit map."""
+    return np.clip(np.floor(np.rint(values / 255 * 65535) * 255 / 65536 + 0.5), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5])
+@pytest.mark.parametrize("shape", [(7, 20, 30), (1, 14, 1024), (2, 1013, 40), (3, 1030, 15)])
+def test_streaming_an_identity_returns_the_input(shape, frames):
+    volume = addresses(shape)
+    planes = stream_planes(
+        ArrayVolume(volume), Division.of(shape), IdentityNet(frames), VARIANTS[3:12:8], range(shape[0])
+    )
+    for z, plane in planes:
+        assert_array_equal(plane, maps_of(volume[z]))
+
+
+def test_all_variants_are_undone():
+    volume = addresses((3, 16, 18))
+    planes = stream_planes(ArrayVolume(volume), Division.of(volume.shape), IdentityNet(3), VARIANTS, [1])
+    assert_array_equal(next(planes)[1], maps_of(volume[1]))
+
+
+def test_only_what_is_asked_for_is_predicted():
+    net = IdentityNet(1)
+    volume = ArrayVolume(addresses((5, 16, 18)))
+    variants = variants_for("1fm", 2)
+    planes = [z for z, _ in stream_planes(volume, Division.of(volume.shape), net, variants, [1, 4])]
+    assert planes == [1, 4]
+    assert net.windows == 2 * len(variants)
+
+
+def test_a_plane_is_read_once():
+    volume = ArrayVolume(addresses((6, 16, 18)))
+    for _ in stream_planes(volume, Division.of(volume.shape), IdentityNet(5), VARIANTS[:1], range(6)):
+        pass
+    assert len(volume.reads) == 6
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for z, plane in enumerate(addresses((4, 20, 24))):
+        write_plane(folder / f"image{z:02d}.png", plane)
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path):
+    for net in ("1fm", "3fm"):
+        models = tmp_path / "trained" / net / "trainedmodel"
+        models.mkdir(parents=True)
+        (models / f"{net}_classifer_iter_2.caffemodel").write_bytes(b"weights")
+        (models.parent / "deploy.prototxt").touch()
+    return tmp_path / "trained"
+
+
+@pytest.fixture
+def request_(tmp_path, images, trained):
+    return PredictRequest(trained=trained, images=images, out=tmp_path / "out", nets=("1fm", "3fm"), aug_speed=10)
+
+
+def read_folder(folder):
+    volume = open_volume(folder)
+    return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def test_a_run_leaves_the_original_s_files(request_):
+    assert predict(request_, IdentityEngine(), gpu=-1)
+    names = sorted(
+        str(path.relative_to(request_.out)) for path in request_.out.rglob("*") if not path.name.startswith(".")
+    )
+    planes = [f"Segmented_{z:04d}.png" for z in (1, 2, 3, 4)]
+    assert names == sorted(
+        ["1fm", "3fm", "ensembled", "logs", "DONE", "1fm/DONE", "3fm/DONE"]
+        + [f"{folder}/{plane}" for folder in ("1fm", "3fm", "ensembled") for plane in planes]
+        + ["predict.config", "readme.txt", "de_augmentation_info.mat", "package_processing_info.txt"]
+        + [f"logs/{stage}.log" for stage in ("preprocess", "prediction", "postprocess")]
+    )
+    assert (request_.out / "DONE").read_text() == "success\n0\n"
+    assert_array_equal(read_folder(request_.out / "ensembled"), maps_of(addresses((4, 20, 24))))
+
+
+def test_one_net_s_ensemble_is_a_link(request_):
+    request = PredictRequest(**{**vars(request_), "nets": ("1fm",)})
+    predict(request, IdentityEngine(), gpu=-1)
+    assert (request.out / "ensembled").is_symlink()
+    assert (request.out / "ensembled" / "Segmented_0004.png").exists()
+
+
+def test_a_finished_run_is_left_alone(request_):
+    predict(request_, IdentityEngine(), gpu=-1)
+    engine = IdentityEngine()
+    assert not predict(request_, engine, gpu=-1)
+    assert not engine.nets
+
+
+def test_a_lost_plane_is_made_again_and_nothing_else(request_):
+    predict(request_, IdentityEngine(), gpu=-1)
+    before = {path: path.read_bytes() for path in request_.out.rglob("Segmented_*.png")}
+    for name in ("DONE", "1fm/DONE", "1fm/Segmented_0002.png"):
+        (request_.out / name).unlink()
+    engine = IdentityEngine()
+    assert predict(request_, engine, gpu=-1)
+    assert {net: loaded.windows for net, loaded in engine.nets.items()} == {"1fm": 1}
+    assert {path: path.read_bytes() for path in request_.out.rglob("Segmented_*.png")} == before
+
+
+def test_a_request_to_stop_ends_within_a_plane_and_the_run_goes_on_later(request_):
+    kill = request_.out / "KILL.REQUEST"
+    with pytest.raises(StoppedError) as caught:
+        predict(request_, IdentityEngine(), gpu=-1, report=lambda net, progress: kill.touch())
+    assert caught.value.exit_code == 11
+    assert not (request_.out / "DONE").exists()
+    assert not (request_.out / "ERROR").exists()
+    kill.unlink()
+    assert predict(request_, IdentityEngine(), gpu=-1)
+    assert_array_equal(read_folder(request_.out / "1fm"), maps_of(addresses((4, 20, 24))))
+
+
+def test_a_failing_engine_is_told_in_error_and_stops_the_next_run(request_):
+    class BrokenEngine(IdentityEngine):
+        def load(self, model, *, gpu=-1):
+            raise InputError("the net does not fit")
+
+    with pytest.raises(InputError) as caught:
+        predict(request_, BrokenEngine(), gpu=-1)
+    assert caught.value.exit_code == 10
+    assert (request_.out / "ERROR").read_text() == "the net does not fit\n10\n"
+    with pytest.raises(RunError) as caught:
+        predict(request_, IdentityEngine(), gpu=-1)
+    assert caught.value.exit_code == 99
+
+
+def test_a_missing_net_names_what_is_there(request_):
+    request = PredictRequest(**{**vars(request_), "nets": ("5fm",)})
+    with pytest.raises(MissingModelError, match="found 1fm, 3fm"):
+        predict(request, IdentityEngine(), gpu=-1)
+
+
+def test_unreadable_images_are_status_4_and_leave_no_error_marker(request_, tmp_path):
+    request = PredictRequest(**{**vars(request_), "images": tmp_path / "nowhere"})
+    with pytest.raises(Exception, match="nowhere") as caught:
+        predict(request, IdentityEngine(), gpu=-1)
+    assert caught.value.exit_code == 4
+    assert not (request_.out / "ERROR").exists()
+
+
+def test_a_wrong_speed_is_status_2(request_):
+    with pytest.raises(InputError, match="1, 2, 4, 10") as caught:
+        PredictRequest(**{**vars(request_), "aug_speed": 3})
+    assert caught.value.exit_code == 2
+
+
+def test_the_model_used_is_the_one_of_the_highest_iteration(trained):
+    from cdeep3m.rundir import TrainedRun
+
+    later = trained / "1fm" / "trainedmodel" / "1fm_classifer_iter_10.caffemodel"
+    later.touch()
+    assert TrainedRun(trained).model("1fm") == TrainedModel(
+        net="1fm", deploy=(trained / "1fm" / "deploy.prototxt").absolute(), weights=later
+    )

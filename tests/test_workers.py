@@ -1,0 +1,145 @@
+"""The route over files gives what streaming gives, and can be taken by three processes."""
+
+from __future__ import annotations
+
+import threading
+
+import h5py
+import numpy as np
+import pytest
+from cdeep3m.engines.base import Progress
+from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
+from cdeep3m.prediction import PredictRequest, predict
+from cdeep3m.volumes.png import write_plane
+from cdeep3m.workers import FileRun, postprocess_worker, predict_stacks, predict_worker, preprocess_worker
+from numpy.testing import assert_array_equal
+from test_prediction import IdentityEngine, addresses, maps_of, read_folder
+
+
+class FileEngine:
+    """Writes what predict_seg_new.bin would, of a net whose probability is the voxel's own value, of 255."""
+
+    name = "files"
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self.stacks: list[str] = []
+        self.fail_at = fail_at
+
+    def check(self):
+        return ()
+
+    def gpus(self):
+        return ()
+
+    def device(self, gpu):
+        return "none"
+
+    def train(self, job, *, report=None):
+        raise AssertionError("not asked for")
+
+    def predict(self, job, *, report=None):
+        for done, (stack, folder) in enumerate(job.stacks, start=1):
+            self.stacks.append(stack.name)
+            with h5py.File(stack) as file:
+                data = file["data"][()]
+            for z in range(data.shape[2]):
+                foreground = (data[:, :, z] / 255).astype(np.float32)
+                with h5py.File(folder / f"test.h5_shift_{z}.h5", "w") as file:
+                    file["data"] = np.stack([1 - foreground, foreground])[np.newaxis]
+                if len(self.stacks) == self.fail_at:
+                    raise EngineError("the GPU fell off the bus")
+            report(Progress(done, len(job.stacks)))
+
+
+@pytest.fixture
+def request_(tmp_path):
+    (tmp_path / "images").mkdir()
+    for z, plane in enumerate(addresses((3, 40, 1030))):
+        write_plane(tmp_path / "images" / f"{z:02d}.png", plane)
+    for net in ("1fm", "3fm"):
+        models = tmp_path / "trained" / net / "trainedmodel"
+        models.mkdir(parents=True)
+        (models / f"{net}_classifer_iter_2.caffemodel").write_bytes(b"weights")
+        (models.parent / "deploy.prototxt").touch()
+    return PredictRequest(
+        trained=tmp_path / "trained", images=tmp_path / "images", out=tmp_path / "out", nets=("1fm", "3fm"), aug_speed=4
+    )
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("Segmented_*.png"))}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_files_and_streams_give_the_same_bytes(request_, tmp_path, exact):
+    over_files = PredictRequest(**{**vars(request_), "exact": exact})
+    streamed = PredictRequest(**{**vars(over_files), "out": tmp_path / "streamed"})
+    predict(over_files, FileEngine(), gpu=-1)
+    predict(streamed, IdentityEngine(), gpu=-1)
+    assert len(tree(over_files.out)) == 9
+    assert tree(over_files.out) == tree(streamed.out)
+
+
+def test_the_route_over_files_returns_the_input_and_leaves_no_files_of_its_stages(request_):
+    predict(request_, FileEngine(), gpu=-1)
+    assert_array_equal(read_folder(request_.out / "ensembled"), maps_of(addresses((3, 40, 1030))))
+    assert {path.name for path in request_.out.iterdir() if path.is_dir()} == {"1fm", "3fm", "ensembled", "logs"}
+    assert not list(request_.out.glob("*/Pkg*"))
+
+
+def test_a_failed_engine_goes_on_with_the_variant_that_failed(request_):
+    engine = FileEngine(fail_at=3)
+    with pytest.raises(EngineError) as caught:
+        predict(request_, engine, gpu=-1)
+    assert caught.value.exit_code == 10
+    assert (request_.out / "ERROR").exists()
+    (request_.out / "ERROR").unlink()
+    again = FileEngine()
+    predict(request_, again, gpu=-1)
+    assert again.stacks[0] == engine.stacks[2]
+    assert len(engine.stacks) + len(again.stacks) == 2 * 2 * 4 + 1
+    assert_array_equal(read_folder(request_.out / "ensembled"), maps_of(addresses((3, 40, 1030))))
+
+
+@pytest.fixture
+def work(request_):
+    """A run whose config and packages are there, as an interrupted runprediction.sh leaves it."""
+    with pytest.raises(CDeep3MError):
+        predict(request_, FileEngine(fail_at=1), gpu=-1)
+    (request_.out / "ERROR").unlink()
+    return FileRun.open(request_.out)
+
+
+def test_three_workers_hand_packages_over(work):
+    stages = [
+        threading.Thread(target=preprocess_worker, args=(work,), kwargs={"maxpackages": 1, "wait": 0.02}),
+        threading.Thread(target=predict_worker, args=(work, FileEngine()), kwargs={"gpu": -1, "wait": 0.02}),
+        threading.Thread(target=postprocess_worker, args=(work,), kwargs={"wait": 0.02}),
+    ]
+    for stage in stages:
+        stage.start()
+    for stage in stages:
+        stage.join(60)
+    for net in ("1fm", "3fm"):
+        assert (work.run.net_folder(net) / "DONE").exists()
+        assert_array_equal(read_folder(work.run.net_folder(net)), maps_of(addresses((3, 40, 1030))))
+
+
+def test_a_worker_stops_where_another_one_failed(work):
+    (work.run.folder / "ERROR").write_text("the disk is full\n8\n")
+    with pytest.raises(RunError, match="disk is full"):
+        predict_worker(work, FileEngine(), gpu=-1, wait=0.01)
+
+
+def test_a_folder_without_packages_is_status_7(work):
+    (work.run.folder / "package_processing_info.txt").unlink()
+    with pytest.raises(RunError) as caught:
+        FileRun.open(work.run.folder)
+    assert caught.value.exit_code == 7
+
+
+def test_a_folder_without_variants_is_status_6(request_, tmp_path):
+    (tmp_path / "aug").mkdir()
+    with pytest.raises(InputError, match="image_stacks_v") as caught:
+        predict_stacks(None, tmp_path / "aug", tmp_path / "predicted", FileEngine(), gpu=-1)
+    assert caught.value.exit_code == 6
