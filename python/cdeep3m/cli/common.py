@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
-from cdeep3m.errors import CDeep3MError
+from cdeep3m.errors import CDeep3MError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +21,8 @@ INTERRUPTED = 130
 class CommandParser(argparse.ArgumentParser):
     """Parse a legacy command line: options anywhere, abbreviations allowed, wrong usage exits with 1.
 
-    `--version`, `--debug` (a traceback with every error) and, where the command has an exact mode, `--exact` come with it.
+    `--version`, `--debug` (a traceback with every error) and, where the command has an exact mode, `--exact` come
+    with it.
     """
 
     def __init__(self, name: str, *, exact: bool = False, **kwargs: Any) -> None:
@@ -82,13 +82,3 @@ def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None
         print(f"ERROR, {describe(error)}", file=sys.stderr)
         status = error.exit_code if isinstance(error, CDeep3MError) else 1
         return status if exit_code is None else exit_code
-
-
-def describe(error: Exception) -> str:
-    """Return the one line that a user reads for `error`."""
-    if isinstance(error, CDeep3MError) or not isinstance(error, OSError):
-        return str(error)
-    where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}: make room and run the same command again"
-    return f"{error.strerror or error}{where}"

@@ -1,0 +1,82 @@
+# make demo   train compact nets on a synthetic volume, predict another one, score the result
+# make test   the whole test suite
+#
+# Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
+# download: set PIP_EXTRA_INDEX_URL to the package index that PyTorch's installation page names for the CPU.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(abspath $(BIN)/python3)
+PIP := $(PYTHON) -m pip --disable-pip-version-check
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format nets proto bench clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make venv     the virtual environment alone
+venv: $(VENV)/.installed
+
+# The first Python >= 3.10 that can make virtual environments, the user's default one before others.
+$(BIN)/python3:
+	@bare=; for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue; \
+	    $$python -c 'import ensurepip, venv' 2>/dev/null || { bare=$${bare:-$$python}; continue; }; \
+	    echo "$$($$python --version) makes $(VENV)"; \
+	    exec $$python -m venv $(VENV); \
+	done; \
+	if [ "$$bare" ]; then \
+	    echo "ERROR, $$bare cannot make virtual environments: its modules venv and ensurepip are missing. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	else \
+	    echo "ERROR, no Python >= 3.10: tried python3 and python3.10 to python3.13 on PATH. On Debian and Ubuntu: apt install python3 python3-venv" >&2; \
+	fi; exit 1
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python3
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,test]'
+	@touch $@
+
+$(VENV)/.linters: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[lint]'
+	@touch $@
+
+## make demo     train, predict and score on a synthetic volume (5 minutes on 2 cores)
+demo: $(VENV)/.installed
+	$(BIN)/cdeep3m demo
+
+## make test     all tests (some of them: make test TESTS=tests/cli)
+test: $(VENV)/.installed
+	$(PYTHON) -m pytest $(TESTS)
+
+## make lint     ruff, mypy and the shell's own syntax check
+lint: $(VENV)/.linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed && mkdir -p build/typed/cdeep3m
+	ln -s $(CURDIR)/python/cdeep3m/* $(CURDIR)/matlab_ports $(CURDIR)/caffe_models build/typed/cdeep3m/
+	$(BIN)/mypy
+	for script in $$(grep -l '^#!/bin/sh' scripts/*); do sh -n $$script || exit 1; done
+	bash -n .ci/run
+
+## make format   rewrite the sources as `make lint` wants them
+format: $(VENV)/.linters
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make nets     write caffe_models/ anew from python/cdeep3m/nets
+nets: $(VENV)/.installed
+	$(PYTHON) -m cdeep3m.nets caffe_models
+
+## make proto    generate python/cdeep3m/proto/caffe_pb2 anew from caffe.proto
+proto: $(VENV)/.linters
+	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
+
+## make bench    the benchmarks, with timings
+bench: $(VENV)/.installed
+	$(PYTHON) -m pytest tests/benchmarks
+
+## make clean    remove what was built, .venv included
+clean:
+	rm -rf $(VENV) build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

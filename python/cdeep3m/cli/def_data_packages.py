@@ -1,0 +1,38 @@
+"""DefDataPackages.m: divide a volume into packages."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Divide a volume into overlapping packages of at most 1024 x 1024 voxels and about 100 planes.
+
+  IMAGES  folder of .png or .tif images, or one .tif or .h5 stack
+  AUG     gets de_augmentation_info.mat and package_processing_info.txt
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = CommandParser("DefDataPackages.m", exact=True, description=DESCRIPTION)
+    parser.add_argument("images", metavar="IMAGES")
+    parser.add_argument("aug", metavar="AUG")
+    options = parser.parse(argv)
+
+    def define() -> None:
+        from cdeep3m.packaging import define_packages
+
+        division = define_packages(options.images, options.aug, exact=options.exact)
+        print(f"Number of XY Packages: {len(division.areas)}, number of z-blocks: {len(division.z_cuts) - 1}")
+
+    return run(define, debug=options.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

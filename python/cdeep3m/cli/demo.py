@@ -1,0 +1,236 @@
+"""`cdeep3m demo`: the main job on a synthetic volume, through the commands that everybody uses."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+    from cdeep3m.validation import Scores
+
+DESCRIPTION = """\
+Make two synthetic electron micrograph volumes with their mitochondria labelled, train compact 1fm, 3fm and 5fm nets on
+one of them, predict the other one and score the result. Every step is one of the commands that you would type; each is
+printed before it runs. An interrupted demo goes on where it stopped.
+"""
+
+PASS = 0.80
+"""Lowest F1 of the ensemble on the held-out volume with which the demo succeeds."""
+
+NETS = ("1fm", "3fm", "5fm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What makes one demo differ from another.
+
+    Attributes
+    ----------
+    seed : int
+        Of the training volume; the held-out volume has the next one.
+    width : int
+        Divisor of the nets' feature counts.
+    iterations : int
+        Of each net's training.
+    augspeed : int
+        How many of the variants predict (1 all, 10 one).
+    train_shape, held_out_shape : tuple of int
+        Voxels along (z, y, x).
+    """
+
+    seed: int = 1
+    width: int = 8
+    iterations: int = 100
+    augspeed: int = 1
+    train_shape: tuple[int, int, int] = (20, 512, 512)
+    held_out_shape: tuple[int, int, int] = (5, 512, 512)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 1 when the ensemble's F1 is below `PASS`."""
+    options = _parser().parse(argv)
+    settings = Settings(
+        seed=options.seed, width=options.width, iterations=options.numiterations, augspeed=options.augspeed
+    )
+    return run(lambda: _demo(options.out, settings), debug=options.debug)
+
+
+def _parser() -> CommandParser:
+    usual = Settings()
+    parser = CommandParser("cdeep3m demo", description=DESCRIPTION)
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo-output"), metavar="DIR", help="folder to write to (default: demo-output)"
+    )
+    parser.add_argument("--seed", type=int, default=usual.seed, help=f"of the volumes (default: {usual.seed})")
+    parser.add_argument(
+        "--width", type=int, default=usual.width, help=f"divisor of the nets' width (default: {usual.width})"
+    )
+    parser.add_argument(
+        "--numiterations",
+        type=int,
+        default=usual.iterations,
+        metavar="N",
+        help=f"of each net (default: {usual.iterations})",
+    )
+    parser.add_argument(
+        "--augspeed", type=int, default=usual.augspeed, metavar="1|2|4|10", help=f"(default: {usual.augspeed})"
+    )
+    return parser
+
+
+def _demo(out: Path, settings: Settings) -> int:
+    begin = time.monotonic()
+    _claim(out, settings)
+    _write_volume(out / "training", settings.train_shape, settings.seed)
+    _write_volume(out / "held_out", settings.held_out_shape, settings.seed + 1)
+    for command in _commands(out, settings):
+        _run_command(command)
+    scores = _scores(out)
+    print(f"\n{_table(scores)}\n\nPicture: {_write_picture(out)}")
+    print(f"{time.monotonic() - begin:.0f} s in all")
+    return _verdict(scores["ensemble"].f1)
+
+
+def _claim(out: Path, settings: Settings) -> None:
+    """Make `out`, or make sure that it holds a demo with the same settings, which then goes on."""
+    note = out / "demo.json"
+    text = json.dumps(asdict(settings), indent=1)
+    if note.exists():
+        if note.read_text() != text:
+            raise RunError(f"{out} holds a demo with other settings (demo.json). Delete it, or choose another --out")
+    elif out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} exists and is no demo of before. Choose another --out")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        note.write_text(text)
+
+
+def _write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
+    """Write images/ and labels/, one PNG a plane, unless they are there already."""
+    from PIL import Image
+
+    from cdeep3m.synthetic import synthesize
+
+    if folder.exists():
+        return
+    print(f"Making {folder}: {shape[0]} planes of {shape[1]} x {shape[2]} pixels", flush=True)
+    volume = synthesize(shape, seed=seed)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
+        (partial / name).mkdir(parents=True)
+        for z, plane in enumerate(planes):
+            Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
+    partial.replace(folder)
+
+
+def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
+    images, labels = out / "training" / "images", out / "training" / "labels"
+    yield ["PreprocessTrainingData.m", f"{images}", f"{labels}", f"{out / 'augmented'}"]
+    yield [
+        "runtraining.sh",
+        *("--width", f"{settings.width}", "--numiterations", f"{settings.iterations}", "--iter_size", "1"),
+        *("--average_loss", "8", "--snapshot_interval", f"{settings.iterations}"),
+        *(f"{out / 'augmented'}", f"{out / 'trained'}"),
+    ]
+    yield [
+        "runprediction.sh",
+        *("--augspeed", f"{settings.augspeed}"),
+        *(f"{out / 'trained'}", f"{out / 'held_out' / 'images'}", f"{out / 'predicted'}"),
+    ]
+
+
+def _run_command(command: Sequence[str]) -> None:
+    print(f"\n$ {shlex.join(command)}", flush=True)
+    begin = time.monotonic()
+    status = subprocess.run([_program(command[0]), *command[1:]], check=False).returncode
+    if status:
+        raise RunError(f"{command[0]} ended with exit status {status}")
+    print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def _program(name: str) -> str:
+    """Return the path of a drop-in command: beside this Python, in the clone's scripts/, or on PATH."""
+    places = (Path(sys.executable).parent, Path(__file__).parents[3] / "scripts")
+    found = next((f"{place / name}" for place in places if (place / name).is_file()), None) or shutil.which(name)
+    if found is None:
+        raise RunError(
+            f"the command {name} is missing: found neither {' nor '.join(str(place / name) for place in places)}"
+        )
+    return found
+
+
+def _scores(out: Path) -> dict[str, Scores]:
+    from cdeep3m.validation import best_threshold, count_values, score
+
+    predicted, labels = out / "predicted", out / "held_out" / "labels"
+    folders = {net: predicted / net for net in NETS} | {"ensemble": predicted / "ensembled"}
+    scores = {
+        name: score(count_values(_planes(folder, "Segmented_*"), _planes(labels))) for name, folder in folders.items()
+    }
+    darkness = [
+        count_values(_darkness(out / name / "images"), _planes(out / name / "labels"))
+        for name in ("training", "held_out")
+    ]
+    scores["gray threshold"] = score(darkness[1], threshold=best_threshold(darkness[0]))
+    return scores
+
+
+def _planes(folder: Path, pattern: str = "*") -> Iterator[np.ndarray]:
+    import numpy as np
+    from PIL import Image
+
+    return (np.asarray(Image.open(path)) for path in sorted(folder.glob(f"{pattern}.png")))
+
+
+def _darkness(folder: Path) -> Iterator[np.ndarray]:
+    """Yield the planes smoothed and inverted: what one would threshold without a net."""
+    from scipy import ndimage
+
+    return (255 - ndimage.gaussian_filter(plane, 3) for plane in _planes(folder))
+
+
+def _table(scores: dict[str, Scores]) -> str:
+    lines = [f"{'held-out volume':16} {'F1':>9} {'precision':>9} {'recall':>9}"]
+    lines += [f"{name:16} {s.f1:9.3f} {s.precision:9.3f} {s.recall:9.3f}" for name, s in scores.items()]
+    return "\n".join(lines)
+
+
+def _write_picture(out: Path) -> Path:
+    from PIL import Image
+
+    from cdeep3m.report.overlay import compare
+    from cdeep3m.validation import HALF
+
+    folders = (out / "held_out" / "images", out / "held_out" / "labels", out / "predicted" / "ensembled")
+    image, label, probability = (list(_planes(folder)) for folder in folders)
+    middle = len(image) // 2
+    path = out / "overlay.png"
+    Image.fromarray(compare(image[middle], label[middle] > 0, probability[middle] >= HALF)).save(path)
+    return path
+
+
+def _verdict(f1: float) -> int:
+    if f1 >= PASS:
+        print(f"The ensemble's F1 is {f1:.3f}, at least {PASS:.2f} as expected.")
+        return 0
+    print(f"The ensemble's F1 is {f1:.3f}; expected at least {PASS:.2f}.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

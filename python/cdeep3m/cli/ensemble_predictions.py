@@ -1,0 +1,51 @@
+"""EnsemblePredictions.m: average the probability maps of several nets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = "EnsemblePredictions.m [--exact] [--debug] IN1 IN2 [IN3 ...] OUT"
+DESCRIPTION = """\
+Average the probability maps of several nets, plane by plane.
+
+  IN1 IN2 ...  at least two folders of .png files of the same volume
+  OUT          gets the averages, under the names of IN1's files
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = CommandParser("EnsemblePredictions.m", exact=True, description=DESCRIPTION, usage=USAGE)
+    parser.add_argument("folders", nargs="*", metavar="IN")
+    options = parser.parse(argv)
+    if len(options.folders) < 3:
+        parser.error(f"found {len(options.folders)} folders; expected at least two to average, and OUT")
+    *inputs, out = options.folders
+    if options.exact and no_such_folder(inputs):
+        return 0
+
+    def average() -> None:
+        from cdeep3m.postprocessing import ensemble_folders
+
+        print(f"{ensemble_folders(inputs, out, exact=options.exact)} planes written to {out}")
+
+    return run(average, debug=options.debug)
+
+
+def no_such_folder(folders: Sequence[str]) -> bool:
+    """Say which input is no folder; EnsemblePredictions.m exits with 0 then."""
+    missing = [folder for folder in folders if not Path(folder).is_dir()]
+    for folder in missing:
+        print(f"{folder} is not a directory")
+    return bool(missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

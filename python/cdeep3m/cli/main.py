@@ -1,0 +1,53 @@
+"""`cdeep3m COMMAND ...`: one name for everything that new users need."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cdeep3m import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "train": ("cdeep3m.cli.train", "train nets on images and labels"),
+    "predict": ("cdeep3m.cli.predict", "probability maps of images with a trained model"),
+    "preprocess": ("cdeep3m.cli.preprocess_training_data", "images and labels to the HDF5 files of runtraining.sh"),
+    "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
+    "demo": ("cdeep3m.cli.demo", "train, predict and score on a synthetic volume"),
+}
+"""Name of each command: its module, whose `main(argv)` returns the exit status, and what it is for."""
+
+
+def usage() -> str:
+    """Return the help text."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items())
+    return (
+        "usage: cdeep3m [-h] [--version] COMMAND ...\n\n"
+        "The commands and the trained models of CDeep3M, on today's machines.\n\n"
+        f"commands (cdeep3m COMMAND --help says more):\n{commands}\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` names; return its exit status."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    if name == "--version":
+        print(f"cdeep3m {__version__}")
+        return 0
+    if name not in COMMANDS:
+        found = f"no command {name!r}" if name else "no command given"
+        print(f"{usage()}\ncdeep3m: {found}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 1
+    status: int = import_module(COMMANDS[name][0]).main(rest)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""runprediction.sh: probability maps of a volume with trained nets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Predict a volume with trained nets, stitch and average the results.
+
+  TRAINOUT    folder of a training (runtraining.sh), or of a released model: <net>/deploy.prototxt, <net>/trainedmodel/
+  IMAGES      folder of .png or .tif images, or one .tif or .h5 stack, or a folder made by PreprocessImageData
+  PREDICTOUT  gets <net>/Segmented_0001.png ... and ensembled/Segmented_0001.png ...: 8-bit probability maps
+
+The same command goes on where an interrupted one stopped. `touch PREDICTOUT/KILL.REQUEST` stops a run within one plane.
+"""
+
+EXIT_CODES = """\
+exit status: 0 done; 1 wrong usage; 2 bad --augspeed; 3 PREDICTOUT cannot be made; 4 the images cannot be read;
+10 predicting failed (see PREDICTOUT/ERROR); 11 KILL.REQUEST found; 12 averaging failed; 99 ERROR of an earlier run
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse(argv)
+    return run(lambda: _predict(options), debug=options.debug)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("runprediction.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
+    add_prediction_options(parser)
+    parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to use (default: 1fm,3fm,5fm)")
+    parser.add_argument("trained", type=Path, metavar="TRAINOUT")
+    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("out", type=Path, metavar="PREDICTOUT")
+    return parser
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Add what both runprediction.sh and `cdeep3m predict` offer."""
+    parser.add_argument(
+        "--augspeed",
+        type=int,
+        default=1,
+        metavar="1|2|4|10",
+        help="fewer test-time-augmentation variants: 1 all (best), 10 one (fastest); default: 1",
+    )
+    parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
+    parser.add_argument(
+        "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
+    )
+    parser.add_argument("--engine", default="auto", metavar="NAME", help="auto, embedded or caffe (default: auto)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    return predict_with(options, nets=tuple(options.models.split(",")))
+
+
+def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
+    """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
+    from cdeep3m.cli.progress import ProgressDisplay
+    from cdeep3m.engines.select import select_engine
+    from cdeep3m.prediction import PredictRequest, images_of, predict
+
+    request = PredictRequest(
+        trained=options.trained,
+        images=images_of(options.images),
+        out=options.out,
+        nets=nets,
+        aug_speed=options.augspeed,
+        exact=options.exact,
+        max_packages=options.maxpackages,
+    )
+    engine, gpus = select_engine(options.engine, gpu=options.gpu)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    with ProgressDisplay("plane") as report:
+        if not predict(request, engine, gpu=gpus[0], report=report):
+            print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
+            return 0
+    print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

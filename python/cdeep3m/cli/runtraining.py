@@ -1,0 +1,85 @@
+"""runtraining.sh: train the nets on augmented training data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.create_train_job import add_width_option
+from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
+from cdeep3m.cli.trainworker import request_of, train_with
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Train the nets 1fm, 3fm and 5fm.
+
+  AUGTRAIN  folder with the 16 .h5 files that PreprocessTrainingData.m made
+  TRAINOUT  folder of the training: <net>/trainedmodel gets the models
+
+The same command goes on where an interrupted one stopped.
+"""
+
+EXIT_CODES = """\
+exit status: 0 done; 1 wrong usage; 2 TRAINOUT could not be made (see CreateTrainJob.m); 3 --retrain is no directory;
+4 training failed
+"""
+
+BAD_JOB = 2
+BAD_RETRAIN = 3
+TRAINING_FAILED = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse(argv)
+    return run(lambda: _run(options), debug=options.debug)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("runtraining.sh", description=DESCRIPTION, epilog=EXIT_CODES)
+    add_run_options(parser)
+    add_solver_options(parser)
+    add_engine_options(parser)
+    add_width_option(parser)
+    parser.add_argument(
+        "--validation_dir", type=Path, metavar="DIR", help="folder made by PreprocessValidation.m (default: AUGTRAIN)"
+    )
+    parser.add_argument("augmented", type=Path, metavar="AUGTRAIN")
+    parser.add_argument("out", type=Path, metavar="TRAINOUT")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from cdeep3m.errors import InputError, failing_with
+    from cdeep3m.nets.prototxts import NETS
+    from cdeep3m.training import check_retrain
+
+    request = request_of(options)
+    unknown = [net for net in request.nets if net not in NETS]
+    if unknown:
+        raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}.")
+    with failing_with(BAD_RETRAIN):
+        check_retrain(request.retrain)
+    with failing_with(BAD_JOB):
+        _create(options, request.retrain)
+    with failing_with(TRAINING_FAILED):
+        train_with(options, request)
+    print(f"Training has completed. Results are stored in {options.out}")
+
+
+def _create(options: argparse.Namespace, retrain: Path | None) -> None:
+    """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
+    from cdeep3m.trainjob import check_training_files, create_train_job
+
+    check_training_files(options.augmented)
+    like = retrain if options.width is None else None
+    create_train_job(options.augmented, options.out, options.validation_dir, width=options.width or 1, like=like)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The options that runtraining.sh, trainworker.sh and caffetrain.sh share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from cdeep3m.training import SolverSettings
+
+_SETTINGS = (
+    ("numiterations", int, 30000, "iterations to train to"),
+    ("base_learn", float, 1e-2, "learning rate at the start"),
+    ("power", float, 0.8, "exponent with which the poly policy lowers the learning rate"),
+    ("momentum", float, 0.9, "part of the last update that the next one keeps"),
+    ("weight_decay", float, 5e-4, "pull of the weights towards 0"),
+    ("average_loss", int, 16, "iterations over which the reported loss is averaged"),
+    ("lr_policy", str, "poly", "how the learning rate falls: fixed, step, exp, inv, multistep, poly or sigmoid"),
+    ("iter_size", int, 8, "batches in one iteration"),
+    ("snapshot_interval", int, 2000, "iterations between snapshots"),
+)
+
+
+def add_solver_options(parser: argparse.ArgumentParser) -> None:
+    """Add what changes a solver.prototxt."""
+    for name, kind, default, meaning in _SETTINGS:
+        parser.add_argument(
+            f"--{name}", type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
+        )
+    parser.add_argument("--seed", type=int, metavar="N", help="make the training repeatable (default: it is not)")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses where a training runs."""
+    parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
+    parser.add_argument("--engine", default="auto", metavar="NAME", help="auto, embedded or caffe (default: auto)")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses the nets of a run, and a run to go on from."""
+    parser.add_argument("--1fmonly", dest="only_1fm", action="store_true", help="train 1fm alone")
+    parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to train (default: 1fm,3fm,5fm)")
+    parser.add_argument("--retrain", metavar="DIR", help="go on from the models of the training in DIR")
+    parser.add_argument(
+        "--additerations", type=int, default=2000, metavar="N", help="iterations that --retrain adds (default: 2000)"
+    )
+
+
+def settings_of(options: argparse.Namespace) -> SolverSettings:
+    """Return the solver's settings as `add_solver_options` parsed them."""
+    from cdeep3m.training import SolverSettings
+
+    return SolverSettings(seed=options.seed, **{name: getattr(options, name) for name, *_ in _SETTINGS})
+
+
+def nets_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the nets as `add_run_options` parsed them."""
+    return ("1fm",) if options.only_1fm else tuple(net.strip() for net in options.models.split(","))

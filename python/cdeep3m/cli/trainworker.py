@@ -1,0 +1,86 @@
+"""trainworker.sh: train the nets of a folder that CreateTrainJob made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.training_options import (
+    add_engine_options,
+    add_run_options,
+    add_solver_options,
+    nets_of,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from cdeep3m.engines.base import LabelledVolume
+    from cdeep3m.training import TrainRequest
+
+DESCRIPTION = """\
+Train the nets of TRAINOUT, a folder that CreateTrainJob.m made, one after another.
+
+The same command goes on where an interrupted one stopped.
+"""
+
+EXIT_CODES = """\
+exit status: 0 done; 1 wrong usage, or a training failed; 2 TRAINOUT has no folder for a net; 4 the engine cannot run
+here (no GPU, where it needs one)
+"""
+
+NO_ENGINE = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = CommandParser("trainworker.sh", description=DESCRIPTION, epilog=EXIT_CODES)
+    add_run_options(parser)
+    add_solver_options(parser)
+    add_engine_options(parser)
+    parser.add_argument("out", type=Path, metavar="TRAINOUT")
+    options = parser.parse(argv)
+    return run(lambda: train_with(options, request_of(options)), debug=options.debug)
+
+
+def request_of(options: argparse.Namespace) -> TrainRequest:
+    """Return what the options ask for."""
+    from cdeep3m.training import TrainRequest
+
+    return TrainRequest(
+        out=options.out,
+        nets=nets_of(options),
+        settings=settings_of(options),
+        retrain=Path(options.retrain) if options.retrain else None,
+        additerations=options.additerations,
+    )
+
+
+def train_with(
+    options: argparse.Namespace,
+    request: TrainRequest,
+    *,
+    training: Sequence[LabelledVolume] = (),
+    validation: Sequence[LabelledVolume] = (),
+) -> None:
+    """Choose the engine, say what runs where, and train (on the volumes in memory, where there are any)."""
+    from dataclasses import replace
+
+    from cdeep3m.cli.progress import ProgressDisplay
+    from cdeep3m.engines.select import select_engine
+    from cdeep3m.errors import failing_with
+    from cdeep3m.training import train
+
+    with failing_with(NO_ENGINE):
+        engine, gpus = select_engine(options.engine, gpu=options.gpu)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    with ProgressDisplay("iteration") as report:
+        train(replace(request, gpus=tuple(gpus)), engine, report=report, training=training, validation=validation)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

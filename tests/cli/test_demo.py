@@ -1,0 +1,83 @@
+"""The demo's own part: its folder, its commands, its scores. The commands themselves are replaced here."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cdeep3m.cli import demo
+from cdeep3m.errors import RunError
+from PIL import Image
+
+TINY = demo.Settings(train_shape=(2, 48, 64), held_out_shape=(3, 200, 240))
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Replace the commands by a recorder; its `probability` turns a true label into the maps that they would write."""
+
+    class Recorder(list):
+        probability = staticmethod(lambda label: label)
+
+        def __call__(self, command):
+            self.append(command)
+            if command[0] == "runprediction.sh":
+                images, out = map(Path, command[-2:])
+                for z, path in enumerate(sorted((images.parent / "labels").iterdir())):
+                    for folder in (*demo.NETS, "ensembled"):
+                        (out / folder).mkdir(parents=True, exist_ok=True)
+                        plane = self.probability(np.asarray(Image.open(path)))
+                        Image.fromarray(plane).save(out / folder / f"Segmented_{z + 1:04d}.png")
+
+    recorder = Recorder()
+    monkeypatch.setattr(demo, "_run_command", recorder)
+    return recorder
+
+
+def test_right_maps_pass_and_are_scored_and_drawn(tmp_path, commands, capsys):
+    assert demo._demo(tmp_path / "demo", TINY) == 0
+    shown = capsys.readouterr().out
+    assert [command[0] for command in commands] == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh"]
+    for name in ("1fm", "3fm", "5fm", "ensemble"):
+        assert f"{name:16}     1.000     1.000     1.000" in shown
+    with Image.open(tmp_path / "demo" / "overlay.png") as picture:
+        assert picture.size == (240, 200)
+
+
+def test_wrong_maps_fail_with_status_1(tmp_path, commands, capsys):
+    commands.probability = lambda label: 255 - label
+    assert demo._demo(tmp_path / "demo", TINY) == 1
+    assert "expected at least 0.80" in capsys.readouterr().err
+
+
+def test_volumes_are_written_once_and_held_out_is_another(tmp_path, commands):
+    demo._demo(tmp_path / "demo", TINY)
+    images = sorted((tmp_path / "demo" / "training" / "images").iterdir())
+    assert [path.name for path in images] == ["images_0001.png", "images_0002.png"]
+    before = images[0].stat().st_mtime_ns
+    demo._demo(tmp_path / "demo", TINY)
+    assert images[0].stat().st_mtime_ns == before
+
+
+def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, commands):
+    demo._demo(tmp_path / "demo", TINY)
+    with pytest.raises(RunError, match="other settings"):
+        demo._demo(tmp_path / "demo", demo.Settings(seed=2))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(RunError, match="no demo"):
+        demo._demo(tmp_path / "mine", TINY)
+    assert len(commands) == 3
+
+
+def test_a_command_that_fails_stops_the_demo(monkeypatch):
+    monkeypatch.setattr(demo, "_program", lambda name: shutil.which("false"))
+    with pytest.raises(RunError, match=r"runtraining\.sh ended with exit status 1"):
+        demo._run_command(["runtraining.sh"])
+
+
+def test_commands_are_found_without_a_path(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert demo._program("runprediction.sh").endswith("/runprediction.sh")

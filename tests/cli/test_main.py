@@ -1,0 +1,41 @@
+"""`cdeep3m` finds its commands."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+from cdeep3m import __version__
+from cdeep3m.cli import main as cdeep3m
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help", "help"])
+def test_help_lists_every_command(flag, capsys):
+    assert cdeep3m.main([flag]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown and purpose in shown for name, (_, purpose) in cdeep3m.COMMANDS.items())
+
+
+def test_version_is_the_packages(capsys):
+    assert cdeep3m.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cdeep3m {__version__}\n"
+
+
+@pytest.mark.parametrize(("argv", "words"), [([], "no command given"), (["trian"], "no command 'trian'")])
+def test_wrong_usage_exits_with_1_and_usage_first(argv, words, capsys):
+    assert cdeep3m.main(argv) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: cdeep3m ")
+    assert words in shown.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", cdeep3m.COMMANDS)
+def test_every_command_exists(name):
+    assert find_spec(cdeep3m.COMMANDS[name][0])
+
+
+def test_arguments_and_exit_status_are_the_commands_own(monkeypatch):
+    monkeypatch.setitem(cdeep3m.COMMANDS, "other", ("cdeep3m.cli.demo", "for this test"))
+    monkeypatch.setattr("cdeep3m.cli.demo.main", lambda argv: 40 + len(argv))
+    assert cdeep3m.main(["other", "a", "b"]) == 42

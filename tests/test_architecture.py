@@ -1,0 +1,143 @@
+"""Who may import whom (docs/architecture.md draws it)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS = """
+    cli
+    report
+    prediction training
+    workers
+    packaging postprocessing prediction_run trainjob training_data validation
+    rundir
+    engines stitching synthetic
+    packages variants volumes nets
+    geometry proto matlab_ports caffe_models background
+    errors files
+"""
+"""Imports point down; neighbours on a line do not import each other."""
+
+ONLY_IN = {
+    "torch": ("engines.embedded",),
+    "docker": ("engines.docker",),
+    "matplotlib": ("report.plots",),
+    "h5py": ("volumes", "engines.embedded"),
+    "tifffile": ("volumes",),
+    "mrcfile": ("volumes",),
+    "zarr": ("volumes",),
+    "argparse": ("cli",),
+    "tqdm": ("cli",),
+}
+ANYWHERE = {"numpy", "scipy", "PIL", "google", "cdeep3m", *sys.stdlib_module_names}
+MAY_PRINT = ("cli", "nets.__main__")
+LEVEL = {name: level for level, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file and its name within cdeep3m, `engines.base`."""
+
+    name: str
+    path: Path
+
+    @property
+    def top(self) -> str:
+        return self.name.split(".")[0]
+
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text(encoding="utf-8"))
+
+
+def modules() -> list[Module]:
+    places = (
+        (ROOT / "python" / "cdeep3m", ""),
+        (ROOT / "matlab_ports", "matlab_ports."),
+        (ROOT / "caffe_models", "caffe_models."),
+    )
+    found = [
+        Module(prefix + ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"), path)
+        for folder, prefix in places
+        for path in sorted(folder.rglob("*.py"))
+    ]
+    return [module for module in found if module.name not in ("__init__", "proto.caffe_pb2")]
+
+
+def imports(module: Module) -> set[str]:
+    """Full names of what a module imports, `cdeep3m.errors.InputError` and the like; relative ones begin with a dot."""
+    names = set()
+    for node in ast.walk(module.tree()):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+    return names
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+every_module = pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+
+
+@every_module
+def test_module_has_a_layer(module):
+    assert module.top in LEVEL, f"{module.name}: say in LAYERS where {module.top} belongs"
+
+
+@every_module
+def test_imports_of_ours_are_absolute_and_point_down(module):
+    ours = {name.split(".")[1] for name in imports(module) if name.startswith("cdeep3m.")} - {"__version__", module.top}
+    upward = {name for name in ours if LEVEL[name] <= LEVEL[module.top]}
+    assert not upward, f"{module.name} imports {upward} from its own layer or one above"
+    assert not {name for name in imports(module) if name.startswith(".")}
+
+
+@every_module
+def test_third_parties_are_imported_where_they_belong(module):
+    for name in {name.split(".")[0] for name in imports(module)}:
+        assert name in ANYWHERE | set(ONLY_IN), f"{module.name} imports {name}, which no rule allows"
+        places = ONLY_IN.get(name)
+        assert places is None or within(module.name, places), f"{module.name} imports {name}; only {places} may"
+
+
+@every_module
+def test_only_commands_print(module):
+    calls = (node.func for node in ast.walk(module.tree()) if isinstance(node, ast.Call))
+    prints = any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
+    assert not prints or within(module.name, MAY_PRINT)
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m.top == "matlab_ports"], ids=lambda module: module.name)
+def test_ports_know_nothing_of_the_package(module):
+    allowed = {"numpy", "scipy", "skimage", *sys.stdlib_module_names}
+    foreign = {name for name in imports(module) if name.split(".")[0] not in allowed}
+    assert not {name for name in foreign if not name.startswith("cdeep3m.matlab_ports.")}
+
+
+@pytest.mark.parametrize("name", ["cdeep3m", "cdeep3m.cli.main", "cdeep3m.cli.common"])
+def test_import_loads_nothing_heavy(name):
+    code = f"import sys, {name}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "docker", "matplotlib", "numpy", "h5py", "google.protobuf"} & set(loaded)
+
+
+def test_a_rule_that_is_broken_is_noticed(tmp_path):
+    path = tmp_path / "stitching.py"
+    path.write_text("import torch\nfrom cdeep3m.prediction import predict\nprint(predict)\n")
+    module = Module("stitching", path)
+    with pytest.raises(AssertionError, match="prediction"):
+        test_imports_of_ours_are_absolute_and_point_down(module)
+    with pytest.raises(AssertionError, match="torch"):
+        test_third_parties_are_imported_where_they_belong(module)
+    with pytest.raises(AssertionError):
+        test_only_commands_print(module)
