@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cdeep3m.errors import CDeep3MError, InputError, RunError, describe, failing_with
 from cdeep3m.files import whole_file, write_text
 

@@ -7,10 +7,11 @@ import itertools
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
 from cdeep3m.packages import COUNTS, INFO, Division, trusted_range
-from numpy.testing import assert_array_equal
 
 SIDES = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
 DEPTHS = [*range(1, 8), *range(99, 109), *range(199, 209)]

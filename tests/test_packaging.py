@@ -7,6 +7,8 @@ import logging
 import h5py
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.packages import INFO, Division
@@ -21,7 +23,6 @@ from cdeep3m.packaging import (
 )
 from cdeep3m.variants import variant, variants_for
 from cdeep3m.volumes.hdf5 import read_dataset
-from numpy.testing import assert_array_equal
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
 VOLUME = synth(3, 20, 30, 5)

@@ -7,6 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
 from cdeep3m import postprocessing
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.packages import Division
@@ -16,9 +19,7 @@ from cdeep3m.stitching import to_probability_map
 from cdeep3m.variants import variant, variants_for
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 from cdeep3m.volumes.png import write_plane
-from numpy.testing import assert_array_equal
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
-from PIL import Image
 
 
 def pixels(path):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
 from cdeep3m.geometry import Roi
@@ -12,7 +16,9 @@ from cdeep3m.prediction import PredictRequest, predict, stream_planes
 from cdeep3m.variants import VARIANTS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.png import write_plane
-from numpy.testing import assert_array_equal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class ArrayVolume:

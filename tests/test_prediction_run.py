@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import InputError, RunError, StoppedError
 from cdeep3m.prediction_run import PredictionRun, read_config

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cdeep3m.errors import MissingFileError, MissingModelError
 from cdeep3m.proto.caffe_pb2 import SolverState
 from cdeep3m.proto.caffemodel import write_state

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.packages import Division
 from cdeep3m.stitching import average, ensemble, paste, to_png16, to_probability_map
 from cdeep3m.variants import VARIANTS, variants_for
-from numpy.testing import assert_array_equal
 
 HEIGHTS = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
 PAIRS = [(1013, 1500), (1500, 1013), (1024, 2012), (2012, 14), (1025, 1025), (300, 2001), (1040, 1999), (14, 14)]

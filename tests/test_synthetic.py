@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from cdeep3m.synthetic import smooth_noise, synthesize
 from cdeep3m.validation import best_threshold, count_values, score
-from scipy import ndimage
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 import pytest
+
 from cdeep3m.engines.base import CPU, LabelledVolume
 from cdeep3m.errors import EngineError, InputError, MissingFileError, RunError
 from cdeep3m.proto import prototxt

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from cdeep3m import training_data
 from cdeep3m.errors import InputError
 from cdeep3m.training_data import (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from cdeep3m import __version__
 from cdeep3m.errors import FormatError, InputError, MissingFileError, RunError
 from cdeep3m.nets.prototxts import NETS, deploy, train_val

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cdeep3m.errors import InputError
 from cdeep3m.validation import HALF, Scores, best_threshold, count_values, score
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cdeep3m.variants import SPEEDS, VARIANTS, Variant, nearest_speed, variant, variants_for
 from numpy.testing import assert_array_equal
+
+from cdeep3m.variants import SPEEDS, VARIANTS, Variant, nearest_speed, variant, variants_for
 
 VOLUME = np.arange(3 * 4 * 5).reshape(3, 4, 5)
 

@@ -7,12 +7,13 @@ import threading
 import h5py
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.engines.base import Progress
 from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
 from cdeep3m.prediction import PredictRequest, predict
 from cdeep3m.volumes.png import write_plane
 from cdeep3m.workers import FileRun, postprocess_worker, predict_stacks, predict_worker, preprocess_worker
-from numpy.testing import assert_array_equal
 from test_prediction import IdentityEngine, addresses, maps_of, read_folder
 
 

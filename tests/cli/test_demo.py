@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from cdeep3m.cli import demo
 from cdeep3m.errors import RunError
-from PIL import Image
 
 TINY = demo.Settings(train_shape=(2, 48, 64), held_out_shape=(3, 200, 240))
 

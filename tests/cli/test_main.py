@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
+
 from cdeep3m import __version__
 from cdeep3m.cli import main as cdeep3m
 

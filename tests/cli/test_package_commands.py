@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from cdeep3m.cli import (
     def_data_packages,
     ensemble_predictions,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from cdeep3m.cli import preprocess_training_data, preprocess_validation
 from cdeep3m.volumes.hdf5 import read_dataset
 from octave_cases import png_folder, synth

@@ -3,6 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+
 from cdeep3m.cli import caffetrain, create_train_job, runtraining, trainworker
 from cdeep3m.engines import select
 from cdeep3m.errors import EngineError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+
 from cdeep3m.engines.base import CPU, PredictJob, Progress, TrainedModel, TrainJob
 from cdeep3m.engines.local import LocalCaffe
 from cdeep3m.engines.select import select_engine

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
-from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.imageimporter import through_opencv
 from cdeep3m.matlab_ports.imread import imread
+from PIL import Image
+
+from cdeep3m.geometry import Roi
 from cdeep3m.volumes.planes import label_plane
 from cdeep3m.volumes.png import PngFolder
 from cdeep3m.volumes.tiff import TiffFolder
 from octave_cases import digest, synth
-from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from cdeep3m.matlab_ports.imread import imread
+from PIL import Image
+
 from cdeep3m import stitching
 from cdeep3m.cli import def_data_packages, ensemble_predictions, merge_large_data, preprocess_package
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
-from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.packages import COUNTS, INFO, Division
 from cdeep3m.postprocessing import average_variants
 from cdeep3m.variants import variant, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import write_datasets
 from octave_cases import digest, hdf5_file, png_folder, synth, tiff_folder, tiff_stack
-from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from cdeep3m.cli import preprocess_training_data, preprocess_validation
 from octave_cases import TRAINING_CASES, combined_digest, datasets_of, described_datasets
 

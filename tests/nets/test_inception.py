@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
+
 from cdeep3m.errors import FormatError
 from cdeep3m.nets import prototxts
 from cdeep3m.nets.prototxts import FRAMES, NETS
 from cdeep3m.nets.spec import Blob, Kernel, concat, convolution, input_blob, total
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import NetParameter, SolverParameter
-from google.protobuf import json_format
 
 CHECKED_IN = Path(__file__).parents[2] / "caffe_models"
 COMPACT_SIDES = (96, 80)

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto import caffemodel
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter, SolverState
-from numpy.testing import assert_array_equal
 
 ADDRESSES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

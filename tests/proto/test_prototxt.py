@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import BlobShape, LayerParameter, NetParameter, SolverParameter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cdeep3m.report.overlay import FOUND, INVENTED, MISSED, compare
 
 IMAGE = np.arange(100, 104, dtype=np.uint8)[None]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 import pytest
+
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.volumes import hdf5, open_volume
 from cdeep3m.volumes.hdf5 import in_old_shape, read_dataset, write_datasets

@@ -3,6 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.volumes.labelled import labelled_shape
 

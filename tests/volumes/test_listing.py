@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+
 from cdeep3m.errors import InputError
 from cdeep3m.volumes.listing import image_files
 

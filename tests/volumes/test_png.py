@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from cdeep3m.errors import FormatError
 from cdeep3m.volumes import png
 from cdeep3m.volumes.png import read_plane, write_plane
 from octave_cases import synth
-from PIL import Image
 
 if TYPE_CHECKING:
     from pathlib import Path

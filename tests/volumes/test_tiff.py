@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+
 from cdeep3m.geometry import Roi
 from cdeep3m.volumes import open_volume
 from octave_cases import synth, tiff_folder
-from PIL import Image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
 from cdeep3m.engines.embedded.h5_files import open_array, open_volume, read_list
 from cdeep3m.errors import FormatError, MissingFileError
-from numpy.testing import assert_array_equal
 
 VOLUME = np.arange(4 * 3 * 2).reshape(4, 3, 2)
 

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.engines.embedded.patches import LabelSelection, PatchSampler, acceptance_rates, centre_range
 from cdeep3m.errors import InputError
 from cdeep3m.proto.caffe_pb2 import LabelProbMapping, LabelProbMappingParameter
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
 
 
 def addresses(*shape: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from cdeep3m.engines.embedded.solver import Sgd, check_solver, current_step, learning_rate
 from cdeep3m.errors import InputError
 from cdeep3m.proto.caffe_pb2 import SolverParameter

@@ -196,7 +196,7 @@ class Net:
         for layer in self.layers:
             stored = message.layer.add()
             stored.CopyFrom(layer.message)
-            stored.phase = self.context.phase
+            stored.phase = cast("caffe_pb2.Phase", self.context.phase)
             del stored.blobs[:]
             stored.blobs.extend(array_to_blob(blob.detach().cpu().numpy()) for blob in layer.blobs)
         return message

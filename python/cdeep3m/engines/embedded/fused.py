@@ -16,7 +16,7 @@ Layers that none of this fits run as they are.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 
@@ -282,7 +282,7 @@ class Rewriter:
         return self.numbers - 1
 
 
-def is_sum(layer: Layer) -> bool:
+def is_sum(layer: Layer) -> TypeGuard[Eltwise]:
     """Return whether `layer` is an Eltwise that sums."""
     return isinstance(layer, Eltwise) and layer.operation == caffe_pb2.EltwiseParameter.SUM
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from cdeep3m.engines.embedded.layers.accuracy import Accuracy
 from cdeep3m.engines.embedded.layers.base import Context
 from cdeep3m.errors import InputError

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from cdeep3m.engines.embedded.layers.base import Context
 from cdeep3m.engines.embedded.layers.hdf5_data import HDF5Data
 from cdeep3m.errors import FormatError, NetError

@@ -6,12 +6,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.engines.embedded.layers.base import Context
 from cdeep3m.engines.embedded.layers.patch_data import PatchData
 from cdeep3m.errors import InputError, MissingFileError, NetError
 from cdeep3m.proto.caffe_pb2 import LayerParameter
-from torch.testing import assert_close
 
 VOLUME = np.arange(8 * 7 * 5, dtype=np.uint16).reshape(8, 7, 5)
 LABEL = VOLUME % 2

@@ -7,11 +7,12 @@ import math
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from cdeep3m.engines.embedded.layers.base import Context
 from cdeep3m.engines.embedded.layers.softmax_with_loss import SoftmaxWithLoss
 from cdeep3m.errors import InputError, NetError
 from cdeep3m.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, LossParameter
-from torch.testing import assert_close
 
 SCORES = [[[[0.0, 1.0, -2.0, 0.5]], [[0.5, -1.0, 3.0, 0.25]]]]
 

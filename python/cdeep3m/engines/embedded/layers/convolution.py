@@ -71,9 +71,10 @@ def axis_pair(
     param: caffe_pb2.ConvolutionParameter | caffe_pb2.PoolingParameter, first: str, second: str, default: int
 ) -> tuple[int, int] | None:
     """Return a pair of the spelling `kernel_h`, `kernel_w` (axis 2, axis 3), or None where neither is set."""
-    if not (param.HasField(first) or param.HasField(second)):  # type: ignore[arg-type]
+    if not (param.HasField(first) or param.HasField(second)):
         return None
-    return tuple(getattr(param, name) if param.HasField(name) else default for name in (first, second))  # type: ignore[return-value,arg-type]
+    one, other = (getattr(param, name) if param.HasField(name) else default for name in (first, second))
+    return one, other
 
 
 def per_axis(

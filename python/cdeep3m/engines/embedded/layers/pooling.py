@@ -63,7 +63,7 @@ class Pooling(Layer):
 
     def _read(self, name: str, nd_name: str, pair: tuple[str, str], default: int) -> tuple[int, ...]:
         param = self.message.pooling_param
-        values = tuple(getattr(param, nd_name)) or ((getattr(param, name),) if param.HasField(name) else ())  # type: ignore[arg-type]
+        values = tuple(getattr(param, nd_name)) or ((getattr(param, name),) if param.HasField(name) else ())
         return per_axis(name, values, axis_pair(param, *pair, default), default, self.axes)
 
 

@@ -54,7 +54,7 @@ class SoftmaxWithLoss(Layer):
         label = torch.where(valid, label, BACKGROUND)
         weights = torch.tensor(self._weights(counts), device=scores.device)
         pixel_weights = torch.where(valid, weights[label], torch.zeros((), device=scores.device))
-        outputs = _Loss.apply(scores, label, valid, pixel_weights, self._divisor(label, sum(counts)))
+        outputs = _Loss.apply(scores, label, valid, pixel_weights, self._divisor(label, sum(counts)))  # type: ignore[no-untyped-call]
         return tuple(outputs[: len(self.tops)])
 
     def _weights(self, counts: list[int]) -> list[float]:
