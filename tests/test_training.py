@@ -7,6 +7,7 @@ import pytest
 
 from cdeep3m.engines.base import CPU, LabelledVolume
 from cdeep3m.errors import EngineError, InputError, MissingFileError, RunError
+from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_state
 from cdeep3m.rundir import TrainedRun
@@ -19,7 +20,7 @@ SHORT = SolverSettings(numiterations=10, snapshot_interval=4)
 
 @pytest.fixture
 def out(tmp_path):
-    create_run(tmp_path / "out", width=32)
+    create_run(tmp_path / "out", make=NetMake(width=32))
     return tmp_path / "out"
 
 
@@ -115,7 +116,7 @@ def test_volumes_in_memory_reach_the_engine(out):
 @pytest.fixture
 def old(tmp_path):
     """A run whose 1fm reached 30, whose 3fm has weights alone, and whose 5fm has nothing."""
-    create_run(tmp_path / "old", width=32)
+    create_run(tmp_path / "old", make=NetMake(width=32))
     for iteration in (9, 30):
         write_snapshot(tmp_path / "old" / "1fm" / "trainedmodel" / "1fm_classifer", iteration)
     write_snapshot(tmp_path / "old" / "3fm" / "trainedmodel" / "3fm_classifer", 7)

@@ -6,7 +6,7 @@ import pytest
 
 from cdeep3m import __version__
 from cdeep3m.errors import FormatError, InputError, MissingFileError, RunError
-from cdeep3m.nets.prototxts import NETS, deploy, train_val
+from cdeep3m.nets.prototxts import NETS, NetMake, deploy, train_val
 from cdeep3m.proto import prototxt
 from cdeep3m.trainjob import check_training_files, create_run, create_train_job
 from fake_training_engine import write_snapshot
@@ -70,12 +70,12 @@ def test_without_validation_the_training_stacks_are_tested_on(augmented, tmp_pat
 
 
 def test_width_makes_compact_nets(augmented, tmp_path):
-    create_train_job(augmented, tmp_path / "out", width=16)
+    create_train_job(augmented, tmp_path / "out", make=NetMake(width=16))
     assert prototxt.read_net(tmp_path / "out" / "3fm" / "deploy.prototxt") == deploy("3fm", width=16)
 
 
 def test_nets_of_another_run_are_taken_over_where_it_has_them(augmented, tmp_path):
-    create_run(tmp_path / "old", width=32)
+    create_run(tmp_path / "old", make=NetMake(width=32))
     (tmp_path / "old" / "5fm" / "train_val.prototxt").unlink()
     create_train_job(augmented, tmp_path / "out", like=tmp_path / "old")
     assert prototxt.read_net(tmp_path / "out" / "1fm" / "deploy.prototxt") == deploy("1fm", width=32)
@@ -86,24 +86,24 @@ def test_nets_of_another_run_are_taken_over_where_it_has_them(augmented, tmp_pat
 
 
 def test_a_run_in_memory_needs_no_files(tmp_path):
-    create_run(tmp_path / "out", width=8)
+    create_run(tmp_path / "out", make=NetMake(width=8))
     assert not (tmp_path / "out" / "train_file.txt").exists()
     assert (tmp_path / "out" / "1fm" / "solver.prototxt").is_file()
 
 
 def test_making_a_run_again_keeps_its_snapshots_and_its_readme(augmented, tmp_path):
     out = tmp_path / "out"
-    create_train_job(augmented, out, width=8)
+    create_train_job(augmented, out, make=NetMake(width=8))
     write_snapshot(out / "1fm" / "trainedmodel" / "1fm_classifer", 5)
     (out / "readme.txt").write_text("mine")
-    create_train_job(augmented, out, width=8)
+    create_train_job(augmented, out, make=NetMake(width=8))
     assert (out / "1fm" / "trainedmodel" / "1fm_classifer_iter_5.caffemodel").is_file()
     assert (out / "readme.txt").read_text() == "mine"
 
 
 def test_other_nets_are_not_put_beside_trained_models(augmented, tmp_path):
     out = tmp_path / "out"
-    create_train_job(augmented, out, width=8)
+    create_train_job(augmented, out, make=NetMake(width=8))
     write_snapshot(out / "1fm" / "trainedmodel" / "1fm_classifer", 5)
     with pytest.raises(RunError, match=r"out/1fm holds models of a 1fm of other size .*--width"):
         create_train_job(augmented, out)
@@ -124,7 +124,7 @@ def test_wrong_input_is_named_and_nothing_is_made(augmented, validation, tmp_pat
     with pytest.raises(InputError, match=r"validation holds no \.h5 file"):
         create_train_job(augmented, out, validation)
     with pytest.raises(InputError, match="--width 0"):
-        create_train_job(augmented, out, width=0)
+        create_train_job(augmented, out, make=NetMake(width=0))
     assert sorted(os.listdir(tmp_path)) == ["aug mented 100%", "validation"]
 
 
@@ -141,3 +141,21 @@ def test_a_write_that_fails_leaves_no_folder_behind(augmented, tmp_path, monkeyp
 def test_damaged_stacks_are_found_before_a_training_starts(augmented):
     with pytest.raises(FormatError, match=r"training_full_stacks_v1\.h5"):
         check_training_files(augmented)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("width", 0), ("patch_side", 100), ("patch_side", 0), ("bn_fraction", 1.0), ("bn_fraction", 0)],
+)
+def test_a_make_out_of_range_is_told(option, value):
+    with pytest.raises(InputError, match=f"--{option} {value}"):
+        NetMake(**{option: value})
+
+
+def test_a_make_changes_what_trains_and_leaves_what_predicts(augmented, tmp_path):
+    create_train_job(augmented, tmp_path / "out", make=NetMake(patch_side=96, bn_fraction=0.5))
+    net = prototxt.read_net(tmp_path / "out" / "3fm" / "train_val.prototxt")
+    assert {tuple(layer.patch_sampler_param.data_patch_shape.dim) for layer in net.layer[:2]} == {(96, 96, 3)}
+    fractions = {layer.batch_norm_param.moving_average_fraction for layer in net.layer if layer.type == "BatchNorm"}
+    assert fractions == {0.5}
+    assert prototxt.read_net(tmp_path / "out" / "3fm" / "deploy.prototxt") == deploy("3fm")

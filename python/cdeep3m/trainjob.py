@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from cdeep3m.nets.prototxts import NetMake
+
 README = """\
 This folder holds a CDeep3M training.
 
@@ -40,7 +42,7 @@ VERSION            the release that made this folder
 
 
 def create_train_job(
-    augmented: Path, out: Path, validation: Path | None = None, *, width: int = 1, like: Path | None = None
+    augmented: Path, out: Path, validation: Path | None = None, *, make: NetMake | None = None, like: Path | None = None
 ) -> None:
     """Make the folder of a training from files (CreateTrainJob.m).
 
@@ -52,8 +54,8 @@ def create_train_job(
         Folder to make; one that holds the same nets already keeps its snapshots.
     validation : Path, optional
         Folder with at least one .h5 file; default: `augmented`.
-    width : int, optional
-        Divisor of the nets' numbers of channels, for compact nets of the same topology.
+    make : NetMake, optional
+        How the nets differ from DeepEM3D's.
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
 
@@ -62,7 +64,7 @@ def create_train_job(
     MissingFileError
         A folder is missing.
     InputError
-        Too few or too many .h5 files, or a `width` below 1.
+        Too few or too many .h5 files.
     RunError
         `out` holds models of other nets.
     """
@@ -75,11 +77,15 @@ def create_train_job(
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation.")
-    create_run(out, width=width, like=like, lists={TRAIN_LIST: training_files, VALID_LIST: validation_files})
+    create_run(out, make=make, like=like, lists={TRAIN_LIST: training_files, VALID_LIST: validation_files})
 
 
 def create_run(
-    out: Path, *, width: int = 1, like: Path | None = None, lists: Mapping[str, Sequence[str]] | None = None
+    out: Path,
+    *,
+    make: NetMake | None = None,
+    like: Path | None = None,
+    lists: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Make the folder of a training; without `lists`, of one that is fed from memory.
 
@@ -87,8 +93,8 @@ def create_run(
     ----------
     out : Path
         Folder to make; one that holds the same nets already keeps its snapshots.
-    width : int, optional
-        Divisor of the nets' numbers of channels.
+    make : NetMake, optional
+        How the nets differ from DeepEM3D's.
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
     lists : mapping of str to sequence of str, optional
@@ -96,15 +102,11 @@ def create_run(
 
     Raises
     ------
-    InputError
-        A `width` below 1.
     RunError
         `out` holds models of other nets.
     """
-    if width < 1:
-        raise InputError(f"--width {width} is no divisor; a whole number of at least 1 was expected.")
     home = Path(os.path.abspath(out))
-    nets = {net: _messages(net, home, width=width, like=like) for net in NETS}
+    nets = {net: _messages(net, home, make=make, like=like) for net in NETS}
     for net, files in nets.items():
         _check_same_net(home, net, files[DEPLOY])
     with _whole_folder(home) as folder:
@@ -164,8 +166,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _messages(net: str, home: Path, *, width: int, like: Path | None) -> dict[str, Message]:
-    files = prototxts.messages(net, width=width)
+def _messages(net: str, home: Path, *, make: NetMake | None, like: Path | None) -> dict[str, Message]:
+    files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
         if layer.type == "PatchData":

@@ -7,7 +7,7 @@ import pytest
 from cdeep3m.cli import caffetrain, create_train_job, runtraining, trainworker
 from cdeep3m.engines import select
 from cdeep3m.errors import EngineError
-from cdeep3m.nets.prototxts import deploy
+from cdeep3m.nets.prototxts import NetMake, deploy
 from cdeep3m.proto import prototxt
 from cdeep3m.rundir import TrainedRun
 from cdeep3m.trainjob import create_run
@@ -164,7 +164,7 @@ def test_validation_folder_that_is_missing_exits_with_2(engine, augmented, out):
 
 
 def test_trainworker_statuses(engine, out, tmp_path, monkeypatch, capsys):
-    create_run(out, width=32)
+    create_run(out, make=NetMake(width=32))
     assert trainworker.main(runs("--numiterations", 3, out)) == 0
     assert trainworker.main(runs("--models", "1fm,7fm", out)) == 2
     assert trainworker.main(runs(tmp_path / "nowhere")) == 2
@@ -181,7 +181,7 @@ def test_trainworker_statuses(engine, out, tmp_path, monkeypatch, capsys):
 
 
 def test_caffetrain_trains_one_net_and_keeps_its_log_folder(engine, out):
-    create_run(out, width=32)
+    create_run(out, make=NetMake(width=32))
     assert caffetrain.main(runs("--numiterations", 3, "--base_learn", "2e-2", "3fm", out)) == 0
     assert [job.folder for job in engine.jobs] == [out / "3fm"]
     assert engine.jobs[0].log == out / "3fm" / "log" / "out.log"
@@ -191,7 +191,7 @@ def test_caffetrain_trains_one_net_and_keeps_its_log_folder(engine, out):
 def test_caffetrain_statuses(engine, out, capsys):
     assert caffetrain.main(runs("1fm", out)) == 2
     assert "solver.prototxt is not there" in capsys.readouterr().err
-    create_run(out, width=32)
+    create_run(out, make=NetMake(width=32))
     (out / "1fm" / "log").touch()
     assert caffetrain.main(runs("1fm", out)) == 3
     (out / "3fm" / "trainedmodel").rmdir()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from cdeep3m.nets.prototxts import NetMake
+
 DESCRIPTION = """\
 Make the folder of a training, ready for trainworker.sh.
 
@@ -24,7 +26,7 @@ Make the folder of a training, ready for trainworker.sh.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("CreateTrainJob.m", description=DESCRIPTION)
-    add_width_option(parser)
+    add_net_options(parser)
     parser.add_argument("augmented", type=Path, metavar="AUG")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("validation", type=Path, metavar="VALIDATION")
@@ -32,21 +34,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(lambda: _create(options), debug=options.debug)
 
 
-def add_width_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that makes compact nets."""
+def add_net_options(parser: argparse.ArgumentParser) -> None:
+    """Add what makes other nets than DeepEM3D's."""
     parser.add_argument(
         "--width",
         type=int,
-        default=None,
         metavar="N",
         help="divide the nets' numbers of channels by N: smaller, faster nets of the same make (default: 1)",
     )
+    parser.add_argument(
+        "--patch_side", type=int, metavar="N", help="side of the training patches, a multiple of 16 (default: 320)"
+    )
+    parser.add_argument(
+        "--bn_fraction",
+        type=float,
+        metavar="F",
+        help="memory of BatchNorm's running statistics; for short trainings, as in 0.95 (default: 0.999)",
+    )
+
+
+def make_of(options: argparse.Namespace) -> NetMake | None:
+    """Return what `add_net_options` parsed, or None where no option was given."""
+    from cdeep3m.nets.prototxts import NetMake
+
+    names = ("width", "patch_side", "bn_fraction")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return NetMake(**given) if given else None
 
 
 def _create(options: argparse.Namespace) -> None:
     from cdeep3m.trainjob import create_train_job
 
-    create_train_job(options.augmented, options.out, options.validation, width=options.width or 1)
+    create_train_job(options.augmented, options.out, options.validation, make=make_of(options))
     print(f"Train job created in {options.out}")
 
 

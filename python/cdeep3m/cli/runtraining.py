@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_width_option
+from cdeep3m.cli.create_train_job import add_net_options, make_of
 from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -45,7 +45,7 @@ def _parser() -> CommandParser:
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
-    add_width_option(parser)
+    add_net_options(parser)
     parser.add_argument(
         "--validation_dir", type=Path, metavar="DIR", help="folder made by PreprocessValidation.m (default: AUGTRAIN)"
     )
@@ -73,12 +73,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _create(options: argparse.Namespace, retrain: Path | None) -> None:
-    """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
+    """Make TRAINOUT; with --retrain and no options for the nets, with the nets that were trained before."""
     from cdeep3m.trainjob import check_training_files, create_train_job
 
     check_training_files(options.augmented)
-    like = retrain if options.width is None else None
-    create_train_job(options.augmented, options.out, options.validation_dir, width=options.width or 1, like=like)
+    make = make_of(options)
+    like = None if make else retrain
+    create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_width_option
+from cdeep3m.cli.create_train_job import add_net_options, make_of
 from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
-    add_width_option(parser)
+    add_net_options(parser)
     parser.add_argument(
         "--validation",
         nargs=2,
@@ -54,7 +54,8 @@ def _train(options: argparse.Namespace) -> None:
     request = request_of(options)
     training = training_variants(*load_labelled_volume(options.images, options.labels))
     validation = [labelled_volume(*load_labelled_volume(*options.validation))] if options.validation else training[:1]
-    create_run(options.out, width=options.width or 1, like=request.retrain if options.width is None else None)
+    make = make_of(options)
+    create_run(options.out, make=make, like=None if make else request.retrain)
     train_with(options, request, training=training, validation=validation)
     print(f"Training has completed. Results are stored in {options.out}")
 

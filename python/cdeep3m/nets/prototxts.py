@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.create_train_job import snapshot_name
 from cdeep3m.nets import irregular
 from cdeep3m.nets.inception import CLASSES, class_scores, stem_3d
@@ -40,6 +42,10 @@ NETS = tuple(FRAMES)
 
 PATCH_SIDE = 320
 INPUT_SIDE = 1024
+SIDE_STEP = 16
+"""Sides of inputs and patches are multiples of it."""
+BN_FRACTION = 0.999
+"""Caffe's default moving_average_fraction."""
 
 DEPLOY = "deploy.prototxt"
 TRAIN_VAL = "train_val.prototxt"
@@ -50,11 +56,45 @@ TRAIN_LIST = "train_file.txt"
 VALID_LIST = "valid_file.txt"
 
 
-def messages(net: str, *, width: int = 1) -> dict[str, Message]:
+@dataclass(frozen=True, kw_only=True)
+class NetMake:
+    """How the nets of a training differ from DeepEM3D's; the defaults are those.
+
+    Attributes
+    ----------
+    width : int
+        Divisor of the numbers of channels, for compact nets of the same topology.
+    patch_side : int
+        Side of the square training patches, a multiple of 16.
+    bn_fraction : float
+        How much of its running statistics BatchNorm keeps with every batch. The nets' own 0.999 averages over some
+        thousand batches; a shorter training needs a shorter memory, or its nets predict with statistics of their start.
+
+    Raises
+    ------
+    InputError
+        A value out of range.
+    """
+
+    width: int = 1
+    patch_side: int = PATCH_SIDE
+    bn_fraction: float = BN_FRACTION
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise InputError(f"--width {self.width} is no divisor; a whole number of at least 1 was expected.")
+        if self.patch_side < SIDE_STEP or self.patch_side % SIDE_STEP:
+            raise InputError(f"--patch_side {self.patch_side}: a multiple of {SIDE_STEP} was expected, as in 320.")
+        if not 0 < self.bn_fraction < 1:
+            raise InputError(f"--bn_fraction {self.bn_fraction}: a number between 0 and 1 was expected, as in 0.999.")
+
+
+def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
     """Return the content of the four files of `net`, by file name."""
+    make = make or NetMake()
     return {
-        DEPLOY: deploy(net, width=width),
-        TRAIN_VAL: train_val(net, width=width),
+        DEPLOY: deploy(net, width=make.width),
+        TRAIN_VAL: with_bn_fraction(train_val(net, width=make.width, patch_side=make.patch_side), make.bn_fraction),
         SOLVER: solver(net),
         LABEL_CLASS_SELECTION: label_class_selection(),
     }
@@ -160,6 +200,16 @@ def label_class_selection() -> LabelProbMappingParameter:
     classes = (("background", 0, 1.0), ("foreground", 1, 0.3))
     info = [LabelProbMapping(label_name=name, label=label, prob=prob, map2label=label) for name, label, prob in classes]
     return LabelProbMappingParameter(ignore_rest_of_label=True, label_prob_mapping_info=info)
+
+
+def with_bn_fraction(net: NetParameter, fraction: float) -> NetParameter:
+    """Return `net` with BatchNorm layers that keep `fraction` of their running statistics; Caffe's own goes unsaid."""
+    changed = NetParameter()
+    changed.CopyFrom(net)
+    for each in changed.layer:
+        if each.type == "BatchNorm" and fraction != BN_FRACTION:
+            each.batch_norm_param.moving_average_fraction = fraction
+    return changed
 
 
 def narrowed(net: NetParameter, width: int) -> NetParameter:
