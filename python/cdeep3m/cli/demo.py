@@ -33,6 +33,12 @@ PASS = 0.80
 
 NETS = ("1fm", "3fm", "5fm")
 
+SHORT_TRAINING = (
+    *("--iter_size", "1", "--patch_side", "160", "--base_learn", "0.1", "--bn_fraction", "0.95"),
+    *("--average_loss", "8", "--snapshot_interval", "100", "--seed", "1"),
+)
+"""Options that make a few hundred iterations count: small patches, a high rate, a short memory of BatchNorm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -54,8 +60,8 @@ class Settings:
 
     seed: int = 1
     width: int = 8
-    iterations: int = 100
-    augspeed: int = 1
+    iterations: int = 200
+    augspeed: int = 2
     train_shape: tuple[int, int, int] = (20, 512, 512)
     held_out_shape: tuple[int, int, int] = (5, 512, 512)
 
@@ -143,8 +149,7 @@ def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
     yield ["PreprocessTrainingData.m", f"{images}", f"{labels}", f"{out / 'augmented'}"]
     yield [
         "runtraining.sh",
-        *("--width", f"{settings.width}", "--numiterations", f"{settings.iterations}", "--iter_size", "1"),
-        *("--average_loss", "8", "--snapshot_interval", f"{settings.iterations}"),
+        *("--width", f"{settings.width}", "--numiterations", f"{settings.iterations}", *SHORT_TRAINING),
         *(f"{out / 'augmented'}", f"{out / 'trained'}"),
     ]
     yield [
