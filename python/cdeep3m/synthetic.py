@@ -146,7 +146,7 @@ def _mitochondria(rng: np.random.Generator, cells: _Cells, *, per_voxel: float =
     bumps = 1.6 * smooth_noise(rng, cells.depth.shape, (4, 14, 14))
     for _ in range(rng.poisson(np.prod(shape + (16, 0, 0)) * per_voxel)):
         middle = rng.uniform((-8, 0, 0), shape + (8, 0, 0))
-        radius, shade = rng.uniform(12, 24), rng.normal(0, 4)
+        radius, shade = rng.uniform(12, 24), rng.normal(0, 5)
         home = cells.number[tuple(np.clip(middle.astype(int), 0, shape - 1))]
         _lay_tube(bodies, _centreline(rng, middle), radius, shade, cells, home, bumps)
     return bodies
@@ -203,7 +203,7 @@ def _progress(line: np.ndarray, k: int, z: np.ndarray, y: np.ndarray, x: np.ndar
 def _cytoplasm(rng: np.random.Generator, cells: _Cells) -> np.ndarray:
     """Return each cell's own gray with a granular texture."""
     shape = cells.depth.shape
-    own = rng.normal(162, 7, int(cells.number.max()) + 1).astype(np.float32)[cells.number]
+    own = rng.normal(162, 8, int(cells.number.max()) + 1).astype(np.float32)[cells.number]
     own = ndimage.gaussian_filter(own, (0, 1, 1))
     return own + 5 * smooth_noise(rng, shape, (1.5, 7, 7)) + 6 * smooth_noise(rng, shape, (1, 2.5, 2.5))
 
@@ -223,7 +223,7 @@ def _small_bodies(rng: np.random.Generator, cells: _Cells, mitochondria: _Bodies
     darkening = np.zeros(shape, np.float32)
     free = np.minimum(cells.depth, mitochondria.distance)
     clusters = smooth_noise(rng, shape, (6, 40, 40)) > 1.0
-    for count, radii, ring, strength in ((1 / 700, (2.5, 3.5), True, 55), (1 / 90_000, (6, 15), False, 70)):
+    for count, radii, ring, strength in ((1 / 700, (2.5, 3.5), True, 55), (1 / 45_000, (6, 15), False, 70)):
         centres = rng.uniform(0, 1, (rng.poisson(np.prod(shape) * count), 3)) * shape
         for centre in centres:
             at = tuple(centre.astype(int))
@@ -251,7 +251,7 @@ def _mitochondrion_gray(rng: np.random.Generator, bodies: _Bodies) -> np.ndarray
     cristae = np.exp(-(((phase % 10 - 5) / 1.7) ** 2)) * _ramp(-bodies.distance, 3, 5)
     cristae *= _ramp(smooth_noise(rng, shape, (2, 12, 12)), -1.0, -0.2)
     walls = np.exp(-(((bodies.distance + 0.8) / 1.3) ** 2)) + 0.7 * np.exp(-(((bodies.distance + 5) / 1.2) ** 2))
-    matrix = 114 + bodies.shade + 6 * smooth_noise(rng, shape, (1, 2.5, 2.5))
+    matrix = 127 + bodies.shade + 6 * smooth_noise(rng, shape, (1, 2.5, 2.5))
     return matrix + 10 * np.exp(-(((bodies.distance + 3) / 1.0) ** 2)) - 50 * cristae - 55 * walls
 
 

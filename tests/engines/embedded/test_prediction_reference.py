@@ -1,0 +1,84 @@
+"""The embedded engine against what real Caffe predicted with the same weights (caffe.md section 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from google.protobuf import json_format
+from numpy.testing import assert_allclose
+
+from cdeep3m.engines.base import TrainedModel
+from cdeep3m.engines.embedded.engine import EmbeddedEngine
+from cdeep3m.engines.embedded.executor import Net
+from cdeep3m.engines.embedded.stacks import window_at
+from cdeep3m.proto import caffe_pb2, prototxt
+from cdeep3m.proto.caffemodel import read_model
+
+TOLERANCE = 1e-4
+EQUAL_SHARE = 0.999
+
+
+@pytest.fixture(params=["1fm", "3fm", "5fm"])
+def recorded(request, reference, tmp_path):
+    """A model that Caffe trained, and the folder of its recorded predictions."""
+    folder = reference / "caffe" / "prediction" / request.param
+    message = json_format.Parse((folder / "deploy.json").read_text(), caffe_pb2.NetParameter())
+    prototxt.write(tmp_path / "deploy.prototxt", message)
+    weights = next(folder.glob("*.caffemodel"))
+    return folder, TrainedModel(net=request.param, deploy=tmp_path / "deploy.prototxt", weights=weights)
+
+
+def eight_bit(probability):
+    return np.floor(probability * 255 + 0.5).astype(int)
+
+
+@pytest.mark.parametrize("volume", ["volume_0", "volume_1"])
+def test_probabilities_are_caffe_s(recorded, volume):
+    folder, model = recorded
+    with np.load(folder / f"{volume}.npz") as arrays:
+        data, expected = arrays["data"].transpose(2, 1, 0), arrays["prob"]
+    net = EmbeddedEngine().load(model)
+    found = np.stack(list(net.probabilities(window_at(data, z, net.frames) for z in range(len(data)))))
+    assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+    difference = np.abs(eight_bit(found) - eight_bit(expected))
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= EQUAL_SHARE
+
+
+def test_streaming_gives_the_foreground_of_the_same_probabilities(recorded):
+    folder, model = recorded
+    with np.load(folder / "volume_0.npz") as arrays:
+        data, expected = arrays["data"].transpose(2, 1, 0), arrays["prob"]
+    net = EmbeddedEngine().load(model)
+    (plane,) = net.foreground([window_at(data, 2, net.frames)])
+    assert_allclose(plane, expected[2, 1].T, atol=TOLERANCE, rtol=0)
+
+
+def test_the_fused_net_is_the_plain_net(recorded):
+    import torch
+
+    folder, model = recorded
+    with np.load(folder / "volume_0.npz") as arrays:
+        data = arrays["data"].transpose(2, 1, 0)
+    plain = Net(prototxt.read_net(model.deploy), phase=caffe_pb2.TEST)
+    plain.load_weights(read_model(model.weights))
+    fast = EmbeddedEngine().load(model)
+    window = window_at(data, 1, fast.frames)
+    blob = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 1, 0), dtype=np.float32))[None, None]
+    with torch.inference_mode():
+        (expected,) = plain.forward({"data": blob}).values()
+    (found,) = fast.probabilities([window])
+    assert_allclose(found, expected[0].numpy(), atol=2e-6, rtol=0)
+
+
+def test_windows_may_be_views_of_any_number_type(recorded):
+    folder, model = recorded
+    with np.load(folder / "volume_0.npz") as arrays:
+        data = arrays["data"].transpose(2, 1, 0)
+    net = EmbeddedEngine().load(model)
+    window = window_at(data, 1, net.frames)
+    flipped = window[:, ::-1, ::-1]
+    kinds = [flipped, flipped.copy(), *(flipped.astype(kind) for kind in (np.uint16, np.float32, np.float64))]
+    first, *others = net.foreground(kinds)
+    for other in others:
+        assert_allclose(other, first, atol=1e-6, rtol=0)
