@@ -251,7 +251,7 @@ def _mitochondrion_gray(rng: np.random.Generator, bodies: _Bodies) -> np.ndarray
     cristae = np.exp(-(((phase % 10 - 5) / 1.7) ** 2)) * _ramp(-bodies.distance, 3, 5)
     cristae *= _ramp(smooth_noise(rng, shape, (2, 12, 12)), -1.0, -0.2)
     walls = np.exp(-(((bodies.distance + 0.8) / 1.3) ** 2)) + 0.7 * np.exp(-(((bodies.distance + 5) / 1.2) ** 2))
-    matrix = 127 + bodies.shade + 6 * smooth_noise(rng, shape, (1, 2.5, 2.5))
+    matrix = 129 + bodies.shade + 6 * smooth_noise(rng, shape, (1, 2.5, 2.5))
     return matrix + 10 * np.exp(-(((bodies.distance + 3) / 1.0) ** 2)) - 50 * cristae - 55 * walls
 
 
