@@ -47,7 +47,7 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	$(PYTHON) -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -141,3 +142,11 @@ def test_a_rule_that_is_broken_is_noticed(tmp_path):
         test_third_parties_are_imported_where_they_belong(module)
     with pytest.raises(AssertionError):
         test_only_commands_print(module)
+
+
+def test_the_picture_draws_these_layers():
+    picture = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    rows: dict[int, list[str]] = {}
+    for y, name in re.findall(r'y="(\d+)" class="m"[^>]*>([a-z_]+)<', picture):
+        rows.setdefault(int(y), []).append(name)
+    assert [sorted(rows[y]) for y in sorted(rows)] == [sorted(line.split()) for line in LAYERS.strip().splitlines()]

@@ -2,73 +2,108 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import INTERRUPTED, CommandParser, exact_by_environment, run
 from cdeep3m.cli.gflags import with_two_dashes
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
+
+    from cdeep3m.proto.caffe_pb2 import SolverParameter
 
 DESCRIPTION = """\
 Train a net with the embedded engine, as Caffe does: `caffe train --solver=solver.prototxt --gpu=0`.
 
-Paths in the solver and in its net are relative to the current folder. Log lines go to stderr.
+Paths in the solver and in its net are relative to the current folder. Log lines go to stderr. Ctrl-C writes a snapshot
+and stops; --snapshot goes on from one.
 """
 
-BREWS = ("train",)
+OTHER_BREWS = {
+    "test": "the nets of a training are tested while it runs (test_iter, test_interval)",
+    "time": "it has no timer",
+    "device_query": "`nvidia-smi` lists the GPUs",
+}
+"""What Caffe's tool can do beside `train`, and why this one cannot."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse(with_two_dashes(sys.argv[1:] if argv is None else argv))
+    parser = _parser()
+    options = parser.parse(with_two_dashes(sys.argv[1:] if argv is None else argv))
+    if options.brew != "train":
+        reason = OTHER_BREWS.get(options.brew, "it does not know that")
+        parser.error(f"this caffe has `train` alone, found `{options.brew}`: {reason}")
+    if options.solver is None:
+        parser.error("train needs --solver=FILE")
     return run(lambda: _train(options), debug=options.debug)
 
 
 def _parser() -> CommandParser:
     parser = CommandParser("caffe", description=DESCRIPTION)
-    parser.add_argument("brew", choices=BREWS, metavar="train", help="what to do; this engine has `train` alone")
-    parser.add_argument("--solver", type=Path, required=True, metavar="FILE", help="solver.prototxt")
-    parser.add_argument("--gpu", default="-1", metavar="N", help="GPU to use; -1 is the CPU (default)")
+    parser.add_argument("brew", metavar="train", help="what to do; this engine has `train` alone")
+    parser.add_argument("--solver", type=Path, metavar="FILE", help="solver.prototxt")
+    parser.add_argument(
+        "--gpu", metavar="N", help="GPU to use; -1 is the CPU (default: the solver's solver_mode and device_id)"
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--snapshot", type=Path, metavar="FILE", help=".solverstate to go on from")
     start.add_argument("--weights", type=Path, metavar="FILE", help=".caffemodel to start from")
+    for already_so in ("--logtostderr", "--alsologtostderr"):
+        parser.add_argument(already_so, nargs="?", help=argparse.SUPPRESS)
     return parser
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int | None:
     from cdeep3m.engines.base import TrainJob
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
     from cdeep3m.engines.embedded.training import train
+    from cdeep3m.proto.prototxt import read_solver
 
     job = TrainJob(
         solver=options.solver,
         folder=Path(),
-        gpu=_first_gpu(options.gpu),
+        gpu=_gpu(options.gpu, read_solver(options.solver)),
         snapshot=options.snapshot,
         weights=options.weights,
+        exact=exact_by_environment(),
     )
-    train(job, device=EmbeddedEngine().place(job.gpu), stream=sys.stderr)
+    try:
+        train(job, device=EmbeddedEngine().place(job.gpu), stream=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted. Go on with --snapshot and the last .solverstate that was written.", file=sys.stderr)
+        return INTERRUPTED
+    return None
 
 
-def _first_gpu(gpus: str) -> int:
-    """Return the GPU that trains: the first of a list; the embedded engine uses one.
+def _gpu(flag: str | None, solver: SolverParameter) -> int:
+    """Return the GPU that trains, as caffe.cpp chooses it; of several the first, as this engine uses one.
 
     Examples
     --------
-    >>> _first_gpu("-1"), _first_gpu("1,0"), _first_gpu("all")
-    (-1, 1, 0)
+    >>> from cdeep3m.proto.caffe_pb2 import SolverParameter
+    >>> _gpu("-1", SolverParameter()), _gpu("all", SolverParameter())
+    (-1, 0)
+    >>> _gpu(None, SolverParameter(solver_mode="CPU")), _gpu(None, SolverParameter(device_id=2))
+    (-1, 2)
     """
+    from cdeep3m.engines.base import CPU
     from cdeep3m.errors import InputError
+    from cdeep3m.proto.caffe_pb2 import SolverParameter
 
-    first = "0" if gpus == "all" else gpus.split(",")[0]
+    if not flag:
+        return solver.device_id if solver.solver_mode == SolverParameter.GPU else CPU
+    first, *others = ("0" if flag == "all" else flag).split(",")
+    if others:
+        logging.getLogger(__name__).warning("--gpu=%s: this engine trains on one GPU, number %s", flag, first)
     try:
         return int(first)
     except ValueError:
-        raise InputError(f"--gpu={gpus}: a GPU number was expected (-1 is the CPU)") from None
+        raise InputError(f"--gpu={flag}: a GPU number was expected (-1 is the CPU)") from None
 
 
 if __name__ == "__main__":
