@@ -13,6 +13,7 @@ from cdeep3m.engines.embedded.stacks import predict_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
 
@@ -45,11 +46,10 @@ class EmbeddedEngine:
 
     def place(self, gpu: int) -> torch.device:
         """Return the device for GPU number `gpu`: the CPU, with one warning, where there is no such device."""
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         if gpu == CPU:
             return torch.device("cpu")
-        if gpu < torch.cuda.device_count():
+        if 0 <= gpu < torch.cuda.device_count():
+            use_plain_float32()
             return torch.device("cuda", gpu)
         if not self._warned:
             self._warned = True
@@ -63,10 +63,11 @@ class EmbeddedEngine:
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""
         net = self.load(job.model, gpu=job.gpu)
+        _note(job.log, f"{job.model.weights} on {self.device(job.gpu)}")
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             folder.mkdir(parents=True, exist_ok=True)
-            for _ in predict_file(net, stack, folder / "test.h5"):
-                pass
+            for z in predict_file(net, stack, folder / "test.h5"):
+                _note(job.log, f"{stack}: plane {z} predicted")
             if report:
                 report(Progress(done, len(job.stacks)))
 
@@ -75,3 +76,17 @@ class EmbeddedEngine:
         from cdeep3m.engines.embedded.training import train
 
         train(job, device=self.place(job.gpu), report=report)
+
+
+def use_plain_float32() -> None:
+    """Make CUDA compute in float32 as it is (no TF32), and the same way every time."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _note(log: Path | None, line: str) -> None:
+    if log:
+        with log.open("a") as file:
+            file.write(f"{line}\n")

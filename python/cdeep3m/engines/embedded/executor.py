@@ -10,6 +10,7 @@ import torch
 
 from cdeep3m.engines.embedded.layers import make_layer
 from cdeep3m.engines.embedded.layers.base import Context, Layer, Shape, show
+from cdeep3m.engines.embedded.merged import NormaliseScale, merged
 from cdeep3m.errors import NetError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import array_to_blob, blob_shape, blob_to_array
@@ -104,7 +105,8 @@ class Net:
         self.shapes = dict(self.input_shapes)
         self.layers = [self._build(layer) for layer in layers_of(message, phase)]
         self.outputs = _outputs(self.layers)
-        self._dead = _last_uses(self.layers, self.outputs)
+        self._steps = merged(self.layers) if self.context.training else self.layers
+        self._dead = _last_uses(self._steps, self.outputs)
         self._checked = {self._signature(self.input_shapes)}
         _share_named_blobs(self.layers)
 
@@ -131,11 +133,11 @@ class Net:
             When an input is missing, or does not fit the net.
         """
         blobs = self._accept(inputs or {})
-        for layer, dead in zip(self.layers, self._dead, strict=True):
-            if layer.type == "Input":
+        for step, dead in zip(self._steps, self._dead, strict=True):
+            if step.type == "Input":
                 continue
-            tops = layer.forward(*(blobs[name] for name in layer.bottoms))
-            blobs.update(zip(layer.tops, tops, strict=True))
+            tops = step.forward(*(blobs[name] for name in step.bottoms))
+            blobs.update(zip(step.tops, tops, strict=True))
             for name in dead.difference(keep):
                 del blobs[name]
         return {name: blobs[name] for name in (*self.outputs, *keep)}
@@ -271,7 +273,7 @@ def _outputs(layers: Iterable[Layer]) -> tuple[str, ...]:
     return tuple(available)
 
 
-def _last_uses(layers: Sequence[Layer], outputs: Collection[str]) -> list[set[str]]:
+def _last_uses(layers: Sequence[Layer | NormaliseScale], outputs: Collection[str]) -> list[set[str]]:
     """Return, for each layer, the blobs that no later layer touches and that the net does not return."""
     last = {name: i for i, layer in enumerate(layers) for name in (*layer.bottoms, *layer.tops)}
     dead: list[set[str]] = [set() for _ in layers]

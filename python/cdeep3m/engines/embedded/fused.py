@@ -36,6 +36,7 @@ from cdeep3m.engines.embedded.steps import (
     UnrollStep,
     unroll,
 )
+from cdeep3m.engines.embedded.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Rewriter:
         self.uses = Counter(number for node in graph.nodes for number in node.bottoms)
         self.uses[graph.output] += 1
         self.numbers = len(graph.shapes)
+        self.scratch = Scratch()
 
     def rewrite(self) -> tuple[list[Step], int]:
         """Return the steps and the number of their last top."""
@@ -197,6 +199,7 @@ class Rewriter:
             weights=[_weight(layer)],
             bias=_bias(layer),
             kernels=[layer.kernel],
+            scratch=self.scratch,
         )
         maker = (i + 1 for i, other in enumerate(self.steps) if other.top == node.bottoms[0])
         self.steps.insert(next(maker, 0), step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import torch
 
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.fused import FusedNet
+from cdeep3m.engines.embedded.memory import kept_memory
 from cdeep3m.errors import NetError
-from cdeep3m.geometry import from_caffe_axes, to_caffe_axes
+from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net
@@ -23,8 +25,15 @@ if TYPE_CHECKING:
 
 FOREGROUND = 1
 INPUT_AXES = 5
-BATCH = {"cpu": 1, "cuda": 8}
-"""Windows that are predicted at once."""
+
+VOXELS_AT_ONCE = 1024 * 1024
+"""Small windows are predicted together on the CPU, as long as they have no more voxels in a plane than this."""
+
+MOST_WINDOWS = 8
+"""Windows that are predicted together at most."""
+
+BYTES_PER_VOXEL = 1500
+"""Memory that a prediction takes on a GPU for each voxel of a plane, rounded up."""
 
 
 class Predictor:
@@ -42,23 +51,29 @@ class Predictor:
         Raises
         ------
         NetError
-            The net cannot be built, has not one input of shape (n, 1, x, y, z), or the weights do not fit it.
+            The net cannot be built, has not one input of shape (n, 1, x, y, z) and one output of two classes or more,
+            or the weights do not fit it.
         """
-        net = Net(read_net(model.deploy), phase=caffe_pb2.TEST, device="cpu")
-        if len(net.inputs) != 1 or len(net.shapes[net.inputs[0]]) != INPUT_AXES:
+        self._message = read_net(model.deploy)
+        net = Net(self._message, phase=caffe_pb2.TEST, device=device)
+        shapes = list(net.input_shapes.values())
+        if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
             raise NetError(
                 f"{model.deploy}: one input of five axes (n, 1, x, y, z) was expected, as in DeepEM3D's nets"
             )
+        if len(net.outputs) != 1 or len(net.shapes[net.outputs[0]]) < 2 or net.shapes[net.outputs[0]][1] <= FOREGROUND:
+            raise NetError(f"{model.deploy}: one output of two classes or more was expected, found {net.outputs}")
         net.load_weights(read_model(model.weights))
         self._input = net.inputs[0]
-        self.frames = net.input_shapes[self._input][-1]
-        self._net = FusedNet(net)
         self._device = device
+        self._net = FusedNet(net)
+        self._fitting = {shapes[0][2:]}
+        self.frames = shapes[0][-1]
 
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window; see `LoadedNet.foreground`."""
         for scores in self._scores(windows):
-            yield from_caffe_axes(_foreground(scores, softmax=self._net.softmax).cpu().numpy()[..., np.newaxis])[0]
+            yield _foreground(scores, softmax=self._net.softmax).t().cpu().numpy()
 
     def probabilities(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the probabilities of all classes of the middle plane of every window.
@@ -72,10 +87,33 @@ class Predictor:
 
     def _scores(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
         source = iter(windows)
-        while batch := list(islice(source, BATCH[self._device.type])):
-            blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
-            with torch.inference_mode():
-                yield from self._net.forward({self._input: blob.float()})
+        with kept_memory() if self._device.type == "cpu" else nullcontext():
+            for first in source:
+                self._check(first)
+                batch = [first, *islice(source, self._windows_at_once(first) - 1)]
+                blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
+                with torch.inference_mode():
+                    scores = self._net.forward({self._input: blob.float()})
+                yield from scores
+
+    def _check(self, window: np.ndarray) -> None:
+        """Raise NetError when the net cannot take a window."""
+        frames, y, x = window.shape
+        if (x, y, frames) in self._fitting:
+            return
+        if frames != self.frames:
+            raise NetError(f"a window of {frames} planes was given, the net sees {self.frames}")
+        shapes = Net(self._message, phase=caffe_pb2.TEST, device="meta")
+        shapes.infer({self._input: (1, 1, x, y, frames)})
+        self._fitting.add((x, y, frames))
+
+    def _windows_at_once(self, window: np.ndarray) -> int:
+        """Return how many windows to predict together: the same number in every run, as it touches the last digits."""
+        voxels = window.shape[1] * window.shape[2]
+        if self._device.type == "cpu":
+            return max(1, min(MOST_WINDOWS, VOXELS_AT_ONCE // voxels))
+        memory = torch.cuda.get_device_properties(self._device).total_memory
+        return max(1, min(MOST_WINDOWS, memory // 2 // (BYTES_PER_VOXEL * voxels)))
 
 
 def _blob(window: np.ndarray) -> np.ndarray:

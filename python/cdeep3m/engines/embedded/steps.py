@@ -11,7 +11,7 @@ from torch.nn import functional
 from cdeep3m.engines.embedded.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.layers.relu import ReLU
 from cdeep3m.engines.embedded.layers.scale import Scale
-from cdeep3m.engines.embedded.taps import deconvolve
+from cdeep3m.engines.embedded.taps import Scratch, deconvolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +127,7 @@ class DeconvolutionStep(LinearStep):
     outputs_axis = 1
 
     kernels: list[Kernel]
+    scratch: Scratch
 
     def join(self, other: DeconvolutionStep) -> None:
         """Add another one to the sum."""
@@ -135,13 +136,14 @@ class DeconvolutionStep(LinearStep):
         self.bias = self.bias + other.bias
 
     def place(self, device: torch.device) -> None:
-        """Make a matrix of each kernel."""
-        self.weights = [weight.flatten(1).t().float().contiguous().to(device) for weight in self.weights]
+        """Make one matrix of all kernels."""
+        matrix = torch.cat([weight.flatten(1).t() for weight in self.weights])
+        self.weights = [matrix.float().contiguous().to(device)]
         self.bias = self.bias.float().to(device)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
         """Deconvolve."""
-        top = torch.stack([deconvolve(bottom, self.weights, self.kernels) for bottom in bottoms[0]])
+        top = deconvolve(bottoms[0], self.weights[0], self.kernels, self.scratch)
         return self.finish(top.add_(self.bias[:, None, None]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import signal
 import threading
 from collections import deque
@@ -104,7 +105,7 @@ class Training:
             "caffe.cpp:179", f"Use {'CPU' if device.type == 'cpu' else f'GPU with device ID {device.index or 0}'}."
         )
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
-        seed = settings.random_seed if settings.random_seed >= 0 else int(torch.empty((), dtype=torch.int64).random_())
+        seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
         train_net, test_nets = nets_of(settings, job.folder)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
@@ -115,7 +116,7 @@ class Training:
             self.tests[i].share_weights(self.net)
         self.solver = Sgd(settings, self.net.learnable)
         self.losses: deque[float] = deque(maxlen=settings.average_loss)
-        self.written: int | None = None
+        self.written = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
 
     def start(self) -> None:
@@ -202,12 +203,11 @@ class Training:
         try:
             if tested and self._due(self.settings.test_interval):
                 self.test()
-            result = self._accumulate()
+            self._display(self._accumulate())
         except BaseException:
             for blob, before in statistics:
                 blob.detach().copy_(before)
             raise
-        self._display(result)
         with _uninterrupted():
             self._clip()
             self.solver.update()

@@ -111,7 +111,10 @@ class Layer(ABC):
         gradient : bool
             Whether it has a gradient in TRAIN.
         """
-        blob = fill(shape, filler or caffe_pb2.FillerParameter(), self.context.generator).to(self.context.device)
+        if self.context.device.type == "meta":
+            blob = torch.empty(shape, device="meta")
+        else:
+            blob = fill(shape, filler or caffe_pb2.FillerParameter(), self.context.generator).to(self.context.device)
         self.blobs.append(blob.requires_grad_(gradient and self.context.training))
         return blob
 

@@ -45,15 +45,21 @@ class BatchNorm(SameShape):
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Normalise by the batch's statistics in TRAIN (and add them to the running sums), by the sums otherwise."""
-        blob = bottoms[0] if bottoms[0].dim() > 1 else bottoms[0][:, None]
+        return (self.normalise(bottoms[0]),)
+
+    def normalise(
+        self, bottom: torch.Tensor, factor: torch.Tensor | None = None, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the top, times `factor` and plus `bias` of each channel where they are given."""
+        blob = bottom if bottom.dim() > 1 else bottom[:, None]
         if not self.batch_statistics:
             mean, variance = self.statistics()
-            top = functional.batch_norm(blob, mean, variance, training=False, eps=self.eps)
-            return (top.reshape(bottoms[0].shape),)
+            top = functional.batch_norm(blob, mean, variance, factor, bias, training=False, eps=self.eps)
+            return top.reshape(bottom.shape)
         mean, variance = torch.zeros_like(self.blobs[0]), torch.zeros_like(self.blobs[1])
-        top = torch.native_batch_norm(blob, None, None, mean, variance, True, 1.0, self.eps)[0]
+        top = torch.native_batch_norm(blob, factor, bias, mean, variance, True, 1.0, self.eps)[0]
         self.accumulate(mean, variance, voxels=blob.numel() // self.channels)
-        return (top.reshape(bottoms[0].shape),)
+        return top.reshape(bottom.shape)
 
     def accumulate(self, mean: torch.Tensor, variance: torch.Tensor, *, voxels: int) -> None:
         """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums."""

@@ -31,6 +31,11 @@ class Kernel:
     dilation: tuple[int, ...]
 
     @property
+    def taps(self) -> int:
+        """Weights of the kernel for one input and one output."""
+        return math.prod(self.size)
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """Voxels from the first tap to the last one."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))

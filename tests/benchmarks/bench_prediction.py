@@ -1,0 +1,125 @@
+"""How fast a plane is predicted on the CPU, against the machine's own best rate of float32 convolution.
+
+Both are measured in one process, taking turns, and the best of several tries counts: so other work on the machine
+disturbs the ratio little. From the project's folder:
+
+    python tests/benchmarks/bench_prediction.py                    1fm, 1024 x 1024, whole width
+    python tests/benchmarks/bench_prediction.py --net 3fm --side 256 --width 8 --planes 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cdeep3m.engines.embedded.engine import EmbeddedEngine
+from cdeep3m.engines.embedded.layers.convolution import Kernelled
+from cdeep3m.nets import prototxts
+from random_nets import random_net, write_model
+
+CONVOLUTIONS = ((256, 256, 256, 1), (384, 384, 256, 2), (64, 96, 512, 1))
+"""Big 3x3 convolutions of the nets: channels, outputs, side at whole width, stride."""
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured.
+
+    Attributes
+    ----------
+    operations : int
+        Floating-point operations for a plane.
+    rate : float
+        The best rate of convolution, operations a second.
+    seconds : list of float
+        Time of each plane.
+    memory : int
+        Most memory that the process held so far, bytes.
+    """
+
+    operations: int
+    rate: float
+    seconds: list[float]
+    memory: int
+
+    @property
+    def ratio(self) -> float:
+        """Time of the fastest plane, in times what its operations take at the best rate."""
+        return min(self.seconds) * self.rate / self.operations
+
+    def __str__(self) -> str:
+        planes = ", ".join(f"{seconds:.2f}" for seconds in self.seconds)
+        return (
+            f"{self.operations / 1e9:.1f} GFLOP a plane; best convolution {self.rate / 1e9:.1f} GFLOP/s\n"
+            f"seconds a plane: {planes}\n"
+            f"best plane / plane at the best rate: {self.ratio:.2f}\n"
+            f"peak memory: {self.memory / 1e9:.2f} GB"
+        )
+
+
+def measure(net: str = "1fm", *, side: int = 1024, width: int = 1, planes: int = 5) -> Result:
+    """Predict random planes with a random net, measuring convolutions in between."""
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        made = random_net(prototxts.deploy(net, width=width, sides=(side, side)))
+        operations = count(made)
+        predictor = EmbeddedEngine().load(write_model(made, Path(folder), net))
+        del made
+        window = np.random.default_rng(0).integers(0, 256, (predictor.frames, side, side), dtype=np.uint8)
+        seconds, rate = [], 0.0
+        for _ in range(planes):
+            rate = max(rate, best_rate(side))
+            start = time.perf_counter()
+            next(predictor.foreground([window]))
+            seconds.append(time.perf_counter() - start)
+    return Result(operations, rate, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def count(net) -> int:
+    """Return the operations of a net's convolutions and deconvolutions for its inputs as declared."""
+    shapes, total = dict(net.input_shapes), 0
+    for layer in net.layers:
+        bottoms = [shapes[name] for name in layer.bottoms]
+        total += sum(layer.operations(shape) for shape in bottoms) if isinstance(layer, Kernelled) else 0
+        shapes.update(zip(layer.tops, layer.top_shapes(*bottoms), strict=True))
+    return total
+
+
+def best_rate(side: int) -> float:
+    """Return the best of the big convolutions' rates, their sides in proportion to `side`."""
+    rates = []
+    for channels, outputs, whole_side, stride in CONVOLUTIONS:
+        for layout in LAYOUTS:
+            bottom = torch.rand(1, channels, *[whole_side * side // 1024] * 2).to(memory_format=layout)
+            weight = torch.rand(outputs, channels, 3, 3).to(memory_format=layout)
+            start = time.perf_counter()
+            top = functional.conv2d(bottom, weight, None, stride, 1)
+            rates.append(2 * weight.numel() * top.shape[2] * top.shape[3] / (time.perf_counter() - start))
+    return max(rates)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="1fm", choices=prototxts.NETS)
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
+    parser.add_argument("--planes", type=int, default=5)
+    options = parser.parse_args(argv)
+    print(measure(options.net, side=options.side, width=options.width, planes=options.planes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
