@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.bench_prediction import count, main, measure
+from benchmarks.bench_prediction import count, main
 from cdeep3m.nets import prototxts
 from random_nets import random_net
 

@@ -26,7 +26,8 @@ def kept_memory() -> Iterator[None]:
     """Let the C library reuse freed memory of any size inside the block; give it back to the system at the end.
 
     Otherwise every blob of more than 32 MB is fresh memory from the system, which costs about as much time as some of
-    the layers that fill it: an eighth of a prediction. Does nothing where the C library is not glibc. Blocks may overlap.
+    the layers that fill it: an eighth of a prediction. Does nothing where the C library is not glibc. Blocks may
+    overlap.
     """
     _count(1)
     try:

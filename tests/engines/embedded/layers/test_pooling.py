@@ -18,7 +18,7 @@ def test_a_partial_last_step_makes_one_more_output():
 
 
 def test_an_average_divides_by_the_area_within_the_padding():
-    """3 x 3 kernels on a 4 x 4 blob padded by 1: 9 voxels, 6 where the last step reaches out by one, 4 in the corner."""
+    """3 x 3 kernels on a 4 x 4 blob padded by 1: 9 voxels, 6 where the last step reaches out, 4 in the corner."""
     (top,) = run(POOLING % "pool: AVE kernel_size: 3 stride: 3 pad: 1", np.full((1, 1, 4, 4), 36))
     assert_array_equal(top[0, 0], [[4 * 36 / 9, 2 * 36 * 2 / 9], [4 * 36 / 9, 4 * 36 / 9]])
 
