@@ -59,6 +59,12 @@ def test_without_a_seed_the_solver_keeps_its_own(out):
     assert not prototxt.read_solver(out / "1fm" / "solver.prototxt").HasField("random_seed")
 
 
+@pytest.mark.parametrize(("interval", "expected"), [(None, 20), (7, 7)])
+def test_the_net_is_tested_as_often_as_asked_or_as_its_solver_says(out, interval, expected):
+    train(TrainRequest(out=out, nets=("1fm",), settings=replace(SHORT, test_interval=interval)), FakeTrainingEngine())
+    assert prototxt.read_solver(out / "1fm" / "solver.prototxt").test_interval == expected
+
+
 def test_a_run_that_was_moved_writes_its_snapshots_where_it_is_now(out, tmp_path):
     moved = out.rename(tmp_path / "elsewhere")
     train(TrainRequest(out=moved, nets=("1fm",), settings=SHORT), FakeTrainingEngine())

@@ -55,6 +55,8 @@ class SolverSettings:
         One of `LR_POLICIES`.
     average_loss, iter_size, snapshot_interval : int
         Iterations over which the reported loss is averaged, batches per iteration, iterations between snapshots.
+    test_interval : int, optional
+        Iterations between tests; None leaves the solver's own.
     seed : int, optional
         Makes a training repeatable; None leaves the solver's own.
 
@@ -73,11 +75,14 @@ class SolverSettings:
     lr_policy: str = "poly"
     iter_size: int = 8
     snapshot_interval: int = 2000
+    test_interval: int | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("numiterations", "average_loss", "iter_size", "snapshot_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "a number of at least 1")
+        tested = self.test_interval is None or self.test_interval >= 1
+        _require(tested, "test_interval", self.test_interval, "a number of at least 1")
         _require(self.base_learn > 0, "base_learn", self.base_learn, "a number above 0")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
@@ -274,6 +279,8 @@ def set_options(path: Path, settings: SolverSettings) -> None:
     solver.snapshot = settings.snapshot_interval
     folder = path.absolute().parent
     solver.snapshot_prefix = snapshot_prefix(str(folder.parent), folder.name)
+    if settings.test_interval is not None:
+        solver.test_interval = settings.test_interval
     if settings.seed is not None:
         solver.random_seed = settings.seed
     prototxt.write(path, solver)

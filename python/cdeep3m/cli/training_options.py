@@ -28,6 +28,9 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
         )
+    parser.add_argument(
+        "--test_interval", type=int, metavar="N", help="iterations between tests (default: the net's own, 20 or 10)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="make the training repeatable (default: it is not)")
 
 
@@ -51,7 +54,8 @@ def settings_of(options: argparse.Namespace) -> SolverSettings:
     """Return the solver's settings as `add_solver_options` parsed them."""
     from cdeep3m.training import SolverSettings
 
-    return SolverSettings(seed=options.seed, **{name: getattr(options, name) for name, *_ in _SETTINGS})
+    named = {name: getattr(options, name) for name, *_ in _SETTINGS}
+    return SolverSettings(seed=options.seed, test_interval=options.test_interval, **named)
 
 
 def nets_of(options: argparse.Namespace) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch.nn import functional
-
+from cdeep3m.engines.embedded.kernels import convolve
 from cdeep3m.engines.embedded.layers.base import Layer, Shape, show
 from cdeep3m.errors import NetError
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from cdeep3m.proto import caffe_pb2
-
-CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 @dataclass(frozen=True)
@@ -154,15 +151,4 @@ class Convolution(Kernelled):
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Convolve each bottom."""
-        return tuple(
-            CONVOLVE[self.axes](
-                bottom,
-                self.blobs[0],
-                self.bias,
-                self.kernel.stride,
-                self.kernel.pad,
-                self.kernel.dilation,
-                self.groups,
-            )
-            for bottom in bottoms
-        )
+        return tuple(convolve(bottom, self.blobs[0], self.bias, self.kernel, groups=self.groups) for bottom in bottoms)

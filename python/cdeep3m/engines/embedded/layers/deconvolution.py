@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch.nn import functional
-
+from cdeep3m.engines.embedded.kernels import deconvolve
 from cdeep3m.engines.embedded.layers.convolution import Kernelled
 
 if TYPE_CHECKING:
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from cdeep3m.engines.embedded.layers.base import Shape
-
-DECONVOLVE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
 
 class Deconvolution(Kernelled):
@@ -42,14 +39,5 @@ class Deconvolution(Kernelled):
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Deconvolve each bottom."""
         return tuple(
-            DECONVOLVE[self.axes](
-                bottom,
-                self.blobs[0],
-                self.bias,
-                stride=self.kernel.stride,
-                padding=self.kernel.pad,
-                groups=self.groups,
-                dilation=self.kernel.dilation,
-            )
-            for bottom in bottoms
+            deconvolve(bottom, self.blobs[0], self.bias, self.kernel, groups=self.groups) for bottom in bottoms
         )

@@ -1,0 +1,61 @@
+"""Whichever kernels run, values and gradients are PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.testing import assert_close
+
+from cdeep3m.engines.embedded.kernels import FEW_CHANNELS, FEW_OUTPUTS, MANY_CHANNELS, convolve, deconvolve
+from cdeep3m.engines.embedded.layers.convolution import Kernel
+
+KERNEL = Kernel(size=(4, 3), stride=(2, 1), pad=(1, 0), dilation=(1, 2))
+PLAIN = {convolve: functional.conv2d, deconvolve: functional.conv_transpose2d}
+
+
+def blobs(*shapes):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+def plain(function, bottom, weight, bias):
+    settings = {"stride": KERNEL.stride, "padding": KERNEL.pad, "dilation": KERNEL.dilation}
+    return PLAIN[function](bottom, weight, bias, **settings)
+
+
+CASES = {
+    "few channels": (convolve, FEW_CHANNELS, 2),
+    "many channels": (convolve, FEW_CHANNELS + 1, 2),
+    "two classes": (deconvolve, 3, 2),
+    "two classes of many channels": (deconvolve, MANY_CHANNELS, 2),
+    "many outputs": (deconvolve, 3, FEW_OUTPUTS + 1),
+}
+
+
+@pytest.mark.parametrize(("function", "channels", "outputs"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_values_and_gradients_are_those_of_plain_pytorch(function, channels, outputs, biased):
+    shape = (outputs, channels) if function is convolve else (channels, outputs)
+    bottom, weight, bias = blobs((2, channels, 6, 7), (*shape, *KERNEL.size), (outputs,))
+    given = (bottom, weight, bias if biased else None)
+    found, expected = function(*given, KERNEL), plain(function, *given)
+    assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    (gradient,) = blobs(found.shape)
+    wanted = [blob for blob in given if blob is not None]
+    pairs = (torch.autograd.grad(top, wanted, gradient) for top in (found, expected))
+    for one, other in zip(*pairs, strict=True):
+        assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+def test_a_bottom_that_needs_no_gradient_gets_none():
+    _, weight = blobs((1,), (2, FEW_CHANNELS, *KERNEL.size))
+    convolve(torch.ones(1, FEW_CHANNELS, 6, 7), weight, None, KERNEL).sum().backward()
+    assert weight.grad is not None
+
+
+def test_onednn_is_as_before_even_after_an_error():
+    bottom, weight = blobs((1, 3, 6, 7), (5, 2, *KERNEL.size))
+    with pytest.raises(RuntimeError):
+        deconvolve(bottom, weight, None, KERNEL)
+    assert torch.backends.mkldnn.enabled
