@@ -1,6 +1,7 @@
 """The canvas that a net sees of a package (PreprocessPackage.m, imageimporter_large.m).
 
-Deviations: zeros keep the image's dtype (defect 10; `zero_fill_as_double` is the original's way).
+Deviations: zeros keep the image's dtype (defect 10; `zero_fill_as_double` is the original's way); a smaller canvas
+can be asked for (`fitting_side`).
 
     |<--------------------- canvas, 1024 --------------------->|
     | 12 reflected | image | up to 12 reflected | zeros         |   an image at the volume's edge, up to 1012 voxels
@@ -15,6 +16,8 @@ CANVAS = 1024
 PADDING = 12
 LARGEST_PADDED = CANVAS - PADDING
 """Above this many voxels nothing is put in front of the image."""
+FIT_STEP = 32
+"""Canvases that fit their image have sides that are multiples of it."""
 SMALLEST = PADDING + 1
 """The fewest voxels that can be reflected."""
 
@@ -50,8 +53,19 @@ def axis_order(size: int, *, at_edge: bool) -> np.ndarray:
     return np.concatenate([order, order[len(order) - 1 - behind : -1][::-1]])
 
 
-def canvas(planes: np.ndarray, *, top: bool, left: bool) -> np.ndarray:
-    """Reflect the planes of a package up to 12 voxels beyond its edges and fill the rest of 1024 x 1024 with zeros.
+def fitting_side(size: int, *, at_edge: bool) -> int:
+    """Return the smallest side of a canvas that holds `size` voxels and what is reflected around them.
+
+    Examples
+    --------
+    >>> fitting_side(512, at_edge=True), fitting_side(1013, at_edge=True)
+    (544, 1024)
+    """
+    return -(-len(axis_order(size, at_edge=at_edge)) // FIT_STEP) * FIT_STEP
+
+
+def canvas(planes: np.ndarray, *, top: bool, left: bool, sides: tuple[int, int] = (CANVAS, CANVAS)) -> np.ndarray:
+    """Reflect the planes of a package up to 12 voxels beyond its edges and fill the rest of the canvas with zeros.
 
     Parameters
     ----------
@@ -59,17 +73,19 @@ def canvas(planes: np.ndarray, *, top: bool, left: bool) -> np.ndarray:
         What the package reads; y and x from 13 to 1024.
     top, left : bool
         Whether the package begins at the volume's first row, first column.
+    sides : tuple of int
+        Height and width of the canvas; at least those of `fitting_side`.
 
     Returns
     -------
-    ndarray, shape (z, 1024, 1024), of the dtype of `planes`
+    ndarray, shape (z, *sides), of the dtype of `planes`
         `planes` itself where nothing is missing.
     """
-    if planes.shape[1:] == (CANVAS, CANVAS):
+    if planes.shape[1:] == sides:
         return planes
     rows = axis_order(planes.shape[1], at_edge=top)
     columns = axis_order(planes.shape[2], at_edge=left)
-    filled = np.zeros((len(planes), CANVAS, CANVAS), planes.dtype)
+    filled = np.zeros((len(planes), *sides), planes.dtype)
     filled[:, : len(rows), : len(columns)] = planes[:, rows[:, np.newaxis], columns]
     return filled
 

@@ -75,6 +75,29 @@ def test_the_canvas_holds_what_is_written_where_canvas_write_says(shape):
         assert_array_equal(canvas[0][package.canvas_write], volume[package.write.slices][0])
 
 
+@pytest.mark.parametrize(
+    ("shape", "sides"),
+    [((20, 30), (64, 64)), ((512, 1000), (544, 1024)), ((1013, 40), (1024, 64)), ((14, 2012), (64, 1024))],
+)
+def test_a_canvas_that_fits_holds_the_same_in_fewer_zeros(shape, sides):
+    volume = addresses((1, *shape))
+    for package, whole in zip(*(Division.of(volume.shape, fit=fit).packages for fit in (True, False)), strict=True):
+        canvas, large = (p.canvas(volume[p.read.slices])[0] for p in (package, whole))
+        assert canvas.shape[0] <= sides[0]
+        assert canvas.shape[1] <= sides[1]
+        assert not any(side % 32 for side in canvas.shape)
+        height, width = canvas.shape
+        assert_array_equal(canvas, large[:height, :width])
+        assert not large[height:].any()
+        assert not large[:, width:].any()
+        assert_array_equal(canvas[package.canvas_write], volume[package.write.slices][0])
+
+
+def test_a_canvas_that_fits_is_not_the_original_s():
+    with pytest.raises(InputError, match="--exact or --fit"):
+        Division.of((3, 20, 30), exact=True, fit=True)
+
+
 def test_the_canvas_refuses_planes_of_another_size():
     with pytest.raises(ValueError, match=r"\(20, 31\).*\(20, 30\)"):
         Division.of((1, 20, 30)).packages[0].canvas(np.zeros((1, 20, 31)))

@@ -16,6 +16,7 @@ from cdeep3m.prediction import PredictRequest, predict, stream_planes
 from cdeep3m.variants import VARIANTS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.png import write_plane
+from fake_training_engine import FakeTrainingEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +45,7 @@ class IdentityNet:
 
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for window in windows:
-            assert window.shape == (self.frames, 1024, 1024)
+            assert len(window) == self.frames
             self.windows += 1
             yield (window[self.frames // 2] / 255).astype(np.float32)
 
@@ -92,6 +93,15 @@ def test_streaming_an_identity_returns_the_input(shape, frames):
     planes = stream_planes(
         ArrayVolume(volume), Division.of(shape), IdentityNet(frames), VARIANTS[3:12:8], range(shape[0])
     )
+    for z, plane in planes:
+        assert_array_equal(plane, maps_of(volume[z]))
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 90), (2, 15, 1030)])
+def test_a_fitting_canvas_returns_the_input_too(shape):
+    volume = addresses(shape)
+    division = Division.of(shape, fit=True)
+    planes = stream_planes(ArrayVolume(volume), division, IdentityNet(3), VARIANTS[:8], range(shape[0]))
     for z, plane in planes:
         assert_array_equal(plane, maps_of(volume[z]))
 
@@ -232,6 +242,19 @@ def test_a_wrong_speed_is_status_2(request_):
     with pytest.raises(InputError, match="1, 2, 4, 10") as caught:
         PredictRequest(**{**vars(request_), "aug_speed": 3})
     assert caught.value.exit_code == 2
+
+
+def test_an_engine_over_files_predicts_whole_canvases_only(request_):
+    with pytest.raises(InputError, match="leave --fit out"):
+        predict(PredictRequest(**{**vars(request_), "fit": True}), FakeTrainingEngine(), gpu=-1)
+    assert not request_.out.exists()
+
+
+def test_planes_of_another_canvas_do_not_mix_with_those_that_are_there(request_):
+    predict(request_, IdentityEngine(), gpu=-1)
+    (request_.out / "DONE").unlink()
+    with pytest.raises(RunError, match="fit = false"):
+        predict(PredictRequest(**{**vars(request_), "fit": True}), IdentityEngine(), gpu=-1)
 
 
 def test_the_model_used_is_the_one_of_the_highest_iteration(trained):

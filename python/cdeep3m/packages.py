@@ -26,6 +26,7 @@ from cdeep3m.matlab_ports.break_large_img import (
 from cdeep3m.matlab_ports.preprocess_package import (
     SMALLEST,
     canvas,
+    fitting_side,
     lose_last_row_and_column,
     padding_before,
     zero_fill_as_double,
@@ -57,6 +58,8 @@ class Package:
         Row and column of the canvas where `write` begins.
     exact : bool
         Fill with zeros as the original does (defect 10).
+    fit : bool
+        Fill with zeros up to multiples of 32 instead of 1024.
     """
 
     tile: int
@@ -65,6 +68,7 @@ class Package:
     write: Roi
     canvas_begin: tuple[int, int]
     exact: bool = False
+    fit: bool = False
 
     @property
     def name(self) -> str:
@@ -100,7 +104,7 @@ class Package:
         return tuple(self.planes[i] for i in plane_order(len(self.planes)))
 
     def canvas(self, planes: np.ndarray) -> np.ndarray:
-        """Return what the net sees of planes of `read`: reflected up to 12 voxels around, zeros up to 1024.
+        """Return what the net sees of planes of `read`: reflected up to 12 voxels around, then zeros.
 
         Parameters
         ----------
@@ -109,7 +113,7 @@ class Package:
 
         Returns
         -------
-        ndarray, shape (z, 1024, 1024)
+        ndarray, shape (z, 1024, 1024) or, when it fits, smaller ones
             Of the dtype of `planes`; in exact mode float64 where zeros were added. `planes` itself where nothing is
             missing.
 
@@ -126,8 +130,13 @@ class Package:
                 f"package {self.name} is {height} x {width} voxels; a package needs at least {SMALLEST} along y and x. "
                 "Run without --exact, or pad the images."
             )
-        fill = zero_fill_as_double if self.exact else canvas
-        return fill(planes, top=self.read.begin[1] == 0, left=self.read.begin[2] == 0)
+        top, left = (begin == 0 for begin in self.read.begin[1:])
+        if self.exact:
+            return zero_fill_as_double(planes, top=top, left=left)
+        if not self.fit:
+            return canvas(planes, top=top, left=left)
+        sides = fitting_side(height, at_edge=top), fitting_side(width, at_edge=left)
+        return canvas(planes, top=top, left=left, sides=sides)
 
     def z_window(self, z: int, frames: int) -> tuple[int, ...]:
         """Return which planes the net sees when it predicts plane `z` (all absolute).
@@ -172,6 +181,13 @@ class Division:
         Reproduce the original's packages, defects included.
     folder_input : bool
         The images are a folder: in exact mode each package loses its last row and column (defect 1).
+    fit : bool
+        Packages have the smallest canvas that holds them, instead of 1024 x 1024.
+
+    Raises
+    ------
+    InputError
+        Both `exact` and `fit`.
     """
 
     shape: Coordinate
@@ -179,9 +195,14 @@ class Division:
     z_cuts: tuple[int, ...]
     exact: bool = False
     folder_input: bool = False
+    fit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.exact and self.fit:
+            raise InputError("the original's canvas is 1024 x 1024 always: use either --exact or --fit")
 
     @classmethod
-    def of(cls, shape: Coordinate, *, exact: bool = False, folder_input: bool = False) -> Division:
+    def of(cls, shape: Coordinate, *, exact: bool = False, folder_input: bool = False, fit: bool = False) -> Division:
         """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
 
         In corrected mode an axis that is not cut is read whole (correction 3).
@@ -205,6 +226,7 @@ class Division:
             z_cuts=z_cuts(planes),
             exact=exact,
             folder_input=folder_input,
+            fit=fit,
         )
 
     @classmethod
@@ -284,6 +306,7 @@ class Division:
             write=Roi((z0, write[0], write[2]), (z1, write[1], write[3])),
             canvas_begin=begin,
             exact=self.exact,
+            fit=self.fit,
         )
 
     def _in_plane(self, area: Area) -> tuple[Area, Area, tuple[int, int]]:

@@ -61,6 +61,8 @@ class PredictRequest:
         One of `SPEEDS`.
     exact : bool
         Reproduce the original bit for bit.
+    fit : bool
+        Show the net the smallest canvas that holds a package, instead of 1024 x 1024.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
 
@@ -76,6 +78,7 @@ class PredictRequest:
     nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
     aug_speed: int = 1
     exact: bool = False
+    fit: bool = False
     max_packages: int = 3
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
     CDeep3MError
         With the exit status of runprediction.sh for the stage that failed.
     """
+    if request.fit and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} predicts whole canvases from files: leave --fit out")
     run = PredictionRun.create(request.out)
     with run.locked():
         if run.is_done():
@@ -119,7 +124,7 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         models = _trained_models(request)
         with failing_with(4):
             volume = open_volume(request.images, exact=request.exact)
-            division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder)
+            division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder, fit=request.fit)
         run.begin(_settings(request, volume), models)
         division.write(run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
@@ -226,6 +231,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "models": ",".join(request.nets),
         "augspeed": str(request.aug_speed),
         "exact": str(request.exact).lower(),
+        "fit": str(request.fit).lower(),
         "imagesize": _size(volume.shape),
     }
 

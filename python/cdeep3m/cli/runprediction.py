@@ -53,6 +53,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         metavar="1|2|4|10",
         help="fewer test-time-augmentation variants: 1 all (best), 10 one (fastest); default: 1",
     )
+    parser.add_argument(
+        "--fit",
+        action="store_true",
+        help="images below 1024 x 1024: predict no more than is there, sooner, instead of filling up with zeros",
+    )
     parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
@@ -77,6 +82,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         nets=nets,
         aug_speed=options.augspeed,
         exact=options.exact,
+        fit=options.fit,
         max_packages=options.maxpackages,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu)

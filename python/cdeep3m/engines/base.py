@@ -154,7 +154,8 @@ class LoadedNet(Protocol):
         Parameters
         ----------
         windows : iterable of ndarray of uint8, uint16, float32 or float64, shape (frames, y, x)
-            Raw image values; all of one shape, both sides multiples of 16. Read as few ahead as a batch holds.
+            Raw image values; both sides multiples of 16. Neighbours of one shape may be predicted together; as few are
+            read ahead as a batch holds.
 
         Yields
         ------

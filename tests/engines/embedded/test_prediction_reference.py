@@ -71,6 +71,18 @@ def test_the_fused_net_is_the_plain_net(recorded):
     assert_allclose(found, expected[0].numpy(), atol=2e-6, rtol=0)
 
 
+def test_windows_of_two_shapes_are_predicted_as_if_each_were_alone(recorded):
+    folder, model = recorded
+    with np.load(folder / "volume_0.npz") as arrays:
+        data = arrays["data"].transpose(2, 1, 0)
+    net = EmbeddedEngine().load(model)
+    wide = window_at(data, 1, net.frames)[:, :64]
+    windows = [wide, wide[:, ::-1], np.rot90(wide, axes=(1, 2)), wide]
+    assert wide.shape[1] != wide.shape[2]
+    for together, alone in zip(net.foreground(windows), (next(net.foreground([w])) for w in windows), strict=True):
+        assert_allclose(together, alone, atol=2e-6, rtol=0)
+
+
 def test_windows_may_be_views_of_any_number_type(recorded):
     folder, model = recorded
     with np.load(folder / "volume_0.npz") as arrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cdeep3m.engines.base import TrainedModel
 
@@ -86,11 +85,9 @@ class Predictor:
             yield (scores.softmax(dim=0) if self._net.softmax else scores).contiguous().cpu().numpy()
 
     def _scores(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
-        source = iter(windows)
         with kept_memory() if self._device.type == "cpu" else nullcontext():
-            for first in source:
-                self._check(first)
-                batch = [first, *islice(source, self._windows_at_once(first) - 1)]
+            for batch in _batches(windows, self._windows_at_once):
+                self._check(batch[0])
                 blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
                 with torch.inference_mode():
                     scores = self._net.forward({self._input: blob.float()})
@@ -114,6 +111,21 @@ class Predictor:
             return max(1, min(MOST_WINDOWS, VOXELS_AT_ONCE // voxels))
         memory = torch.cuda.get_device_properties(self._device).total_memory
         return max(1, min(MOST_WINDOWS, memory // 2 // (BYTES_PER_VOXEL * voxels)))
+
+
+def _batches(windows: Iterable[np.ndarray], size: Callable[[np.ndarray], int]) -> Iterator[list[np.ndarray]]:
+    """Yield neighbouring windows of one shape together, at most as many as `size` says for that shape."""
+    batch: list[np.ndarray] = []
+    for window in windows:
+        if batch and window.shape != batch[0].shape:
+            yield batch
+            batch = []
+        batch.append(window)
+        if len(batch) >= size(window):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _blob(window: np.ndarray) -> np.ndarray:
