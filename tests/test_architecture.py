@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = """
     cli
     report
-    prediction training
+    prediction training segmentation histograms learning_curves
     workers
     packaging postprocessing prediction_run trainjob training_data validation
     rundir
@@ -31,6 +31,7 @@ ONLY_IN = {
     "torch": ("engines.embedded",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
+    "skimage": ("matlab_ports.apply_3d_watershed",),
     "h5py": ("volumes", "engines.embedded"),
     "tifffile": ("volumes",),
     "mrcfile": ("volumes",),

@@ -16,7 +16,7 @@ GUIDE = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 
 SCRIPTS = dict(
-    re.findall(r"^\| `([^`]+)` \| `([a-z_]+)` \|$", (ROOT / "scripts" / "README.md").read_text(), re.MULTILINE)
+    re.findall(r"^\| `([^`]+)` \| `([a-z0-9_]+)` \|$", (ROOT / "scripts" / "README.md").read_text(), re.MULTILINE)
 )
 MODULES = {name: f"cdeep3m.cli.{module}" for name, module in SCRIPTS.items() if name != "cdeep3m"} | {
     f"cdeep3m {name}": module for name, (module, _) in COMMANDS.items()

@@ -20,7 +20,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
-TABLE = dict(re.findall(r"^\| `([^`]+)` \| `([a-z_]+)` \|$", (SCRIPTS / "README.md").read_text(), re.MULTILINE))
+TABLE = dict(re.findall(r"^\| `([^`]+)` \| `([a-z0-9_]+)` \|$", (SCRIPTS / "README.md").read_text(), re.MULTILINE))
 FINDER = "cdeep3m-python"
 LINE = 'self=$(readlink -f "$0") && exec "${{self%/*}}/cdeep3m-python" -m cdeep3m.cli.{module} "$@"'
 SHELL = "#!/bin/sh\n" + LINE + "\n"

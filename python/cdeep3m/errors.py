@@ -52,6 +52,10 @@ class EngineError(CDeep3MError, RuntimeError):
     """An engine that cannot run here, or failed while it ran."""
 
 
+class MissingExtraError(CDeep3MError, ImportError):
+    """A package that only some commands need, and that is not installed."""
+
+
 class RunError(CDeep3MError, RuntimeError):
     """A run directory whose state does not allow what was asked."""
 
@@ -70,6 +74,32 @@ def describe(error: BaseException) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}: make room and run the same command again"
     return f"{error.strerror or error}{where}"
+
+
+@contextmanager
+def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
+    """Say how to install a package that the block imports, where it is missing.
+
+    Parameters
+    ----------
+    package : str
+        What users call it.
+    extra : str
+        The extra of cdeep3m that installs it.
+    module : str
+        What is imported.
+
+    Raises
+    ------
+    MissingExtraError
+        Names the pip command.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != module:
+            raise
+        raise MissingExtraError(f"{package} is missing, which this needs: pip install 'cdeep3m[{extra}]'") from error
 
 
 @contextmanager

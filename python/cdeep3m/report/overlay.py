@@ -1,15 +1,68 @@
-"""A micrograph with what was found and what was missed drawn into it."""
+"""Micrographs with what was found drawn into them: laid over, or coloured by how right it is."""
 
 from __future__ import annotations
 
+import logging
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import ndimage
+
+from cdeep3m.errors import InputError
+from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
+from cdeep3m.volumes import open_volume, planes_of
+from cdeep3m.volumes.png import folder_for_planes, write_plane
+
+if TYPE_CHECKING:
+    import os
+
+logger = logging.getLogger(__name__)
 
 FOUND = (60, 200, 90)
 INVENTED = (240, 70, 60)
 MISSED = (70, 130, 255)
 LEGEND = (("found", FOUND), ("found, but not there", INVENTED), ("missed", MISSED))
 """What the colours of `compare` mean, in words."""
+
+LAID_OVER = "Overlay_{:04d}.png"
+
+
+def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Lay a segmentation or probability maps over the images, plane by plane (overlay.py).
+
+    Parameters
+    ----------
+    raw, segmented : path
+        Volumes of one size; 16 bits are scaled to 8.
+    out : path
+        Folder; gets `Overlay_0001.png` and so on, 8-bit gray.
+
+    Returns
+    -------
+    int
+        How many planes were written.
+
+    Raises
+    ------
+    InputError
+        When the sizes differ, or `out` is one of the folders that are read.
+    MissingFileError, FormatError
+        As of `open_volume`.
+    """
+    images, maps = open_volume(raw), open_volume(segmented)
+    if images.shape != maps.shape:
+        raise InputError(
+            f"{raw} has {images.shape} voxels along (z, y, x) and {segmented} {maps.shape}; expected one size. "
+            "Check that they belong together"
+        )
+    files = folder_for_planes(out, LAID_OVER, images.shape[0], inputs=(raw, segmented))
+    brightest = 0
+    for path, image, plane in zip(files, planes_of(images), planes_of(maps), strict=True):
+        brightest = max(brightest, plane.max())
+        write_plane(path, overlay(to_8_bits(plane), to_8_bits(image)))
+    if brightest <= 1 and maps.dtype.kind == "u":
+        logger.warning("%s holds no value above 1, so it hardly shows; labels of 0 and 255 would", segmented)
+    return len(files)
 
 
 def compare(

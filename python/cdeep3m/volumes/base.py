@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.geometry import Roi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
 
-    from cdeep3m.geometry import Roi
-
-Role = Literal["image", "label"]
+Role = Literal["image", "label", "segmentation"]
 Importer = Literal["imageimporter", "imageimporter_large"]
 
+AT_ONCE = 2**24
+"""So many voxels are read at a time by `planes_of`."""
 EXPECTED = "a folder of .png or .tif images, a .tif or .tiff stack, or an .h5 file with one dataset"
 
 
@@ -82,8 +83,9 @@ def open_volume(
     exact : bool
         Read as the original does: bytewise order of the files; planes without any value between black and white become
         logical (bool); only the first file's size is looked at before reading.
-    role : {"image", "label"}
-        Labels of two values come as 0 and 1 (uint8) whatever the values are. Exact mode makes no difference.
+    role : {"image", "label", "segmentation"}
+        Labels of two values come as 0 and 1 (uint8) whatever the values are; the labels of a segmentation come as they
+        are, whole numbers of any type. Exact mode makes no difference.
     importer : {"imageimporter", "imageimporter_large"}
         Which of the original's readers exact mode follows: that of the training commands, or that of the prediction
         commands, which takes the red channel of colour and decides about black and white by the area that it reads.
@@ -111,6 +113,19 @@ def open_volume(
     return _open_file(where, exact=exact, role=role, importer=importer)
 
 
+def planes_of(volume: Volume) -> Iterator[np.ndarray]:
+    """Yield all planes of a volume in order, axes (y, x); about `AT_ONCE` voxels, and a plane, are in memory."""
+    planes, rows, columns = volume.shape
+    step = max(1, AT_ONCE // (rows * columns))
+    for z in range(0, planes, step):
+        yield from volume.read(Roi((z, 0, 0), (min(z + step, planes), rows, columns)))
+
+
+def read_all(volume: Volume) -> np.ndarray:
+    """Return the whole volume, axes (z, y, x)."""
+    return volume.read(Roi((0, 0, 0), volume.shape))
+
+
 def _open_folder(folder: Path, *, exact: bool, role: Role, importer: Importer) -> Volume:
     from cdeep3m.volumes.listing import image_files
     from cdeep3m.volumes.planes import open_planes
@@ -134,9 +149,11 @@ def _open_file(path: Path, *, exact: bool, role: Role, importer: Importer) -> Vo
         return open_planes(TiffStack(path), exact=exact, role=role, importer=importer)
     if suffix in (".h5", ".hdf5"):
         from cdeep3m.volumes.hdf5 import Hdf5Volume
-        from cdeep3m.volumes.labels import LabelVolume
+        from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 
         volume = Hdf5Volume(path, checked=not exact and role == "image")
+        if role == "segmentation":
+            return SegmentationVolume(volume, str(path))
         return LabelVolume(volume, str(path)) if role == "label" and not exact else volume
     raise InputError(f"{path} is a {suffix or 'file without a suffix, not a'} file; expected {EXPECTED}")
 

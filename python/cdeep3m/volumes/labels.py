@@ -54,6 +54,62 @@ class LabelVolume:
         return labels
 
 
+class SegmentationVolume:
+    """A volume of labels as they are, whole numbers of any type on disk.
+
+    Parameters
+    ----------
+    volume : PlaneVolume
+        The labels as they are on disk.
+    name : str
+        File or folder, for messages.
+    """
+
+    def __init__(self, volume: PlaneVolume, name: str) -> None:
+        self.shape = volume.shape
+        self.is_folder = volume.is_folder
+        self.dtype = np.dtype(np.int64)
+        self._volume = volume
+        self._name = name
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return the labels of `roi` as int64, axes (z, y, x).
+
+        Raises
+        ------
+        InputError
+            When a value has a fraction.
+        """
+        return whole_numbers(self._volume.read(roi), self._name)
+
+
+def whole_numbers(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return labels as int64.
+
+    Parameters
+    ----------
+    labels : ndarray of any type and shape
+    name : str
+        Where they are from, for the message.
+
+    Raises
+    ------
+    InputError
+        When a value has a fraction, or does not fit.
+
+    Examples
+    --------
+    >>> whole_numbers(np.float32([0, 70000]), "labels").tolist()
+    [0, 70000]
+    """
+    with np.errstate(invalid="ignore"):
+        whole = labels.astype(np.int64)
+    if (whole != labels).any():
+        value = labels[whole != labels][0]
+        raise InputError(f"{name} holds {labels.dtype} values such as {value}; expected labels, in whole numbers")
+    return whole
+
+
 def check_two_values(of_planes: Iterable[np.ndarray], name: str) -> None:
     """Make sure that labels hold 0 and at most one other value.
 

@@ -12,7 +12,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
 from cdeep3m.matlab_ports.imread import imread, to_quantum, without_alpha
-from cdeep3m.volumes.labels import LabelVolume
+from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,6 +146,8 @@ def open_planes(source: PlaneSource, *, exact: bool, role: Role, importer: Impor
             _check_sample(source, z, header.sample, first.sample)
     if role == "label":
         return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
+    if role == "segmentation":
+        return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64))
     volume = ImageVolume(source, first.size, image_plane, np.dtype(np.uint8 if first.sample == np.uint8 else np.uint16))
     if first.coloured:
         next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
@@ -201,6 +203,17 @@ def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     if pixels.min_is_white and values.dtype.kind == "u":
         values = np.iinfo(values.dtype).max - values
     return values[area]
+
+
+def segmentation_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Return the labels of a segmentation as they are: whole numbers, of whatever type.
+
+    Raises
+    ------
+    InputError
+        When there is real colour, or a value with a fraction.
+    """
+    return whole_numbers(label_plane(pixels, area, name), name)
 
 
 def _exact_rule(importer: Importer, *, in_folder: bool) -> Rule:

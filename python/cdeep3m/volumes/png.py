@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,8 +17,7 @@ from cdeep3m.volumes.planes import Header, Pixels
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, COLOUR, PALETTE, GRAY_ALPHA = 0, 2, 3, 4
@@ -106,6 +106,56 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
         raise TypeError(f"a plane of {plane.dtype}; expected uint8 or uint16")
     with whole_file(path) as partial:
         Image.fromarray(np.ascontiguousarray(plane)).save(partial, compress_level=FAST)
+
+
+def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    """Write a colour picture as PNG, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ends with .png; what is there is replaced.
+    picture : ndarray of uint8, shape (y, x, 3)
+        Red, green, blue.
+    """
+    from PIL import Image
+
+    with whole_file(path) as partial:
+        Image.fromarray(np.ascontiguousarray(picture)).save(partial)
+
+
+def folder_for_planes(
+    folder: str | os.PathLike[str], name: str, count: int, *, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> list[Path]:
+    """Make a folder for the planes of a volume and return their files, numbered from 1.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+        Of a file, as a format of its number: "Image_{:04d}.png".
+    count : int
+        Planes.
+    inputs : iterable of path
+        Folders and files that are still being read while the planes are written.
+
+    Raises
+    ------
+    InputError
+        When `folder` is one of the inputs, is no folder, or holds planes beyond `count`, of another volume.
+    """
+    home = Path(folder)
+    if home.exists() and any(Path(path).exists() and home.samefile(path) for path in inputs):
+        raise InputError(f"{home} is what is read; expected another folder to write to. Choose a new one")
+    if home.exists() and not home.is_dir():
+        raise InputError(f"{home} is a file; expected a folder to write to. Choose another one")
+    beyond = home / name.format(count + 1)
+    if beyond.exists():
+        raise InputError(
+            f"{home} holds {beyond.name} of a larger volume; expected {count} planes. Delete its files first"
+        )
+    home.mkdir(parents=True, exist_ok=True)
+    return [home / name.format(z + 1) for z in range(count)]
 
 
 class _Start(NamedTuple):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import tifffile
 
+from cdeep3m.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -114,6 +116,20 @@ class TiffStack:
                 with decoding(self._file, "TIFF"):
                     pixels = _pixels(tiff.pages[z], self._file, z)
                 yield pixels
+
+
+def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:
+    """Write a volume as a multi-page TIFF file, whole or not at all; as BigTIFF where 4 GB do not suffice.
+
+    Parameters
+    ----------
+    path : path
+        Ends with .tif; what is there is replaced.
+    planes : ndarray of uint8, uint16 or uint32, shape (z, y, x)
+        A plane a page.
+    """
+    with whole_file(path) as partial:
+        tifffile.imwrite(partial, planes, photometric="minisblack", metadata=None)
 
 
 def _header(page: tifffile.TiffPage | tifffile.TiffFrame) -> Header:

@@ -1,0 +1,39 @@
+"""overlay.py RAW SEGMENTED OUT: lay a segmentation over the images."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Lay probability maps or a segmentation over the images: 0.45 * SEGMENTED + 0.55 * RAW. Writes Overlay_0001.png and so
+on, 8-bit gray."""
+
+INPUTS = """\
+RAW and SEGMENTED have one size: folders of .png or .tif files with one plane each, .tif stacks, or .h5 files with one
+dataset of shape (x, y, z). 16 bits are scaled to 8."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = CommandParser("overlay.py", description=DESCRIPTION, epilog=INPUTS)
+    parser.add_argument("raw", metavar="RAW", help="the images")
+    parser.add_argument("segmented", metavar="SEGMENTED", help="what was found in them")
+    parser.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    options = parser.parse(argv)
+
+    def lay() -> None:
+        from cdeep3m.report.overlay import overlay_volumes
+
+        print(f"{overlay_volumes(options.raw, options.segmented, options.out)} planes written to {options.out}")
+
+    return run(lay, debug=options.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""PlotValidation.m TRAIN.csv TEST.csv OUTDIR | LOGDIR: plot the tables of runvalidation.sh."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.runvalidation import plot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Plot training and validation loss and validation accuracy against iterations, from the CSV files of runvalidation.sh or
+of Caffe's own parse_log.py. Writes learning_curves.png. Needs matplotlib: pip install 'cdeep3m[report]'
+
+  TRAIN.csv TEST.csv  the two files (<log>.train and <log>.test)
+  OUTDIR              gets the picture; made when it is missing
+  LOGDIR              or a folder with the two files, which gets the picture
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    usage = "PlotValidation.m [--debug] TRAIN.csv TEST.csv OUTDIR | LOGDIR"
+    parser = CommandParser("PlotValidation.m", description=DESCRIPTION, usage=usage)
+    parser.add_argument("paths", nargs="*", metavar="PATH")
+    options = parser.parse(argv)
+    if len(options.paths) not in (1, 3):
+        parser.error(f"found {len(options.paths)} arguments; expected TRAIN.csv TEST.csv OUTDIR, or LOGDIR")
+    return run(lambda: plot_tables(*options.paths), debug=options.debug)
+
+
+def plot_tables(first: str, test: str | None = None, out: str | None = None) -> None:
+    """Plot two files, or those of the folder `first`."""
+    from cdeep3m.learning_curves import Curves, Table, find_csvs, read_csv
+
+    train_file, test_file = find_csvs(first) if test is None else (Path(first), Path(test))
+    curves = Curves(read_csv(train_file), Table() if test_file is None else read_csv(test_file))
+    folder = Path(out or first)
+    folder.mkdir(parents=True, exist_ok=True)
+    plot(curves, folder, title=train_file.stem)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

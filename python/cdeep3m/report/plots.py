@@ -1,0 +1,81 @@
+"""Plots, drawn without a screen."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cdeep3m.errors import needing
+from cdeep3m.files import whole_file
+from cdeep3m.learning_curves import ITERATION
+
+if TYPE_CHECKING:
+    import os
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cdeep3m.learning_curves import Curves, Table
+
+# It says when it makes its list of fonts, which is once.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
+INCHES = (8, 7)
+DPI = 120
+FEW = 40
+"""Curves of so few points show each of them."""
+
+
+def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
+    """Draw loss (logarithmic) and, where it was tested, accuracy against iterations (PlotValidation.m).
+
+    Parameters
+    ----------
+    curves : Curves
+        Outputs whose names have "loss" in them are losses; of the tests, those with "acc" are accuracies.
+    title : str
+        Above the plot.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    with needing("matplotlib", extra="report", module="matplotlib"):
+        from matplotlib.figure import Figure
+
+    accuracies = [name for name in curves.test.outputs if "acc" in name.lower()]
+    figure = Figure(INCHES, layout="constrained")
+    above, *below = figure.subplots(2 if accuracies else 1, 1, sharex=True, squeeze=False)[:, 0]
+    above.set(title=title, ylabel="loss", yscale="log")
+    _draw(above, curves.train, _losses(curves.train), "training", alpha=0.7, linewidth=1)
+    _draw(above, curves.test, _losses(curves.test), "validation")
+    for axes in below:
+        axes.set(ylabel="validation accuracy", ylim=(0, 1.02))
+        _draw(axes, curves.test, accuracies)
+    for axes in (above, *below):
+        axes.grid(visible=True, which="both", alpha=0.25)
+        if axes.lines:
+            axes.legend(loc="best")
+    (below or [above])[-1].set_xlabel("iteration")
+    return figure
+
+
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=DPI)
+
+
+def _losses(table: Table) -> list[str]:
+    return [name for name in table.outputs if "loss" in name.lower()]
+
+
+def _draw(axes: Axes, table: Table, names: list[str], kind: str = "", **style: float) -> None:
+    marker = "o" if len(table.rows) <= FEW else ""
+    for name in names:
+        label = f"{kind} ({name})" if kind else name
+        axes.plot(table.column(ITERATION), table.column(name), marker=marker, markersize=3, label=label, **style)
