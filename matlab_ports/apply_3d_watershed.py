@@ -114,13 +114,15 @@ def apply_3d_watershed(maps: np.ndarray, *, depth: float = DEPTH, exact: bool = 
     Returns
     -------
     ndarray of int32, shape (z, y, x)
-        Labels from 1; 0 on the line of voxels between objects.
+        Labels from 1; 0 on the line of voxels between objects. A volume without any boundary is one object.
     """
     from skimage.segmentation import watershed
 
     largest = np.float64(np.iinfo(maps.dtype).max if maps.dtype.kind == "u" else 1)
     smoothed = np.stack([smooth(plane / largest, exact=exact) for plane in maps])
     filled = fill_shallow_basins(smoothed, depth, exact=exact)
+    if filled.min() == filled.max():
+        return np.ones(filled.shape, np.int32)
     return with_lines(watershed(filled, connectivity=NEIGHBOURS), filled)
 
 

@@ -105,6 +105,11 @@ def test_maps_of_any_type_count_from_0_to_1(dtype):
     assert apply_3d_watershed(maps).max() == 2
 
 
+@pytest.mark.parametrize("value", [0, 100, 255])
+def test_a_volume_without_boundaries_is_one_object(value):
+    assert (apply_3d_watershed(np.full((2, 3, 4), value, np.uint8)) == 1).all()
+
+
 def test_no_two_objects_touch():
     labels = apply_3d_watershed(MAPS)
     for axis in range(3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import needing
 from cdeep3m.files import whole_file
@@ -74,7 +74,7 @@ def _losses(table: Table) -> list[str]:
     return [name for name in table.outputs if "loss" in name.lower()]
 
 
-def _draw(axes: Axes, table: Table, names: list[str], kind: str = "", **style: float) -> None:
+def _draw(axes: Axes, table: Table, names: list[str], kind: str = "", **style: Any) -> None:
     marker = "o" if len(table.rows) <= FEW else ""
     for name in names:
         label = f"{kind} ({name})" if kind else name
