@@ -52,10 +52,14 @@ def test_planes_are_laid_over_each_other_in_order(tmp_path, dtype):
         np.testing.assert_array_equal(picture, np.rint(0.45 * segmented[z] + 0.55 * raw[z]).astype(np.uint8))
 
 
-def test_labels_of_0_and_1_are_warned_of(tmp_path, caplog):
-    raw, labels = png_folder(tmp_path / "raw", synth(1, 8, 9, 1)), png_folder(tmp_path / "l", synth(1, 8, 9, 2) & 1)
-    overlay_volumes(raw, labels, tmp_path / "out")
-    assert "no value above 1" in caplog.text
+@pytest.mark.parametrize("last", [1, 2])
+def test_labels_of_0_and_1_show_but_probabilities_as_low_as_that_do_not(tmp_path, last):
+    raw, maps = synth(2, 8, 9, 1), synth(2, 8, 9, 2) & 1
+    maps[-1, -1, -1] = last
+    overlay_volumes(png_folder(tmp_path / "raw", raw), png_folder(tmp_path / "maps", maps), tmp_path / "out")
+    picture = np.asarray(Image.open(tmp_path / "out" / "Overlay_0001.png"))
+    white = 255 if last == 1 else 1
+    np.testing.assert_array_equal(picture, np.rint(0.45 * white * maps[0] + 0.55 * raw[0]).astype(np.uint8))
 
 
 def test_volumes_of_different_size_are_refused(tmp_path):

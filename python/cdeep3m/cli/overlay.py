@@ -16,7 +16,7 @@ on, 8-bit gray."""
 
 INPUTS = """\
 RAW and SEGMENTED have one size: folders of .png or .tif files with one plane each, .tif stacks, or .h5 files with one
-dataset of shape (x, y, z). 16 bits are scaled to 8."""
+dataset of shape (x, y, z). 16 bits are scaled to 8; labels of 0 and 1 count as 0 and 255."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from cdeep3m.volumes.png import folder_for_planes, write_plane
 if TYPE_CHECKING:
     import os
 
-logger = logging.getLogger(__name__)
+    from cdeep3m.volumes import Volume
 
 FOUND = (60, 200, 90)
 INVENTED = (240, 70, 60)
@@ -33,7 +32,7 @@ def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[st
     Parameters
     ----------
     raw, segmented : path
-        Volumes of one size; 16 bits are scaled to 8.
+        Volumes of one size; 16 bits are scaled to 8, and labels of 0 and 1 count as 0 and 255.
     out : path
         Folder; gets `Overlay_0001.png` and so on, 8-bit gray.
 
@@ -56,13 +55,18 @@ def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[st
             "Check that they belong together"
         )
     files = folder_for_planes(out, LAID_OVER, images.shape[0], inputs=(raw, segmented))
-    brightest = 0
+    to_gray = _white_where_not_0 if _are_labels_of_0_and_1(maps) else to_8_bits
     for path, image, plane in zip(files, planes_of(images), planes_of(maps), strict=True):
-        brightest = max(brightest, plane.max())
-        write_plane(path, overlay(to_8_bits(plane), to_8_bits(image)))
-    if brightest <= 1 and maps.dtype.kind == "u":
-        logger.warning("%s holds no value above 1, so it hardly shows; labels of 0 and 255 would", segmented)
+        write_plane(path, overlay(to_gray(plane), to_8_bits(image)))
     return len(files)
+
+
+def _are_labels_of_0_and_1(volume: Volume) -> bool:
+    return volume.dtype.kind == "u" and not any((plane > 1).any() for plane in planes_of(volume))
+
+
+def _white_where_not_0(plane: np.ndarray) -> np.ndarray:
+    return np.where(plane, np.uint8(255), np.uint8(0))
 
 
 def compare(
