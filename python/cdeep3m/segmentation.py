@@ -12,14 +12,12 @@ from cdeep3m.matlab_ports.apply_3d_watershed import DEPTH, apply_3d_watershed
 from cdeep3m.matlab_ports.label2rgb import colour_table, label2rgb
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, RandScores, overlaps, snemi3d_metrics
-from cdeep3m.volumes import open_volume, planes_of, read_all
+from cdeep3m.volumes import open_volume, planes_of, read_all, require_one_size
 from cdeep3m.volumes.png import folder_for_planes, write_picture
 from cdeep3m.volumes.tiff import write_stack
 
 if TYPE_CHECKING:
     import os
-
-    from cdeep3m.volumes import Volume
 
 LABELS = "labels.tif"
 COLOURED = "Overlay_{:04d}.png"
@@ -65,7 +63,7 @@ def label_objects(
     if not 0 < depth < 1:
         raise InputError(f"hm3d:{depth:g} is out of range; expected a depth between 0 and 1, such as {DEPTH}")
     maps, images = open_volume(segmented), open_volume(raw)
-    _require_one_size(maps, segmented, images, raw)
+    require_one_size({segmented: maps, raw: images})
     pictures = folder_for_planes(out, COLOURED, maps.shape[0], inputs=(segmented, raw))
     with needing("scikit-image", extra="watershed", module="skimage"):
         labels = apply_3d_watershed(read_all(maps), depth=depth, exact=exact)
@@ -97,16 +95,8 @@ def score_segmentation(truth: str | os.PathLike[str], segmented: str | os.PathLi
         As of `open_volume`.
     """
     a, b = (open_volume(path, role="segmentation") for path in (truth, segmented))
-    _require_one_size(a, truth, b, segmented)
+    require_one_size({truth: a, segmented: b})
     counts = Overlaps()
     for plane_a, plane_b in zip(planes_of(a), planes_of(b), strict=True):
         counts.update(overlaps(plane_a, plane_b))
     return snemi3d_metrics(counts)
-
-
-def _require_one_size(a: Volume, name_a: str | os.PathLike[str], b: Volume, name_b: str | os.PathLike[str]) -> None:
-    if a.shape != b.shape:
-        raise InputError(
-            f"{name_a} has {a.shape} voxels along (z, y, x) and {name_b} {b.shape}; expected one size. "
-            "Check that they belong together"
-        )

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
-from cdeep3m.volumes import open_volume, planes_of
+from cdeep3m.volumes import open_volume, planes_of, require_one_size
 from cdeep3m.volumes.png import folder_for_planes, write_plane
 
 if TYPE_CHECKING:
@@ -49,11 +48,7 @@ def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[st
         As of `open_volume`.
     """
     images, maps = open_volume(raw), open_volume(segmented)
-    if images.shape != maps.shape:
-        raise InputError(
-            f"{raw} has {images.shape} voxels along (z, y, x) and {segmented} {maps.shape}; expected one size. "
-            "Check that they belong together"
-        )
+    require_one_size({raw: images, segmented: maps})
     files = folder_for_planes(out, LAID_OVER, images.shape[0], inputs=(raw, segmented))
     to_gray = _white_where_not_0 if _are_labels_of_0_and_1(maps) else to_8_bits
     for path, image, plane in zip(files, planes_of(images), planes_of(maps), strict=True):

@@ -10,7 +10,7 @@ from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.geometry import Roi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -124,6 +124,28 @@ def planes_of(volume: Volume) -> Iterator[np.ndarray]:
 def read_all(volume: Volume) -> np.ndarray:
     """Return the whole volume, axes (z, y, x)."""
     return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def require_one_size(volumes: Mapping[str | os.PathLike[str], Volume]) -> None:
+    """Make sure that volumes have one size.
+
+    Parameters
+    ----------
+    volumes : mapping of path to Volume
+        Volumes by what users call them.
+
+    Raises
+    ------
+    InputError
+        Names the first two that differ.
+    """
+    (first, expected), *others = volumes.items()
+    for name, volume in others:
+        if volume.shape != expected.shape:
+            raise InputError(
+                f"{first} has {expected.shape} voxels along (z, y, x) and {name} {volume.shape}; expected one size. "
+                "Check that they belong together"
+            )
 
 
 def _open_folder(folder: Path, *, exact: bool, role: Role, importer: Importer) -> Volume:
