@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto import caffemodel
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter, SolverState
+from cdeep3m.proto.caffemodel import _varint
 
 ADDRESSES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -102,6 +108,50 @@ def test_fields_that_are_not_known_here_survive(tmp_path):
     assert (tmp_path / "copy.caffemodel").read_bytes() == content
 
 
+FIELDS_OF_NO_MESSAGE = range(5000, 5040)
+
+
+@st.composite
+def unknown_content(draw) -> bytes:
+    """Some fields of every wire type, with numbers that no message of ours has."""
+    content = b""
+    for number in draw(st.lists(st.sampled_from(FIELDS_OF_NO_MESSAGE), min_size=1, max_size=3)):
+        kind = draw(st.sampled_from([0, 1, 2, 5]))
+        payload = draw(st.binary(min_size={1: 8, 5: 4}.get(kind, 0), max_size={1: 8, 5: 4}.get(kind, 20)))
+        value = {0: _varint(len(payload)), 2: _varint(len(payload)) + payload}.get(kind, payload)
+        content += _varint(number << 3 | kind) + value
+    return content
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(unknown_content(), min_size=5, max_size=5))
+def test_fields_that_are_not_known_here_survive_in_every_message(extras):
+    """In the net, its layers, their parameters, those that nobody reads here, and in the shapes of blobs."""
+    net = a_model()
+    layer = net.layer[0]
+    layer.convolution_param.num_output = 2
+    layer.tile_param.SetInParent()
+    places = [net, layer, layer.convolution_param, layer.tile_param, layer.blobs[0].shape]
+    for message, extra in zip(places, extras, strict=True):
+        message.MergeFromString(extra)
+    with TemporaryDirectory() as folder:
+        new, copy = Path(folder, "new.caffemodel"), Path(folder, "copy.caffemodel")
+        new.write_bytes(net.SerializeToString())
+        assert all(extra in new.read_bytes() for extra in extras)
+        caffemodel.write_model(copy, caffemodel.read_model(new))
+        assert copy.read_bytes() == new.read_bytes()
+
+
+def test_unknown_fields_of_a_solver_state_survive(tmp_path):
+    state = a_state()
+    state.history[0].MergeFromString(b"\xfa\x3f\x05hello")
+    content = state.SerializeToString() + b"\xfa\x3f\x05world"
+    (tmp_path / "new.solverstate").write_bytes(content)
+    caffemodel.write_state(tmp_path / "copy.solverstate", caffemodel.read_state(tmp_path / "new.solverstate"))
+    assert (tmp_path / "copy.solverstate").read_bytes() == content
+    assert b"hello" in content
+
+
 def test_a_model_of_more_than_64_mb_is_read(tmp_path):
     large = np.arange(2**24 + 2**10, dtype=np.float32)
     net = NetParameter(layer=[LayerParameter(name="fc", blobs=[caffemodel.array_to_blob(large)])])
@@ -133,7 +183,8 @@ FOREIGN = {
         (caffemodel.read_state, STATE[:-9], "cut off or damaged"),
         (caffemodel.read_model, STATE, r"this is a solver state"),
         (caffemodel.read_state, MODEL, r"this is trained weights"),
-        (caffemodel.read_model, b"\x12\x02\x0a\x00", r"old format .*upgrade_net_proto_binary"),
+        (caffemodel.read_model, b"\x12\x02\x0a\x00", r"Caffe's format of 2013 .*upgrade_net_proto_binary"),
+        (caffemodel.read_model, b"\x0a\x01n\x12\x02\x22", "cut off or damaged"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, read, content, complaint):

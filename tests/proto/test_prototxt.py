@@ -32,10 +32,17 @@ def test_what_is_written_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('name: "a"\nlayer { name: "x" typo: 3 }', r'line 2: .*no field named "typo"'),
+        (
+            'name: "a"\nlayer { convolution_param {\nkernal_size: 3 } typo: 1 }',
+            r'line 3: a ConvolutionParameter has no field named "kernal_size", but kernel_size\. Mend',
+        ),
+        ('layer { botom: "data" }', r'line 1: a LayerParameter has no field named "botom", but bottom'),
+        ('layer { name: "x" typo: 3 ', r'no field named "typo"'),
         ('layer {\n name: "x"\n phase: PREDIT }', r"line 3: .*no value named PREDIT"),
         ('layer { name: "x" ', r'line 1: Expected "}"'),
-        ('layers { }\nname: "old"', r"old format .*upgrade_net_proto_text"),
+        ('layers { name: "x" }', r"layer x has no type that Caffe's old format"),
+        ('layers { layer { name: "x" } }', r"Caffe's format of 2013 .*upgrade_net_proto_text"),
+        ('layers { type: RELU } layer { type: "ReLU" }', r"both `layers` .* and `layer`"),
         ('input: "data"', r"holds no `layer`"),
         ("", r"file is empty"),
         ("# nothing but a comment\n", r"file is empty"),
@@ -65,8 +72,10 @@ def test_input_shapes_of_both_spellings():
     shapes = {"data": (1, 1, 32, 48, 3), "other": (1, 2, 8, 8)}
     new = NetParameter(input=shapes, input_shape=[BlobShape(dim=shape) for shape in shapes.values()])
     old = NetParameter(input=["a", "b"], input_dim=[1, 2, 3, 4, 5, 6, 7, 8])
+    old_3d = NetParameter(input=["a", "b"], input_dim=range(10))
     assert prototxt.input_shapes(new) == shapes
     assert prototxt.input_shapes(old) == {"a": (1, 2, 3, 4), "b": (5, 6, 7, 8)}
+    assert prototxt.input_shapes(old_3d) == {"a": (0, 1, 2, 3, 4), "b": (5, 6, 7, 8, 9)}
     assert prototxt.input_shapes(NetParameter(layer=[LayerParameter(type="PatchData", top=["data"])])) == {}
 
 

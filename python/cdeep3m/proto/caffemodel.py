@@ -12,6 +12,7 @@ from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.files import whole_file
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverState
 from cdeep3m.proto.foreign import MODEL, STATE, looks_like
+from cdeep3m.proto.upgrade import upgraded
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +32,7 @@ def read_model(path: str | os.PathLike[str]) -> NetParameter:
     Parameters
     ----------
     path : path
-        Binary NetParameter with one `layer` per layer, of any size.
+        Binary NetParameter with one `layer` per layer, of any size; `layers` of Caffe before 2014 are upgraded.
 
     Returns
     -------
@@ -43,14 +44,13 @@ def read_model(path: str | os.PathLike[str]) -> NetParameter:
     MissingFileError
         `path` is not there.
     FormatError
-        It is empty, cut off, of another format, or in the format of Caffe before 2014.
+        It is empty, cut off, of another format, or older than Caffe's format of 2013.
     """
     net = _read(path, NetParameter())
-    if net.layers:
-        raise FormatError(
-            f"{path}: this model is in Caffe's old format (`layers`), the one of 2014 (`layer`) was expected. "
-            "Convert it with Caffe's upgrade_net_proto_binary."
-        )
+    try:
+        net = upgraded(net)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
     if not net.layer:
         raise _unreadable(path, Path(path).read_bytes(), net)
     return net

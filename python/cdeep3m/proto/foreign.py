@@ -51,9 +51,12 @@ def looks_like(content: bytes) -> str:
 
 
 def starts_as_model(content: bytes) -> bool:
-    """Return whether `content` begins as a .caffemodel: maybe its name (field 1), then a layer (field 100)."""
-    layer = b"\xa2\x06"
-    return content.startswith(layer) or (content[:1] == b"\x0a" and layer in content[:PROBED])
+    """Return whether `content` begins as a .caffemodel: maybe its name (field 1), then a layer (field 100, once 2)."""
+    layer, old_layer = b"\xa2\x06", b"\x12"
+    if content[:1] != b"\x0a":
+        return content.startswith(layer)
+    after_name = content[2 + content[1] :] if len(content) > 1 else b""
+    return layer in content[:PROBED] or after_name.startswith(old_layer)
 
 
 def starts_as_state(content: bytes) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -12,15 +14,26 @@ from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.files import write_text
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, NetParameter, SolverParameter
 from cdeep3m.proto.foreign import TEXT, looks_like
+from cdeep3m.proto.unknown import unknown_fields
+from cdeep3m.proto.upgrade import upgraded
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from google.protobuf.descriptor import Descriptor
+
+    from cdeep3m.proto.unknown import UnknownField
 
 M = TypeVar("M", bound=Message)
 
 OLD_INPUT_AXES = 4
-"""Numbers that `input_dim` gives for each input."""
+"""Numbers that `input_dim` gives for each input in Caffe's own nets."""
+
+ND_INPUT_AXES = 5
+"""Numbers that people give for the inputs (n, c, x, y, z) of CDeep3M's nets."""
+
+logger = logging.getLogger(__name__)
 
 
 def read_net(path: str | os.PathLike[str]) -> NetParameter:
@@ -29,25 +42,22 @@ def read_net(path: str | os.PathLike[str]) -> NetParameter:
     Parameters
     ----------
     path : path
-        Protobuf text of a NetParameter; comments are fine.
+        Protobuf text of a NetParameter; comments are fine. A net in Caffe's format before 2014 is upgraded.
 
     Returns
     -------
     NetParameter
+        Without the fields that are not known here, where the net computes the same without them: other forks and later
+        editions annotate their nets. A warning names them.
 
     Raises
     ------
     MissingFileError
         `path` is not there.
     FormatError
-        It is no net, names an unknown field (the message gives file and line), or is in Caffe's format before 2014.
+        It is no net, or says how a layer computes in a field that is not known here; file and line are in the message.
     """
-    net = _read(path, NetParameter())
-    if net.layers:
-        raise FormatError(
-            f"{path}: this net is in Caffe's old format (`layers`), the one of 2014 (`layer`) was expected. "
-            "Convert it with Caffe's upgrade_net_proto_text."
-        )
+    net = _upgraded(path, _read(path, NetParameter()))
     if not net.layer:
         raise FormatError(f"{path}: a net was expected, but the file holds no `layer`.")
     return net
@@ -61,9 +71,13 @@ def read_solver(path: str | os.PathLike[str]) -> SolverParameter:
     MissingFileError
         `path` is not there.
     FormatError
-        It is no solver; file and line are in the message.
+        It is no solver, or has a field that is not known here; file and line are in the message.
     """
-    return _read(path, SolverParameter())
+    solver = _read(path, SolverParameter())
+    for net in (solver.net_param, solver.train_net_param, *solver.test_net_param):
+        if net.layers:
+            net.CopyFrom(_upgraded(path, net))
+    return solver
 
 
 def read_label_mapping(path: str | os.PathLike[str]) -> LabelProbMappingParameter:
@@ -114,19 +128,72 @@ def input_shapes(net: NetParameter) -> dict[str, tuple[int, ...]]:
     wanted = [*net.input, *(top for layer in net.layer if layer.type == "Input" for top in layer.top)]
     missing = [name for name in wanted if name not in shapes]
     if missing:
-        raise FormatError(f"input `{missing[0]}` of the net has no shape: give it an `input_shape` (or 4 `input_dim`).")
+        raise FormatError(f"input `{missing[0]}` of the net has no shape: give it an `input_shape` (or `input_dim`).")
     return shapes
 
 
 def _read(path: str | os.PathLike[str], message: M) -> M:
     text = _text(Path(path))
     try:
-        text_format.Parse(text, message)
+        _parse(path, text, message)
     except text_format.ParseError as error:
         raise FormatError(_parse_error(path, error, type(message).__name__)) from error
     if not message.ListFields():
         raise FormatError(f"{path}: a {type(message).__name__} was expected, but the file is empty.")
     return message
+
+
+def _parse(path: str | os.PathLike[str], text: str, message: Message) -> None:
+    """Fill `message` from `text`; a field that is not known is left out where that is harmless, or else an error."""
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError:
+        unknown = _unknown_fields(text, message)
+        if not unknown:
+            raise
+        _refuse(path, [field for field in unknown if not field.harmless])
+        message.Clear()
+        text_format.Parse(text, message, allow_unknown_field=True)
+        _warn(f"{path}: fields that are not known here are left out: {_list(unknown)}")
+
+
+def _unknown_fields(text: str, message: Message) -> list[UnknownField]:
+    """Return the unknown fields of `text`, none where it is no protobuf text."""
+    try:
+        return list(unknown_fields(text, cast("Descriptor", message.DESCRIPTOR)))
+    except text_format.ParseError:
+        return []
+
+
+def _refuse(path: str | os.PathLike[str], unknown: Sequence[UnknownField]) -> None:
+    if unknown:
+        field = unknown[0]
+        meant = f", but {field.meant}" if field.meant else ""
+        raise FormatError(
+            f'{path}, line {field.line}: a {field.message} has no field named "{field.name}"{meant}. Mend its name, '
+            "or delete it where the result is the same without it."
+        )
+
+
+@lru_cache(maxsize=256)
+def _warn(message: str) -> None:
+    """Log a warning, once in a process: a net is read more than once in a run."""
+    logger.warning("%s", message)
+
+
+def _list(unknown: Sequence[UnknownField]) -> str:
+    """Return names and first lines of `unknown`."""
+    lines: dict[str, int] = {}
+    for field in unknown:
+        lines.setdefault(field.name, field.line)
+    return ", ".join(f"{name} (line {line})" for name, line in lines.items())
+
+
+def _upgraded(path: str | os.PathLike[str], net: NetParameter) -> NetParameter:
+    try:
+        return upgraded(net)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
 
 
 def _text(path: Path) -> str:
@@ -153,7 +220,8 @@ def _declared_shapes(net: NetParameter) -> Iterator[tuple[int, ...]]:
     if net.input_shape:
         return (tuple(shape.dim) for shape in net.input_shape)
     dims = list(net.input_dim)
-    return (tuple(dims[i : i + OLD_INPUT_AXES]) for i in range(0, len(dims) - OLD_INPUT_AXES + 1, OLD_INPUT_AXES))
+    axes = ND_INPUT_AXES if len(dims) == ND_INPUT_AXES * len(net.input) else OLD_INPUT_AXES
+    return (tuple(dims[i : i + axes]) for i in range(0, len(dims) - axes + 1, axes))
 
 
 def _shapes_of_input_layer(layer: Message) -> list[tuple[int, ...]]:
