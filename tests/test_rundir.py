@@ -30,6 +30,17 @@ def test_the_highest_number_counts_not_the_last_name(run):
     assert run.highest_iteration("1fm") == 10000
 
 
+def test_one_model_alone_needs_no_iteration_in_its_name(run):
+    folder = run.models("3fm")
+    (folder / "published.caffemodel").touch()
+    (run.folder / "3fm" / "deploy.prototxt").touch()
+    assert run.model("3fm").weights == model_at(folder).weights == folder / "published.caffemodel"
+    assert run.nets() == ["1fm", "3fm", "5fm"]
+    (folder / "another.caffemodel").touch()
+    with pytest.raises(MissingModelError, match="no trained 3fm"):
+        run.model("3fm")
+
+
 def test_snapshots_are_sorted_by_iteration(run):
     names = [path.name for path in snapshots(run.models("1fm"), MODEL_SUFFIX)]
     assert names == [f"1fm_classifer_iter_{n}.caffemodel" for n in (30, 900, 2000, 10000)]

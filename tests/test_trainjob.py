@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cdeep3m import __version__
-from cdeep3m.errors import FormatError, InputError, MissingFileError, RunError
+from cdeep3m.errors import FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.nets.prototxts import NETS, NetMake, deploy, train_val
 from cdeep3m.proto import prototxt
 from cdeep3m.trainjob import check_training_files, create_run, create_train_job
@@ -76,13 +76,32 @@ def test_width_makes_compact_nets(augmented, tmp_path):
 
 def test_nets_of_another_run_are_taken_over_where_it_has_them(augmented, tmp_path):
     create_run(tmp_path / "old", make=NetMake(width=32))
-    (tmp_path / "old" / "5fm" / "train_val.prototxt").unlink()
+    (tmp_path / "old" / "5fm" / "deploy.prototxt").unlink()
     create_train_job(augmented, tmp_path / "out", like=tmp_path / "old")
     assert prototxt.read_net(tmp_path / "out" / "1fm" / "deploy.prototxt") == deploy("1fm", width=32)
     assert prototxt.read_net(tmp_path / "out" / "5fm" / "deploy.prototxt") == deploy("5fm")
     taken_over = prototxt.read_net(tmp_path / "out" / "1fm" / "train_val.prototxt")
     assert taken_over.layer[0].data_provider_param.data_source == str(tmp_path / "out" / "train_file.txt")
     assert taken_over.layer[2:] == train_val("1fm", width=32).layer[2:]
+
+
+def test_of_a_net_that_predicts_alone_the_training_net_is_made(augmented, tmp_path):
+    create_run(tmp_path / "old", make=NetMake(width=32))
+    (tmp_path / "old" / "5fm" / "train_val.prototxt").unlink()
+    create_train_job(augmented, tmp_path / "out", like=tmp_path / "old")
+    made = prototxt.read_net(tmp_path / "out" / "5fm" / "train_val.prototxt")
+    expected = train_val("5fm", width=32)
+    assert made.layer[0].data_provider_param.data_source == str(tmp_path / "out" / "train_file.txt")
+    assert {layer.name: layer for layer in made.layer[2:]} == {layer.name: layer for layer in expected.layer[2:]}
+
+
+def test_a_net_that_cannot_be_trained_is_named(augmented, tmp_path):
+    (tmp_path / "old" / "3fm").mkdir(parents=True)
+    flat = tmp_path / "old" / "3fm" / "deploy.prototxt"
+    flat.write_text('input: "data" input_dim: [1, 1, 64, 64] layer { name: "a" type: "ReLU" bottom: "data" top: "a" }')
+    with pytest.raises(NetError, match=r"3fm/deploy\.prototxt cannot be trained: one input of five axes"):
+        create_train_job(augmented, tmp_path / "out", like=tmp_path / "old")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_in_memory_needs_no_files(tmp_path):

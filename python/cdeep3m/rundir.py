@@ -33,6 +33,16 @@ def snapshots(folder: Path, suffix: str) -> list[Path]:
     return [path for iteration, path in sorted((i, path) for i, path in found if i is not None)]
 
 
+def weights_in(folder: Path) -> list[Path]:
+    """Return the trained weights in `folder` by rising iteration; a single file without an iteration counts, too.
+
+    Others than this project name files as they like: one .caffemodel alone can only be the trained one.
+    """
+    numbered = snapshots(folder, MODEL_SUFFIX)
+    others = [path for path in folder.glob(f"*{MODEL_SUFFIX}") if not path.name.startswith(".")]
+    return numbered or (others if len(others) == 1 else [])
+
+
 class TrainedRun:
     """A folder that `runtraining.sh` made: one folder a net, each with deploy.prototxt and trainedmodel/.
 
@@ -47,7 +57,7 @@ class TrainedRun:
 
     def nets(self) -> list[str]:
         """Return the nets that have a trained model here, sorted by name."""
-        return sorted(path.parent.name for path in self.folder.glob("*/trainedmodel") if snapshots(path, MODEL_SUFFIX))
+        return sorted(path.parent.name for path in self.folder.glob("*/trainedmodel") if weights_in(path))
 
     def models(self, net: str) -> Path:
         """Return the folder that holds the snapshots of `net`."""
@@ -63,7 +73,7 @@ class TrainedRun:
         MissingFileError
             The model has no deploy.prototxt beside its folder.
         """
-        found = snapshots(self.models(net), MODEL_SUFFIX)
+        found = weights_in(self.models(net))
         if not found:
             raise MissingModelError(
                 f"no trained {net} in {self.folder}; found {', '.join(self.nets()) or 'none'}. "
@@ -94,7 +104,7 @@ def model_at(path: Path) -> TrainedModel:
     MissingFileError
         There is no deploy.prototxt.
     """
-    found = [path] if path.is_file() else snapshots(path, MODEL_SUFFIX)
+    found = [path] if path.is_file() else weights_in(path)
     if not found or found[-1].suffix != MODEL_SUFFIX:
         raise MissingModelError(
             f"no {MODEL_SUFFIX} file at {path}; a trained model, or a folder of them, was expected."

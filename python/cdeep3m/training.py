@@ -22,7 +22,7 @@ from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
-from cdeep3m.rundir import MODEL_SUFFIX, STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots
+from cdeep3m.rundir import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -303,7 +303,7 @@ def usable_snapshot(folder: Path) -> Path | None:
 
 def _retrained(job: NetTraining, old: TrainedRun, additerations: int) -> NetTraining:
     """Return `job` as it goes on from `old`: from its highest snapshot, or else from its highest model's weights."""
-    iteration, weights = old.highest_iteration(job.net), snapshots(old.models(job.net), MODEL_SUFFIX)
+    iteration, weights = old.highest_iteration(job.net), weights_in(old.models(job.net))
     if old.snapshot(job.net):
         _copy_snapshots(old.models(job.net), job.folder / "trainedmodel")
         _note(job, f"{job.net} was retrained from iteration {iteration} of {old.folder.absolute()}")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
-from cdeep3m.errors import InputError, MissingFileError, RunError
+from cdeep3m.errors import InputError, MissingFileError, NetError, RunError
 from cdeep3m.files import write_text
 from cdeep3m.matlab_ports.create_train_job import TRAINING_STACKS, bytewise, list_file, snapshot_prefix
 from cdeep3m.nets import prototxts
 from cdeep3m.nets.prototxts import DEPLOY, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, VALID_LIST
+from cdeep3m.nets.retraining import training_net
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.rundir import TrainedRun
@@ -55,7 +56,7 @@ def create_train_job(
     validation : Path, optional
         Folder with at least one .h5 file; default: `augmented`.
     make : NetMake, optional
-        How the nets differ from DeepEM3D's.
+        How the nets differ from DeepEM3D's; its width does not count for nets that are taken over.
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
 
@@ -94,7 +95,7 @@ def create_run(
     out : Path
         Folder to make; one that holds the same nets already keeps its snapshots.
     make : NetMake, optional
-        How the nets differ from DeepEM3D's.
+        How the nets differ from DeepEM3D's; its width does not count for nets that are taken over.
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
     lists : mapping of str to sequence of str, optional
@@ -168,7 +169,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 def _messages(net: str, home: Path, *, make: NetMake | None, like: Path | None) -> dict[str, Message]:
     files = prototxts.messages(net, make=make)
-    files.update(_taken_over(net, like) if like else {})
+    files.update(_taken_over(net, like, make) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
         if layer.type == "PatchData":
             training = any(rule.phase == TRAIN for rule in layer.include)
@@ -178,12 +179,21 @@ def _messages(net: str, home: Path, *, make: NetMake | None, like: Path | None) 
     return {**files, SOLVER: settings}
 
 
-def _taken_over(net: str, like: Path) -> dict[str, Message]:
-    """Return the nets of a trained run, or nothing unless it has both."""
-    paths = {name: like / net / name for name in (DEPLOY, TRAIN_VAL)}
-    if not all(path.is_file() for path in paths.values()):
+def _taken_over(net: str, like: Path, make: NetMake | None) -> dict[str, Message]:
+    """Return the nets of a trained run.
+
+    The one that trains is made anew around the one that predicts, where it is missing or other patches are wanted.
+    """
+    predicting, training = (like / net / name for name in (DEPLOY, TRAIN_VAL))
+    if not predicting.is_file():
         return {}
-    return {name: prototxt.read_net(path) for name, path in paths.items()}
+    deploy = prototxt.read_net(predicting)
+    if training.is_file() and make is None:
+        return {DEPLOY: deploy, TRAIN_VAL: prototxt.read_net(training)}
+    try:
+        return {DEPLOY: deploy, TRAIN_VAL: training_net(net, deploy, make=make)}
+    except NetError as error:
+        raise NetError(f"{predicting} cannot be trained: {error}") from None
 
 
 def _net(message: Message) -> NetParameter:

@@ -62,6 +62,11 @@ def make_of(options: argparse.Namespace) -> NetMake | None:
     return NetMake(**given) if given else None
 
 
+def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:
+    """Return the training whose nets are taken over: the one to go on from, unless `--width` asks for others."""
+    return retrain if options.width is None else None
+
+
 def _create(options: argparse.Namespace) -> None:
     from cdeep3m.trainjob import create_train_job
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_net_options, make_of
+from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -73,12 +73,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _create(options: argparse.Namespace, retrain: Path | None) -> None:
-    """Make TRAINOUT; with --retrain and no options for the nets, with the nets that were trained before."""
+    """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
     from cdeep3m.trainjob import check_training_files, create_train_job
 
     check_training_files(options.augmented)
-    make = make_of(options)
-    like = None if make else retrain
+    make, like = make_of(options), like_of(options, retrain)
     create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
 
 

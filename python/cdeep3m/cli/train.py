@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_net_options, make_of
+from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -54,8 +54,7 @@ def _train(options: argparse.Namespace) -> None:
     request = request_of(options)
     training = training_variants(*load_labelled_volume(options.images, options.labels))
     validation = [labelled_volume(*load_labelled_volume(*options.validation))] if options.validation else training[:1]
-    make = make_of(options)
-    create_run(options.out, make=make, like=None if make else request.retrain)
+    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
     train_with(options, request, training=training, validation=validation)
     print(f"Training has completed. Results are stored in {options.out}")
 

@@ -161,11 +161,11 @@ def train_val(
     spec = NetParameter()
     frames = FRAMES[net]
     for phase, batch in zip((TRAIN, TEST), batches, strict=True):
-        _patches(spec, phase, (patch_side, patch_side, frames), batch)
+        append_patches(spec, phase, (patch_side, patch_side, frames), batch)
     data, label = Blob(spec, "data"), Blob(spec, "label")
     planes = stem_3d(data, frames)
     drop_last_axis(label, irregular.RESHAPE)
-    _score(class_scores(planes), label)
+    append_score(class_scores(planes), label)
     return narrowed(spec, width)
 
 
@@ -222,13 +222,18 @@ def narrowed(net: NetParameter, width: int) -> NetParameter:
     return narrow
 
 
-def _patches(spec: NetParameter, phase: Phase, shape: tuple[int, int, int], batch: int) -> None:
-    """Append the layer that draws training or test patches; `patches_per_data_batch` is how often it may draw."""
+def append_patches(
+    spec: NetParameter, phase: Phase, shape: tuple[int, int, int], batch: int, *, data: str = "data"
+) -> None:
+    """Append the layer that draws training or test patches into `data` and "label".
+
+    `patches_per_data_batch` is how often it may draw.
+    """
     training = phase == TRAIN
     spec.layer.add(
         name="data",
         type="PatchData",
-        top=["data", "label"],
+        top=[data, "label"],
         include=[NetStateRule(phase=phase)],
         patch_sampler_param=PatchSamplerParameter(
             batch_size=batch,
@@ -259,7 +264,7 @@ def _label_selection() -> LabelSelectParameter:
     )
 
 
-def _score(scores: Blob, label: Blob) -> None:
+def append_score(scores: Blob, label: Blob) -> None:
     """Append the class-balanced loss, and the accuracies of the test phase."""
     balanced = _label_selection()
     balanced.auto_balance = True

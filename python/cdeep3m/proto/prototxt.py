@@ -12,14 +12,14 @@ from google.protobuf.message import Message
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.files import write_text
-from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, NetParameter, SolverParameter
+from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, LayerParameter, NetParameter, SolverParameter
 from cdeep3m.proto.foreign import TEXT, looks_like
 from cdeep3m.proto.unknown import unknown_fields
 from cdeep3m.proto.upgrade import upgraded
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from google.protobuf.descriptor import Descriptor
 
@@ -98,13 +98,15 @@ def write(path: str | os.PathLike[str], message: Message) -> None:
     write_text(path, text_format.MessageToString(message))
 
 
-def input_shapes(net: NetParameter) -> dict[str, tuple[int, ...]]:
+def input_shapes(net: NetParameter, layers: Iterable[LayerParameter] | None = None) -> dict[str, tuple[int, ...]]:
     """Return the blobs that a net is fed with, and their shapes.
 
     Parameters
     ----------
     net : NetParameter
         A net whose inputs are declared by `input` with `input_shape` or `input_dim`, or by layers of type Input.
+    layers : iterable of LayerParameter, optional
+        The layers that count, those of one phase for example; default: all.
 
     Returns
     -------
@@ -122,10 +124,10 @@ def input_shapes(net: NetParameter) -> dict[str, tuple[int, ...]]:
     {'data': (1, 1, 32, 48)}
     """
     shapes = dict(zip(net.input, _declared_shapes(net), strict=False))
-    for layer in net.layer:
-        if layer.type == "Input":
-            shapes.update(zip(layer.top, _shapes_of_input_layer(layer), strict=False))
-    wanted = [*net.input, *(top for layer in net.layer if layer.type == "Input" for top in layer.top)]
+    given = [layer for layer in (net.layer if layers is None else layers) if layer.type == "Input"]
+    for layer in given:
+        shapes.update(zip(layer.top, _shapes_of_input_layer(layer), strict=False))
+    wanted = [*net.input, *(top for layer in given for top in layer.top)]
     missing = [name for name in wanted if name not in shapes]
     if missing:
         raise FormatError(f"input `{missing[0]}` of the net has no shape: give it an `input_shape` (or `input_dim`).")
@@ -154,6 +156,8 @@ def _parse(path: str | os.PathLike[str], text: str, message: Message) -> None:
         _refuse(path, [field for field in unknown if not field.harmless])
         message.Clear()
         text_format.Parse(text, message, allow_unknown_field=True)
+        if isinstance(message, NetParameter) and not (message.layer or message.layers):
+            raise
         _warn(f"{path}: fields that are not known here are left out: {_list(unknown)}")
 
 
@@ -224,9 +228,7 @@ def _declared_shapes(net: NetParameter) -> Iterator[tuple[int, ...]]:
     return (tuple(dims[i : i + axes]) for i in range(0, len(dims) - axes + 1, axes))
 
 
-def _shapes_of_input_layer(layer: Message) -> list[tuple[int, ...]]:
+def _shapes_of_input_layer(layer: LayerParameter) -> list[tuple[int, ...]]:
     """Return the shapes of an Input layer; one shape serves all tops, as in BVLC Caffe's input_layer.cpp."""
-    if "input_param" not in layer.DESCRIPTOR.fields_by_name:
-        return []
-    shapes = [tuple(shape.dim) for shape in layer.input_param.shape]  # type: ignore[attr-defined]
-    return shapes * len(layer.top) if len(shapes) == 1 else shapes  # type: ignore[attr-defined]
+    shapes = [tuple(shape.dim) for shape in layer.input_param.shape]
+    return shapes * len(layer.top) if len(shapes) == 1 else shapes

@@ -100,10 +100,11 @@ class Net:
             folder=folder,
             sources=sources or {},
         )
-        self.input_shapes: dict[str, Shape] = input_shapes(message)
+        included = layers_of(message, phase)
+        self.input_shapes: dict[str, Shape] = input_shapes(message, included)
         self.inputs = tuple(self.input_shapes)
         self.shapes = dict(self.input_shapes)
-        self.layers = [self._build(layer) for layer in layers_of(message, phase)]
+        self.layers = [self._build(layer) for layer in included]
         self.outputs = _outputs(self.layers)
         self._steps = merged(self.layers) if self.context.training else self.layers
         self._dead = _last_uses(self._steps, self.outputs)

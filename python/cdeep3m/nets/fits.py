@@ -1,0 +1,131 @@
+"""Tell which of the nets 1fm, 3fm and 5fm some weights belong to, and how compact that net is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cdeep3m.nets.inception import CLASSES
+from cdeep3m.nets.prototxts import NETS, deploy
+from cdeep3m.nets.shapes import blob_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cdeep3m.nets.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well weights fit one of the nets.
+
+    Attributes
+    ----------
+    net : str
+        The net that they fit, or come nearest to.
+    width : int
+        Divisor of its numbers of channels, as `--width` takes it.
+    problems : tuple of str
+        What does not fit; empty where everything does.
+    """
+
+    net: str
+    width: int
+    problems: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.problems
+
+
+def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
+    """Return the net that weights fit best.
+
+    Parameters
+    ----------
+    shapes : mapping of str to sequence of tuple of int
+        Shapes of the blobs of every layer that has any. Further layers are ignored, as Caffe ignores them.
+
+    Returns
+    -------
+    Fit or None
+        None where none of the nets' layers is there.
+
+    Examples
+    --------
+    >>> shapes = {name: blobs for name, blobs in blob_shapes(deploy("3fm", width=4)).items() if blobs}
+    >>> fit_of_layers(shapes)
+    Fit(net='3fm', width=4, problems=())
+    """
+    widest = max((shape[0] for blobs in shapes.values() for shape in blobs if shape), default=0)
+    fits = [
+        Fit(net, width, tuple(_problems(shapes, expected_shapes(net, width))))
+        for net in NETS
+        if shapes.keys() & expected_shapes(net, 1).keys()
+        for width in _widths(widest)
+    ]
+    return min(fits, key=lambda fit: len(fit.problems), default=None)
+
+
+def fit_of_history(shapes: Sequence[Shape]) -> Fit | None:
+    """Return the net whose training wrote a solver state with a history of `shapes`, or None."""
+    found = [_stripped(shape) for shape in shapes]
+    for net in NETS:
+        for width in _widths(max((shape[0] for shape in shapes if shape), default=0)):
+            if found == [_stripped(shape) for blobs in expected_shapes(net, width).values() for shape in blobs]:
+                return Fit(net, width)
+    return None
+
+
+@lru_cache(maxsize=512)
+def expected_shapes(net: str, width: int) -> dict[str, list[Shape]]:
+    """Return the shapes of the blobs of every layer of `net` that has any, in order."""
+    return {name: blobs for name, blobs in blob_shapes(deploy(net, width=width)).items() if blobs}
+
+
+def show(shape: Shape) -> str:
+    """Return a shape as Caffe's users write it.
+
+    >>> show((32, 1, 3, 3))
+    '32x1x3x3'
+    """
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _widths(widest: int) -> list[int]:
+    """Return the divisors that make the widest layer of the nets `widest` channels wide, one for each make of nets.
+
+    1, where no divisor does.
+    """
+    channels = _channels()
+    makes: dict[tuple[int, ...], int] = {}
+    for width in range(1, max(channels) // CLASSES + 1):
+        narrowed = tuple(max(CLASSES, number // width) for number in channels)
+        if max(narrowed) == widest:
+            makes.setdefault(narrowed, width)
+    return list(makes.values()) or [1]
+
+
+@lru_cache(maxsize=1)
+def _channels() -> list[int]:
+    """Return the numbers of channels that occur in the nets and that `--width` divides."""
+    numbers = {layer.convolution_param.num_output for net in NETS for layer in deploy(net).layer}
+    return sorted(number for number in numbers if number > CLASSES)
+
+
+def _problems(found: Mapping[str, Sequence[Shape]], expected: Mapping[str, Sequence[Shape]]) -> Iterator[str]:
+    for name, blobs in expected.items():
+        if name not in found:
+            yield f"layer {name} is missing"
+        elif [_stripped(shape) for shape in found[name]] != [_stripped(shape) for shape in blobs]:
+            yield f"layer {name} has blobs {_list(found[name])}, expected {_list(blobs)}"
+
+
+def _stripped(shape: Shape) -> Shape:
+    """Return `shape` without leading ones, which old files add (they write a vector as 1 x 1 x 1 x n)."""
+    first = next((i for i, side in enumerate(shape) if side != 1), len(shape))
+    return tuple(shape[first:])
+
+
+def _list(shapes: Sequence[Shape]) -> str:
+    return ", ".join(map(show, shapes)) or "none"
