@@ -56,6 +56,10 @@ class MissingExtraError(CDeep3MError, ImportError):
     """A package that only some commands need, and that is not installed."""
 
 
+class DownloadError(CDeep3MError, RuntimeError):
+    """A file that a server does not give, or not whole."""
+
+
 class RunError(CDeep3MError, RuntimeError):
     """A run directory whose state does not allow what was asked."""
 

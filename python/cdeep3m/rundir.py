@@ -27,9 +27,14 @@ def iteration_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_visible(path: Path) -> bool:
+    """Return whether `path` is no hidden file, such as one that is being written."""
+    return not path.name.startswith(".")
+
+
 def snapshots(folder: Path, suffix: str) -> list[Path]:
     """Return the snapshots in `folder` whose name ends in `suffix`, by rising iteration (numbers, not text)."""
-    found = [(iteration_of(path), path) for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
+    found = [(iteration_of(path), path) for path in folder.glob(f"*{suffix}") if is_visible(path)]
     return [path for iteration, path in sorted((i, path) for i, path in found if i is not None)]
 
 
@@ -39,7 +44,7 @@ def weights_in(folder: Path) -> list[Path]:
     Others than this project name files as they like: one .caffemodel alone can only be the trained one.
     """
     numbered = snapshots(folder, MODEL_SUFFIX)
-    others = [path for path in folder.glob(f"*{MODEL_SUFFIX}") if not path.name.startswith(".")]
+    others = [path for path in folder.glob(f"*{MODEL_SUFFIX}") if is_visible(path)]
     return numbered or (others if len(others) == 1 else [])
 
 

@@ -18,6 +18,10 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
 
 
+BROKEN_PIPE = 141
+"""Exit status when nobody reads the output any more (`... | head`), as shells report it."""
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parse a legacy command line: options anywhere, abbreviations allowed, wrong usage exits with 1.
 
@@ -76,6 +80,9 @@ def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (CDeep3MError, OSError) as error:
         if debug:
             logging.exception("traceback, as --debug asks")

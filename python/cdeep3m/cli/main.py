@@ -17,6 +17,7 @@ COMMANDS = {
     "preprocess": ("cdeep3m.cli.preprocess_training_data", "images and labels to the HDF5 files of runtraining.sh"),
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
     "validate": ("cdeep3m.cli.runvalidation", "plot loss and accuracy of a training from its log"),
+    "models": ("cdeep3m.cli.models", "describe, list, fetch and check trained models"),
     "demo": ("cdeep3m.cli.demo", "train, predict and score on a synthetic volume"),
 }
 """Name of each command: its module, whose `main(argv)` returns the exit status, and what it is for."""

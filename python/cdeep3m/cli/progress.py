@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 20.0
 
 
 class ProgressDisplay:
-    """Shows the progress of named jobs, one after another, on stderr.
+    """Shows the progress of named jobs, one after another, on stderr; a total of 0 is one that is not known.
 
     Parameters
     ----------
@@ -51,9 +51,11 @@ class ProgressDisplay:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=progress.total, initial=progress.done, desc=name, unit=self._unit)
+            self._bar = tqdm(total=progress.total or None, initial=progress.done, desc=name, unit=self._unit)
 
     def _line(self, progress: Progress) -> str:
+        if not progress.total:
+            return f"{self._name}: {self._unit} {progress.done}"
         started, done_before = self._first
         loss = "" if progress.loss is None else f", loss {progress.loss:.4g}"
         new = progress.done - done_before

@@ -69,10 +69,12 @@ def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
 
 def fit_of_history(shapes: Sequence[Shape]) -> Fit | None:
     """Return the net whose training wrote a solver state with a history of `shapes`, or None."""
-    found = [_stripped(shape) for shape in shapes]
+    found = [without_leading_ones(shape) for shape in shapes]
     for net in NETS:
         for width in _widths(max((shape[0] for shape in shapes if shape), default=0)):
-            if found == [_stripped(shape) for blobs in expected_shapes(net, width).values() for shape in blobs]:
+            if found == [
+                without_leading_ones(shape) for blobs in expected_shapes(net, width).values() for shape in blobs
+            ]:
                 return Fit(net, width)
     return None
 
@@ -90,6 +92,16 @@ def show(shape: Shape) -> str:
     '32x1x3x3'
     """
     return "x".join(map(str, shape)) or "scalar"
+
+
+def without_leading_ones(shape: Shape) -> Shape:
+    """Return `shape` without leading ones, which old files add (they write a vector as 1 x 1 x 1 x n).
+
+    >>> without_leading_ones((1, 1, 1, 5))
+    (5,)
+    """
+    first = next((i for i, side in enumerate(shape) if side != 1), len(shape))
+    return tuple(shape[first:])
 
 
 def _widths(widest: int) -> list[int]:
@@ -117,14 +129,8 @@ def _problems(found: Mapping[str, Sequence[Shape]], expected: Mapping[str, Seque
     for name, blobs in expected.items():
         if name not in found:
             yield f"layer {name} is missing"
-        elif [_stripped(shape) for shape in found[name]] != [_stripped(shape) for shape in blobs]:
+        elif [without_leading_ones(shape) for shape in found[name]] != [without_leading_ones(shape) for shape in blobs]:
             yield f"layer {name} has blobs {_list(found[name])}, expected {_list(blobs)}"
-
-
-def _stripped(shape: Shape) -> Shape:
-    """Return `shape` without leading ones, which old files add (they write a vector as 1 x 1 x 1 x n)."""
-    first = next((i for i, side in enumerate(shape) if side != 1), len(shape))
-    return tuple(shape[first:])
 
 
 def _list(shapes: Sequence[Shape]) -> str:

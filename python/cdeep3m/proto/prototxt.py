@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -96,6 +97,29 @@ def read_label_mapping(path: str | os.PathLike[str]) -> LabelProbMappingParamete
 def write(path: str | os.PathLike[str], message: Message) -> None:
     """Write `message` as protobuf text to `path`, whole or not at all."""
     write_text(path, text_format.MessageToString(message))
+
+
+def likeliest_kind(path: str | os.PathLike[str], kinds: Sequence[type[M]]) -> type[M]:
+    """Return which of `kinds` the message in a .prototxt is: the one that knows most of its fields.
+
+    Raises
+    ------
+    MissingFileError
+        `path` is not there.
+    FormatError
+        It is no text.
+    """
+    text = _text(Path(path))
+    return min(kinds, key=lambda kind: _strangers(text, kind))
+
+
+def _strangers(text: str, kind: type[Message]) -> float:
+    """Return how many fields of `text` a message of this kind does not have."""
+    descriptor = cast("Descriptor", kind.DESCRIPTOR)
+    try:
+        return sum(field.message == descriptor.name for field in unknown_fields(text, descriptor))
+    except text_format.ParseError:
+        return inf
 
 
 def input_shapes(net: NetParameter, layers: Iterable[LayerParameter] | None = None) -> dict[str, tuple[int, ...]]:

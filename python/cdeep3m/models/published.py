@@ -1,0 +1,111 @@
+"""The trained models that CDeep3M's authors published (caffe_models/trained_models.json)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+from cdeep3m.errors import InputError, MissingModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """One published model; what is not known for certain is None.
+
+    Attributes
+    ----------
+    name : str
+        What this project calls it.
+    accession : str
+        Its number in the Cell Image Library.
+    doi : str
+        Where it is described.
+    target : str
+        What it finds.
+    images : str or None
+        What images it was trained for.
+    voxel_size_nm : tuple of float or None
+        Along (z, y, x).
+    address : str or None
+        Where its archive is.
+    size : int or None
+        Bytes of the archive.
+    sha256 : str or None
+        Hash of the archive.
+    """
+
+    name: str
+    accession: str
+    doi: str
+    target: str
+    images: str | None = None
+    voxel_size_nm: tuple[float, float, float] | None = None
+    address: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+    @property
+    def page(self) -> str:
+        """Address of the page that describes the model and offers its archive."""
+        return f"https://doi.org/{self.doi}"
+
+    def archive(self, template: str | None = None) -> str:
+        """Return the address of the archive.
+
+        Parameters
+        ----------
+        template : str, optional
+            Where archives are instead: an address in which {name} and {accession} stand for the model's.
+
+        Raises
+        ------
+        MissingModelError
+            No address is known.
+        InputError
+            The template has other words in braces.
+
+        Examples
+        --------
+        >>> find("synapses").archive("https://models.example/{accession}.tar")
+        'https://models.example/50685.tar'
+        """
+        if template:
+            return _filled(template, self)
+        if self.address:
+            return self.address
+        raise MissingModelError(
+            f"the address of the archive of {self.name} is not known here. Look on its page, {self.page}, and give the "
+            "address of the archive, or the file that you downloaded, in place of the name; or a mirror with --address."
+        )
+
+
+def published_models() -> list[PublishedModel]:
+    """Return the published models, by accession number."""
+    text = files("cdeep3m.caffe_models").joinpath("trained_models.json").read_text(encoding="utf-8")
+    return [_model(entry) for entry in json.loads(text)]
+
+
+def find(name: str) -> PublishedModel | None:
+    """Return the published model of that name or accession number, or None.
+
+    Examples
+    --------
+    >>> find("50682").name
+    'vesicles'
+    """
+    return next((model for model in published_models() if name in (model.name, model.accession)), None)
+
+
+def _model(entry: dict[str, object]) -> PublishedModel:
+    voxel = entry.pop("voxel_size_nm")
+    return PublishedModel(voxel_size_nm=tuple(voxel) if isinstance(voxel, list) else None, **entry)  # type: ignore[arg-type]
+
+
+def _filled(template: str, model: PublishedModel) -> str:
+    try:
+        return template.format(name=model.name, accession=model.accession)
+    except (KeyError, IndexError, ValueError):
+        raise InputError(
+            f"--address {template}: an address with {{accession}} or {{name}} in it was expected, and no other braces."
+        ) from None
