@@ -25,6 +25,8 @@ class Site:
         Sent with every file.
     ranges, if_range : bool
         Whether it sends parts of files, and whether it sends the whole file where If-Range names another state.
+    says_which_part : bool
+        Whether it says which part of a file it sends.
     lengths : bool
         Whether it says how long its answers are.
     cuts : list of int
@@ -42,6 +44,7 @@ class Site:
     date: str | None = None
     ranges: bool = True
     if_range: bool = True
+    says_which_part: bool = True
     lengths: bool = True
     cuts: list[int] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
@@ -98,7 +101,7 @@ def send(handler: BaseHTTPRequestHandler, site: Site, content: bytes, begin: int
     headers = {"ETag": site.etag, "Last-Modified": site.date}
     if site.lengths:
         headers["Content-Length"] = str(len(content) - begin)
-    if begin:
+    if begin and site.says_which_part:
         headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
     for name, value in headers.items():
         if value:

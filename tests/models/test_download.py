@@ -71,6 +71,19 @@ def test_a_server_without_ranges_begins_anew(site, target):
     assert len(site.requests) == 2
 
 
+def test_a_part_of_which_nobody_knows_where_it_belongs_is_not_taken(site, target):
+    site.says_which_part, site.cuts = False, [300_000]
+    get(site, target)
+    assert target.read_bytes() == CONTENT
+    assert [wanted for _, wanted, _ in site.requests] == [None, "bytes=300000-", None]
+
+
+def test_a_server_that_refuses_every_range_is_not_asked_for_ever(site, target):
+    site.failures = [416]
+    with pytest.raises(DownloadError, match="answers 416"):
+        get(site, target)
+
+
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
 def test_without_a_sure_sign_that_the_file_is_the_same_it_begins_anew(site, target, etag):
     site.etag, site.cuts = etag, [300_000]
@@ -173,6 +186,13 @@ def test_a_refusal_is_final(site, target, status):
     assert len(site.requests) == 1
 
 
+def test_of_a_refused_download_nothing_is_left(site, target):
+    site.failures = [404]
+    with pytest.raises(DownloadError, match="Check the address"):
+        get(site, target)
+    assert left_in(target.parent) == []
+
+
 def test_other_addresses_are_followed(site, target):
     site.moved["/model.tar"] = f"{site.address}/elsewhere.tar"
     site.files = {"/elsewhere.tar": CONTENT}
@@ -186,8 +206,9 @@ def test_a_machine_that_does_not_answer_is_named(target):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:{port}/x: no connection \(.*refused"):
+    with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:{port}/x: no connection \(Connection refused\)\. Check"):
         download(f"http://127.0.0.1:{port}/x", target, attempts=2, pause=0)
+    assert left_in(target.parent) == []
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere/x.tar", "file:///etc/passwd", "x.tar", "http:///x.tar"])

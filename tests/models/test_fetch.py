@@ -171,7 +171,7 @@ def test_an_archive_that_is_no_model_makes_no_folder(published, place, tmp_path,
 
 def test_a_bad_download_is_not_kept(place):
     page = Site({"/a.tar": b"<!DOCTYPE html><p>Please log in"})
-    with served(page) as address, pytest.raises(FormatError, match="a web page"):
+    with served(page) as address, pytest.raises(FormatError, match=r"^http://\S+/a\.tar: .* a web page"):
         fetch(request_of(f"{address}/a.tar", place))
     assert names(place) == []
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from urllib.request import Request, urlopen
 
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
-from cdeep3m.errors import DownloadError, InputError, RunError
+from cdeep3m.errors import DownloadError, InputError, RunError, describe
 from cdeep3m.files import write_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ PAUSE = 1.0
 
 TIMEOUT = 60.0
 """Seconds of silence after which a connection counts as cut."""
+
+CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
 
 FOR_ANOTHER_DAY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -102,10 +105,15 @@ def download(
         Another process downloads to `target`.
     """
     _check(url)
-    part, note = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
+    part, note = (target.with_name(f".{target.name.lstrip('.')}{suffix}") for suffix in (".part", ".part.json"))
     with open(part, "a+b") as file:
         _lock(file, target)
-        _persist(url, file, note, report or _silent, attempts=attempts, pause=pause)
+        try:
+            _persist(url, file, note, report or _silent, attempts=attempts, pause=pause)
+        except DownloadError:
+            if not _size(file):
+                part.unlink()
+            raise
         part.replace(target)
     note.unlink(missing_ok=True)
 
@@ -124,9 +132,8 @@ def _persist(
             failures = 0 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= attempts:
-                raise DownloadError(
-                    f"{url}: {cut}. {reached} bytes have come and are kept: the same command goes on there."
-                ) from None
+                kept = f"{reached} bytes have come and are kept: the same command goes on there."
+                raise DownloadError(f"{url}: {cut}. {kept if reached else 'Check the address.'}") from None
         time.sleep(pause * 2 ** max(0, failures - 1))
 
 
@@ -152,10 +159,12 @@ def _receive(url: str, file: IO[bytes], note: Path, report: Callable[[Progress],
 
 
 def _copy(response: Any, file: IO[bytes], total: int | None, report: Callable[[Progress], None]) -> None:
+    told = -1
     while chunk := _read(response):
         file.write(chunk)
-        report(Progress(_megabytes(file.tell()), _megabytes(total or 0)))
-    file.flush()
+        if (now := _megabytes(file.tell())) > told:
+            told = now
+            report(Progress(now, _megabytes(total or 0)))
 
 
 def _megabytes(size: int) -> int:
@@ -167,7 +176,7 @@ def _read(response: Any) -> bytes:
     try:
         return bytes(response.read(CHUNK))
     except (HTTPException, OSError) as error:
-        raise _Cut(f"the connection was cut ({error or type(error).__name__})") from None
+        raise _Cut(f"the connection was cut ({_reason(error)})") from None
 
 
 def _request(url: str, have: int, validator: str | None) -> Request:
@@ -183,13 +192,13 @@ def _connect(request: Request) -> Any:
         response = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and request.has_header("Range"):
             return _connect(_request(url, 0, None))
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in FOR_ANOTHER_DAY:
             raise _Cut(f"the server answers {error.code} {error.reason}") from None
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}. Check the address.") from None
     except (URLError, HTTPException, OSError) as error:
-        raise _Cut(f"no connection ({getattr(error, 'reason', '') or error or type(error).__name__})") from None
+        raise _Cut(f"no connection ({_reason(error)})") from None
     if request.type == "https" and not response.url.startswith("https:"):
         response.close()
         raise DownloadError(
@@ -198,13 +207,20 @@ def _connect(request: Request) -> Any:
     return response
 
 
+def _reason(error: BaseException) -> str:
+    """Return in words why a connection failed."""
+    inner = getattr(error, "reason", None)
+    return describe(inner if isinstance(inner, BaseException) else error)
+
+
 def _begin(response: Any, have: int, begun: Origin) -> int:
     """Return at which byte the answer begins; 0 where the server sends the whole file, -1 where it is another file."""
     if response.status != HTTPStatus.PARTIAL_CONTENT:
         return 0
-    first, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").replace("/", "-").split("-")
-    changed = _validator(response) not in (None, begun.validator) or total not in ("*", str(begun.total))
-    return -1 if changed or first != str(have) else have
+    part = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if part is None or part["first"] != str(have) or part["total"] not in ("*", str(begun.total)):
+        return -1
+    return have if _validator(response) in (None, begun.validator) else -1
 
 
 def _total(response: Any, begin: int) -> int | None:

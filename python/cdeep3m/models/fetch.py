@@ -123,9 +123,9 @@ def _archive(request: FetchRequest, model: PublishedModel | None, report: Report
         yield target
     except RunError:
         raise
-    except CDeep3MError:
+    except CDeep3MError as error:
         target.unlink()
-        raise
+        raise type(error)(str(error).replace(str(target), url)) from None
     target.unlink()
 
 
