@@ -8,8 +8,10 @@ import tarfile
 
 import pytest
 
+from cdeep3m.engines import select
 from cdeep3m.errors import (
     DownloadError,
+    EngineError,
     FormatError,
     InputError,
     MissingFileError,
@@ -186,6 +188,13 @@ def test_a_whole_download_is_kept_when_the_machine_is_to_blame(archive, place, m
         fetch(request_of(f"{address}/a.tar", place))
     assert len(site.requests) == 1
     assert names(place) == ["model"]
+
+
+def test_without_the_engine_that_checks_nothing_is_downloaded(archive, place, monkeypatch):
+    monkeypatch.setattr(select.importlib.util, "find_spec", lambda name: None)
+    with served(Site({"/a.tar": archive.read_bytes()})) as address, pytest.raises(EngineError, match="needs PyTorch"):
+        fetch(request_of(f"{address}/a.tar", place))
+    assert names(place) == []
 
 
 def test_a_folder_that_is_there_is_left_alone(archive, place):

@@ -57,11 +57,16 @@ def _make(name: str) -> Engine:
         from cdeep3m.engines.local import LocalCaffe
 
         return LocalCaffe.from_environment()
-    if importlib.util.find_spec("torch") is None:
-        raise EngineError("the embedded engine needs PyTorch: pip install 'cdeep3m[embedded]'")
+    demand_torch()
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine()
+
+
+def demand_torch() -> None:
+    """Raise EngineError unless the embedded engine has the PyTorch that it needs; without loading it."""
+    if importlib.util.find_spec("torch") is None:
+        raise EngineError("the embedded engine needs PyTorch: pip install 'cdeep3m[embedded]'")
 
 
 def _gpus(engine: Engine, gpu: str) -> list[int]:

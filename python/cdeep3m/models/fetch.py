@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
+from cdeep3m.engines.select import demand_torch
 from cdeep3m.errors import CDeep3MError, FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.files import write_text
 from cdeep3m.models.archive import unpack
 from cdeep3m.models.download import ATTEMPTS, PAUSE, download
 from cdeep3m.models.published import PublishedModel, find, published_models
-from cdeep3m.models.verify import NetReport, checking_engine, net_folders, verify
+from cdeep3m.models.verify import NetReport, net_folders, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +99,7 @@ def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetRep
             f"{request.out} is there already: choose another folder, "
             f"or check this one with `cdeep3m models verify {request.out}`."
         )
-    checking_engine()
+    demand_torch()
     request.out.absolute().parent.mkdir(parents=True, exist_ok=True)
     model = find(request.source)
     with _archive(request, model, report) as archive:
