@@ -62,6 +62,10 @@ def test_installed_commands_run_without_a_path(environment, tmp_path, name):
     assert run(environment / name, "--help", cwd=tmp_path, env=env).startswith("usage: ")
 
 
+def test_installed_cdeep3m_knows_the_published_models(environment, tmp_path):
+    assert len(run(environment / "cdeep3m", "models", "list", cwd=tmp_path).splitlines()) == 7
+
+
 def test_installed_cdeep3m_finds_the_commands_that_the_demo_runs(environment, tmp_path):
     assert run(environment / "cdeep3m", "--version", cwd=tmp_path).startswith("cdeep3m ")
     code = "from cdeep3m.cli.demo import _program; print(_program('runtraining.sh'))"

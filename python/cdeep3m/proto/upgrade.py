@@ -69,6 +69,8 @@ def upgraded(net: NetParameter) -> NetParameter:
     Returns
     -------
     NetParameter
+        Fields of other forks stay in the net, in parameters and in blobs; those of an old layer itself have no place in
+        a new one, whose numbers mean other things, and are left out.
 
     Raises
     ------
