@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cdeep3m.errors import InputError
-from cdeep3m.validation import HALF, Scores, best_threshold, count_values, score
+from cdeep3m.validation import HALF, Scores, best_threshold, count_values, count_volumes, score
 
 MAPS = [np.array([[0, 127, 128], [200, 255, 10]], np.uint8), np.array([[255, 0, 128], [0, 0, 130]], np.uint8)]
 LABELS = [np.array([[0, 1, 1], [0, 1, 0]], np.uint8), np.array([[255, 0, 0], [0, 255, 255]], np.uint8)]
@@ -57,3 +58,14 @@ def test_one_pass_over_iterators_is_enough():
 def test_planes_that_do_not_fit_are_refused(maps, labels, words):
     with pytest.raises(InputError, match=words):
         count_values(maps, labels)
+
+
+def test_maps_and_labels_on_disk_are_counted_as_in_memory(tmp_path):
+    for name, planes in (("maps", MAPS), ("labels", LABELS)):
+        (tmp_path / name).mkdir()
+        for z, plane in enumerate(planes):
+            Image.fromarray(plane if name == "maps" else (plane > 0).astype(np.uint8) * 255).save(
+                tmp_path / name / f"{z}.png"
+            )
+    found = count_volumes(tmp_path / "maps", tmp_path / "labels")
+    np.testing.assert_array_equal(found, count_values(MAPS, LABELS))

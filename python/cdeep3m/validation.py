@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.errors import InputError
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.base import planes_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
 HALF = 128
@@ -84,6 +87,23 @@ def count_values(maps: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> np
         counts[0] += np.bincount(plane[~foreground], minlength=256)
         counts[1] += np.bincount(plane[foreground], minlength=256)
     return counts
+
+
+def count_volumes(maps: str | os.PathLike[str], labels: str | os.PathLike[str]) -> np.ndarray:
+    """Count the values of probability maps on disk, as `count_values` does.
+
+    Parameters
+    ----------
+    maps : path
+        A folder of probability maps, or a stack of them.
+    labels : path
+        The ground truth of the same planes: 0 background, one other value foreground.
+
+    Returns
+    -------
+    ndarray of int64, shape (2, 256)
+    """
+    return count_values(planes_of(open_volume(maps)), planes_of(open_volume(labels, role="label")))
 
 
 def score(counts: np.ndarray, *, threshold: int = HALF) -> Scores:

@@ -12,7 +12,7 @@ from PIL import Image
 from cdeep3m.cli import demo
 from cdeep3m.errors import RunError
 
-TINY = demo.Settings(train_shape=(2, 48, 64), held_out_shape=(3, 200, 240))
+TINY = demo.Settings(train_shape=(2, 160, 200), held_out_shape=(3, 200, 240))
 
 
 @pytest.fixture
@@ -40,11 +40,19 @@ def commands(monkeypatch):
 def test_right_maps_pass_and_are_scored_and_drawn(tmp_path, commands, capsys):
     assert demo._demo(tmp_path / "demo", TINY) == 0
     shown = capsys.readouterr().out
-    assert [command[0] for command in commands] == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh"]
+    names = [command[0] for command in commands]
+    assert names == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh", "runprediction.sh"]
     for name in ("1fm", "3fm", "5fm", "ensemble"):
         assert f"{name:16}     1.000     1.000     1.000" in shown
     with Image.open(tmp_path / "demo" / "overlay.png") as picture:
         assert picture.size == (240, 200)
+
+
+def test_the_threshold_is_that_of_the_training_volume(tmp_path, commands, capsys):
+    """Background comes out as 150: half would take it for foreground."""
+    commands.probability = lambda label: np.where(label > 0, 200, 150).astype(np.uint8)
+    assert demo._demo(tmp_path / "demo", TINY) == 0
+    assert f"{'ensemble':16}     1.000     1.000     1.000      0.59" in capsys.readouterr().out
 
 
 def test_wrong_maps_fail_with_status_1(tmp_path, commands, capsys):
@@ -70,7 +78,7 @@ def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, c
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(RunError, match="no demo"):
         demo._demo(tmp_path / "mine", TINY)
-    assert len(commands) == 3
+    assert len(commands) == 4
 
 
 def test_a_command_that_fails_stops_the_demo(monkeypatch):
