@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
+
+Precision = Literal["float32", "fast"]
+"""How exactly nets compute: as Caffe does, or with shorter numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

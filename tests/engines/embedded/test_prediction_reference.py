@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from google.protobuf import json_format
 from numpy.testing import assert_allclose
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.executor import Net
+from cdeep3m.engines.embedded.predictor import Predictor
 from cdeep3m.engines.embedded.stacks import window_at
 from cdeep3m.proto import caffe_pb2, prototxt
 from cdeep3m.proto.caffemodel import read_model
@@ -55,8 +57,6 @@ def test_streaming_gives_the_foreground_of_the_same_probabilities(recorded):
 
 
 def test_the_fused_net_is_the_plain_net(recorded):
-    import torch
-
     folder, model = recorded
     with np.load(folder / "volume_0.npz") as arrays:
         data = arrays["data"].transpose(2, 1, 0)
@@ -94,3 +94,17 @@ def test_windows_may_be_views_of_any_number_type(recorded):
     first, *others = net.foreground(kinds)
     for other in others:
         assert_allclose(other, first, atol=1e-6, rtol=0)
+
+
+def test_fast_numbers_change_probabilities_little(recorded):
+    """bfloat16 keeps 8 bits of every number; what the nets have learnt survives that within a few hundredths."""
+    folder, model = recorded
+    with np.load(folder / "volume_0.npz") as arrays:
+        data = arrays["data"].transpose(2, 1, 0)
+    window = window_at(data, 2, Predictor(model, torch.device("cpu")).frames)
+    exact, fast = (
+        next(Predictor(model, torch.device("cpu"), precision=precision).foreground([window]))
+        for precision in ("float32", "fast")
+    )
+    assert fast.dtype == np.float32
+    assert 0 < np.abs(fast - exact).max() < 0.03

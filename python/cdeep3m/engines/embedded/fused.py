@@ -9,6 +9,7 @@ What differs from the plain executor:
 - Deconvolutions with few outputs become matrix products (taps.py); those that are summed, five for each scale, share a
   bottom and a top and run as soon as the bottom is there.
 - What Softmax would do is left to the caller.
+- If asked for, numbers are of a shorter type; deconvolutions and what follows them to the scores add up in float32.
 
 Layers that none of this fits run as they are.
 """
@@ -63,13 +64,15 @@ class FusedNet:
         Whether the plain net would apply Softmax over the channels to what `forward` returns.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, *, number: torch.dtype = torch.float32) -> None:
         """Rewrite a net built for TEST, with its weights; it can be dropped afterwards.
 
         Parameters
         ----------
         net : Net
             With one output. Planes of the inputs stay as declared, their other sides may vary.
+        number : torch.dtype
+            Type of the numbers in all but the last, thin layers.
         """
         graph = single_assignment(net)
         self.device = net.context.device
@@ -79,7 +82,7 @@ class FusedNet:
         self.inputs = graph.inputs
         self.steps, self.output = Rewriter(graph).rewrite()
         for step in self.steps:
-            step.place(self.device)
+            step.place(self.device, number)
         self._dead = _last_uses(self.steps, self.output)
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

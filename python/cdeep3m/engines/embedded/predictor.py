@@ -20,10 +20,13 @@ from cdeep3m.proto.prototxt import read_net
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cdeep3m.engines.base import TrainedModel
+    from cdeep3m.engines.base import Precision, TrainedModel
 
 FOREGROUND = 1
 INPUT_AXES = 5
+
+NUMBERS = {"float32": torch.float32, "fast": torch.bfloat16}
+"""Type of the numbers at each precision."""
 
 VOXELS_AT_ONCE = 1024 * 1024
 """Small windows are predicted together on the CPU, as long as they have no more voxels in a plane than this."""
@@ -44,8 +47,15 @@ class Predictor:
         Planes that the net sees at once.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device) -> None:
+    def __init__(self, model: TrainedModel, device: torch.device, *, precision: Precision = "float32") -> None:
         """Read the net and its weights.
+
+        Parameters
+        ----------
+        model : TrainedModel
+        device : torch.device
+        precision : {"float32", "fast"}
+            "fast" computes with bfloat16: numbers of 8 bits of precision.
 
         Raises
         ------
@@ -65,7 +75,7 @@ class Predictor:
         net.load_weights(read_model(model.weights))
         self._input = net.inputs[0]
         self._device = device
-        self._net = FusedNet(net)
+        self._net = FusedNet(net, number=NUMBERS[precision])
         self._fitting = {shapes[0][2:]}
         self.frames = shapes[0][-1]
 
@@ -91,7 +101,7 @@ class Predictor:
                 blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
                 with torch.inference_mode():
                     scores = self._net.forward({self._input: blob.float()})
-                yield from scores
+                yield from scores.float()
 
     def _check(self, window: np.ndarray) -> None:
         """Raise NetError when the net cannot take a window."""

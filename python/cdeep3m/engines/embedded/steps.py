@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from cdeep3m.engines.embedded.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.layers.relu import ReLU
 from cdeep3m.engines.embedded.layers.scale import Scale
@@ -32,8 +33,8 @@ class Step:
         del layer
         return False
 
-    def place(self, device: torch.device) -> None:
-        """Make what runs on `device` in float32, once all is absorbed."""
+    def place(self, device: torch.device, number: torch.dtype) -> None:
+        """Make what runs on `device` with numbers of type `number`, once all is absorbed."""
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
         """Return the top; the bottoms stay as they are."""
@@ -106,16 +107,17 @@ class ConvolutionStep(LinearStep):
     kernel: Kernel
     groups: int = 1
 
-    def place(self, device: torch.device) -> None:
-        """Lay the weights out with the channels innermost."""
-        layout = torch.channels_last
-        self.weights = [weight.float().to(device).contiguous(memory_format=layout) for weight in self.weights]
-        self.bias = self.bias.float().to(device)
+    def place(self, device: torch.device, number: torch.dtype) -> None:
+        """Lay the weights out with the channels innermost; a convolution to few channels stays in float32."""
+        number = torch.float32 if len(self.bias) <= FEW_CHANNELS else number
+        (weight,) = self.weights
+        self.weights = [weight.to(device, number).contiguous(memory_format=torch.channels_last)]
+        self.bias = self.bias.to(device, number)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
         """Convolve."""
-        kernel, bottom = self.kernel, bottoms[0].contiguous(memory_format=torch.channels_last)
-        weight = self.weights[0]
+        kernel, weight = self.kernel, self.weights[0]
+        bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
         top = functional.conv2d(bottom, weight, self.bias, kernel.stride, kernel.pad, kernel.dilation, self.groups)
         return self.finish(top)
 
@@ -135,15 +137,15 @@ class DeconvolutionStep(LinearStep):
         self.kernels = self.kernels + other.kernels
         self.bias = self.bias + other.bias
 
-    def place(self, device: torch.device) -> None:
+    def place(self, device: torch.device, number: torch.dtype) -> None:
         """Make one matrix of all kernels."""
         matrix = torch.cat([weight.flatten(1).t() for weight in self.weights])
-        self.weights = [matrix.float().contiguous().to(device)]
-        self.bias = self.bias.float().to(device)
+        self.weights = [matrix.contiguous().to(device, number)]
+        self.bias = self.bias.to(device, torch.float32)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Deconvolve."""
-        top = deconvolve(bottoms[0], self.weights[0], self.kernels, self.scratch)
+        """Deconvolve, to float32."""
+        top = deconvolve(bottoms[0].to(self.weights[0].dtype), self.weights[0], self.kernels, self.scratch)
         return self.finish(top.add_(self.bias[:, None, None]))
 
 

@@ -25,9 +25,10 @@ class Scratch:
         self._memory = torch.empty(0)
 
     def take(self, rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-        """Return a matrix of any content, on the device of `like`; it is good until the next call."""
+        """Return a matrix of any content, of the device and type of `like`; it is good until the next call."""
         width = columns + ROW_PADDING
-        if self._memory.numel() < rows * width or self._memory.device != like.device:
+        alike = self._memory.device == like.device and self._memory.dtype == like.dtype
+        if self._memory.numel() < rows * width or not alike:
             self._memory = torch.empty(0)
             self._memory = like.new_empty(rows * width)
         return self._memory[: rows * width].view(rows, width)[:, :columns]
@@ -51,7 +52,7 @@ def deconvolve(
 
     Returns
     -------
-    torch.Tensor, shape (n, outputs, x, y)
+    torch.Tensor of float32, shape (n, outputs, x, y)
     """
     windows, channels, *sides = bottom.shape
     voxels = bottom.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -65,7 +66,7 @@ def deconvolve(
 
 def add_by_fold(taps: Sequence[torch.Tensor], kernels: Sequence[Kernel]) -> torch.Tensor:
     """Add up the taps of each kernel, shape (outputs, kernel x, kernel y, n, x, y), by PyTorch's own operator."""
-    total = _fold(taps[0], kernels[0])
+    total = _fold(taps[0], kernels[0]).float()
     for part, kernel in zip(taps[1:], kernels[1:], strict=True):
         total += _fold(part, kernel)
     return total
@@ -79,7 +80,7 @@ def add_by_phase(taps: Sequence[torch.Tensor], kernels: Sequence[Kernel]) -> tor
     outputs, _, _, windows, *sides = taps[0].shape
     stride, top = kernels[0].stride, kernels[0].deconvolved(sides)
     rows = tuple(-(side // -step) for side, step in zip(top, stride, strict=True))
-    total = taps[0].new_zeros((outputs, *stride, windows, *rows))
+    total = taps[0].new_zeros((outputs, *stride, windows, *rows), dtype=torch.float32)
     for part, kernel in zip(taps, kernels, strict=True):
         ways_x, ways_y = (ways(kernel, axis, sides[axis], rows[axis]) for axis in (0, 1))
         for kx, (px, to_x, from_x) in enumerate(ways_x):
