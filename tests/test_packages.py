@@ -137,6 +137,7 @@ def in_both_modes(shape, *, folder_input=False):
     return tuple(Division.of(shape, exact=exact, folder_input=folder_input).packages for exact in (True, False))
 
 
+@pytest.mark.correction(1, "exact", "corrected")
 def test_1_folders_lose_the_last_row_and_column_in_exact_mode_only():
     exact, corrected = in_both_modes((3, 1500, 20), folder_input=True)
     assert axis(exact, 1)[1] == (988, 1499, 1000, 1500)
@@ -145,6 +146,7 @@ def test_1_folders_lose_the_last_row_and_column_in_exact_mode_only():
     assert axis(corrected, 2)[0][1] == 20
 
 
+@pytest.mark.correction(1, "exact")
 def test_1_the_lost_last_row_repeats_the_one_before_the_last_but_one():
     plane = addresses((1, 40, 1024))
     package = Division.of(plane.shape, exact=True, folder_input=True).packages[0]
@@ -152,12 +154,14 @@ def test_1_the_lost_last_row_repeats_the_one_before_the_last_but_one():
     assert_array_equal(canvas[package.canvas_write][39, :1023], plane[0, 37, :1023])
 
 
+@pytest.mark.correction(1, "same")
 @pytest.mark.parametrize("shape", [(3, 1500, 1030), (3, 400, 30), (106, 1024, 1024), (5, 2012, 1100)])
 def test_1_stacks_are_read_alike_in_both_modes(shape):
     exact, corrected = in_both_modes(shape)
     assert [package.read for package in exact] == [package.read for package in corrected]
 
 
+@pytest.mark.correction(2, "exact", "corrected")
 def test_2_a_folder_of_1013_is_shifted_in_exact_mode_only():
     plane = addresses((1, 1013, 1013))
     exact, corrected = (packages[0] for packages in in_both_modes(plane.shape, folder_input=True))
@@ -166,6 +170,7 @@ def test_2_a_folder_of_1013_is_shifted_in_exact_mode_only():
     assert_array_equal(corrected.canvas(plane)[0][corrected.canvas_write], plane[0])
 
 
+@pytest.mark.correction(2, "exact", "corrected")
 @pytest.mark.parametrize("side", [2001, 3001])
 def test_2_a_last_tile_of_12_voxels_fails_in_exact_mode_only(side):
     plane = addresses((1, side, 20))
@@ -176,6 +181,7 @@ def test_2_a_last_tile_of_12_voxels_fails_in_exact_mode_only(side):
     assert_array_equal(canvas[0][corrected.canvas_write], plane[corrected.write.slices][0])
 
 
+@pytest.mark.correction(2, "same")
 def test_2_stacks_of_1013_are_the_same_in_both_modes():
     plane = addresses((1, 1013, 1013))
     exact, corrected = (packages[0] for packages in in_both_modes(plane.shape))
@@ -183,6 +189,7 @@ def test_2_stacks_of_1013_are_the_same_in_both_modes():
     assert exact.canvas_write == corrected.canvas_write == (slice(0, 1013), slice(0, 1013))
 
 
+@pytest.mark.correction(3, "exact", "corrected")
 @pytest.mark.parametrize("height", [14, 1012, 1013, 1024])
 def test_3_an_uncut_axis_beside_a_cut_one_loses_13_voxels_in_exact_mode_only(height):
     exact, corrected = in_both_modes((1, height, 1500))
@@ -191,24 +198,36 @@ def test_3_an_uncut_axis_beside_a_cut_one_loses_13_voxels_in_exact_mode_only(hei
     assert {package.write.end[1] for package in corrected} == {height}
 
 
+@pytest.mark.correction(3, "same")
 @pytest.mark.parametrize("shape", [(1, 1024, 1000), (1, 1500, 1025), (3, 2100, 3000)])
 def test_3_volumes_cut_along_both_axes_or_none_are_written_alike(shape):
     exact, corrected = in_both_modes(shape)
     assert [(p.write, p.canvas_write) for p in exact] == [(p.write, p.canvas_write) for p in corrected]
 
 
+@pytest.mark.correction(4, "corrected")
 @pytest.mark.parametrize("shape", [(3, 13, 40), (3, 40, 13), (3, 5, 5), (3, 13, 2000)])
 def test_4_small_sides_are_an_error_that_names_the_smallest_size(shape):
     with pytest.raises(InputError, match="smallest size is 14 x 14"):
         Division.of(shape)
 
 
+@pytest.mark.correction(4, "exact")
 def test_4_in_exact_mode_the_package_fails_and_not_the_division():
     package = Division.of((3, 13, 40), exact=True, folder_input=True).packages[0]
     with pytest.raises(InputError, match="12 x 39 voxels"):
         package.canvas(np.zeros((3, 12, 39)))
 
 
+@pytest.mark.correction(4, "same")
+def test_4_sides_of_14_are_read_shown_and_written_alike_in_both_modes():
+    volume = addresses((3, 14, 14))
+    exact, corrected = (packages[0] for packages in in_both_modes(volume.shape))
+    assert (exact.read, exact.write, exact.canvas_write) == (corrected.read, corrected.write, corrected.canvas_write)
+    assert_array_equal(exact.canvas(volume), corrected.canvas(volume))
+
+
+@pytest.mark.correction(5, "exact", "corrected")
 @pytest.mark.parametrize("depth", [1, 2])
 def test_5_one_or_two_planes_fail_in_exact_mode_only(depth):
     exact, corrected = (packages[0] for packages in in_both_modes((depth, 14, 14)))
@@ -218,11 +237,13 @@ def test_5_one_or_two_planes_fail_in_exact_mode_only(depth):
     assert list(corrected.padded_planes) == list(expected)
 
 
+@pytest.mark.correction(5, "same")
 def test_5_more_planes_are_padded_alike():
     exact, corrected = in_both_modes((106, 14, 14))
     assert [package.padded_planes for package in exact] == [package.padded_planes for package in corrected]
 
 
+@pytest.mark.correction(10, "exact", "corrected")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_10_zeros_make_doubles_in_exact_mode_only(dtype):
     exact, corrected = (packages[0].canvas(np.ones((3, 20, 30), dtype)) for packages in in_both_modes((3, 20, 30)))
@@ -231,6 +252,7 @@ def test_10_zeros_make_doubles_in_exact_mode_only(dtype):
     assert_array_equal(exact, corrected)
 
 
+@pytest.mark.correction(10, "same")
 def test_10_without_zeros_both_keep_the_type():
     for packages in in_both_modes((3, 1013, 1024)):
         assert packages[0].canvas(np.ones((3, 1013, 1024), np.uint8)).dtype == np.uint8

@@ -94,6 +94,7 @@ def test_variants_of_an_earlier_speed_are_removed(aug, images):
     assert files_of(folder) == ["DONE", "image_stacks_v1.h5"]
 
 
+@pytest.mark.correction(11, "exact", "corrected")
 @pytest.mark.parametrize("exact", [True, False])
 def test_11_an_existing_file_keeps_its_shape_in_exact_mode_only(exact, tmp_path, images):
     aug = tmp_path / "aug"
@@ -114,6 +115,7 @@ def test_11_an_existing_file_keeps_its_shape_in_exact_mode_only(exact, tmp_path,
         assert_array_equal(stack[2:5, 12:32, 12:42], VOLUME)
 
 
+@pytest.mark.correction(8, "corrected")
 def test_8_images_of_two_values_are_a_warning(tmp_path, caplog):
     source = png_folder(tmp_path / "labels", VOLUME // 128 * 255)
     define_packages(source, tmp_path / "aug")
@@ -122,6 +124,7 @@ def test_8_images_of_two_values_are_a_warning(tmp_path, caplog):
     assert "only the values 0, 255: are they labels?" in caplog.text
 
 
+@pytest.mark.correction(8, "exact")
 def test_8_images_of_two_values_are_a_question_in_exact_mode(tmp_path):
     source = png_folder(tmp_path / "labels", VOLUME // 128 * 255)
     define_packages(source, tmp_path / "aug", exact=True)
@@ -131,6 +134,7 @@ def test_8_images_of_two_values_are_a_question_in_exact_mode(tmp_path):
     assert "are they labels?" in asked[0]
 
 
+@pytest.mark.correction(8, "same")
 @pytest.mark.parametrize("exact", [True, False])
 def test_8_other_images_are_no_question(exact, tmp_path, images, caplog):
     define_packages(images, tmp_path / "aug", exact=exact)
@@ -138,6 +142,7 @@ def test_8_other_images_are_no_question(exact, tmp_path, images, caplog):
     assert not caplog.records
 
 
+@pytest.mark.correction(14, "exact", "corrected")
 def test_14_a_folder_with_a_space_fails_in_exact_mode_only(tmp_path, images):
     define_packages(images, tmp_path / "a b", exact=True)
     with pytest.raises(InputError, match="space in its name"):

@@ -97,6 +97,7 @@ def test_averages_are_16_bit(tmp_path):
     assert pixels(tmp_path / "test.h5_shift__0000.png").dtype == np.uint16
 
 
+@pytest.mark.correction(16, "exact", "corrected")
 def test_16_stray_files_shift_planes_in_exact_mode_only(tmp_path):
     for exact in (True, False):
         folder = add_predictions(tmp_path / str(exact), [1, 2])
@@ -107,6 +108,7 @@ def test_16_stray_files_shift_planes_in_exact_mode_only(tmp_path):
     assert averaged_planes(tmp_path / "False") == [2, 3, 4]
 
 
+@pytest.mark.correction(16, "same")
 def test_16_without_stray_files_both_modes_agree(tmp_path):
     for exact in (True, False):
         average_variants(add_predictions(tmp_path / str(exact), [1, 9]), exact=exact)
@@ -227,6 +229,7 @@ def small_net(tmp_path):
     return tmp_path / "1fm"
 
 
+@pytest.mark.correction(9, "exact", "corrected", "same")
 def test_9_planes_share_one_scale_unless_exact(small_net):
     source = small_net / "Pkg001_Z01"
     shutil.copytree(small_net.parent, small_net.parent / "exact")
@@ -293,6 +296,7 @@ def test_the_ensemble_is_the_rounded_mean_under_the_first_names(nets, tmp_path):
         assert_array_equal(pixels(tmp_path / "out" / f"Segmented_{z + 1:04d}.png"), expected)
 
 
+@pytest.mark.correction(6, "exact", "corrected", "same")
 def test_6_black_planes_binarise_others_in_exact_mode_only(nets, tmp_path):
     black = np.zeros((15, 16), np.uint8)
     write_plane(nets[0] / "Segmented_0001.png", black)
@@ -305,6 +309,7 @@ def test_6_black_planes_binarise_others_in_exact_mode_only(nets, tmp_path):
         assert_array_equal(pixels(tmp_path / "True" / name), pixels(tmp_path / "False" / name))
 
 
+@pytest.mark.correction(17, "exact", "corrected")
 def test_17_folders_of_different_lengths_are_cut_in_exact_mode_only(nets, tmp_path):
     (nets[1] / "Segmented_0003.png").unlink()
     assert ensemble_folders(nets, tmp_path / "exact", exact=True) == 2
@@ -313,6 +318,7 @@ def test_17_folders_of_different_lengths_are_cut_in_exact_mode_only(nets, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.correction(17, "same")
 def test_17_folders_of_one_length_are_averaged_alike(nets, tmp_path):
     for exact in (True, False):
         ensemble_folders(nets, tmp_path / str(exact), exact=exact)

@@ -52,6 +52,7 @@ def test_exact_mode_returns_the_plane_of_a_stack_where_the_original_is_right(hei
     assert_array_equal(stitched(plane, Division.of((1, height, width), exact=True)), plane)
 
 
+@pytest.mark.correction(3, "exact")
 def test_exact_mode_leaves_13_black_rows_beside_a_cut_axis():
     plane = addresses(700, 1500) | 1
     out = stitched(plane, Division.of((1, 700, 1500), exact=True))
@@ -75,6 +76,7 @@ def test_averaging_is_in_double():
     assert mean[0, 0] == total / 3
 
 
+@pytest.mark.correction(9, "corrected")
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 65535), (np.uint8, 255)])
 def test_9_one_scale_serves_all_planes(dtype, top):
     noise = np.array([[0, top // 64]], dtype)
@@ -83,12 +85,14 @@ def test_9_one_scale_serves_all_planes(dtype, top):
     assert to_probability_map(full)[0, 1] in (254, 255)
 
 
+@pytest.mark.correction(9, "exact")
 def test_9_exact_mode_multiplies_the_noise_of_an_empty_plane():
     noise = np.array([[0, 1023]], np.uint16)
     assert to_probability_map(noise, exact=True).tolist() == [[0, 255]]
     assert to_probability_map(noise).tolist() == [[0, 4]]
 
 
+@pytest.mark.correction(9, "same")
 def test_9_a_plane_with_full_values_is_the_same_in_both_modes():
     plane = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     assert_array_equal(to_probability_map(plane), to_probability_map(plane, exact=True))

@@ -17,7 +17,7 @@ from cdeep3m.training_data import (
 )
 from cdeep3m.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
-from octave_cases import hdf5_file, png_folder, synth
+from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,7 @@ class TestLabelsOfManyValues:
 
     LABEL = LABEL + synth(2, 330, 340, 2, "bool")
 
+    @pytest.mark.correction(7, "exact")
     def test_exact_mode_asks_and_keeps_the_values(self, tmp_path: Path) -> None:
         asked: list[str] = []
         _, label = load_labelled_volume(*folders(tmp_path, label=self.LABEL), exact=True, confirm=asked.append)
@@ -54,14 +55,17 @@ class TestLabelsOfManyValues:
         assert "more than 2 values" in asked[0]
         np.testing.assert_array_equal(label, self.LABEL)
 
+    @pytest.mark.correction(7, "exact")
     def test_exact_mode_stops_where_nobody_answers(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="more than 2 values"):
             load_labelled_volume(*folders(tmp_path, label=self.LABEL), exact=True)
 
+    @pytest.mark.correction(7, "corrected")
     def test_corrected_mode_lists_the_values(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"l: labels hold 3 values \(0, 1, 2\); .* Threshold them"):
             load_labelled_volume(*folders(tmp_path, label=self.LABEL))
 
+    @pytest.mark.correction(7, "same")
     def test_labels_of_two_values_are_the_same_in_both_modes(self, tmp_path: Path) -> None:
         paths = folders(tmp_path)
         for exact, corrected in zip(
@@ -76,6 +80,7 @@ class TestImagesOfFewValues:
 
     IMAGES = LABEL * np.uint8(255)
 
+    @pytest.mark.correction(8, "exact")
     def test_exact_mode_asks_and_binarises(self, tmp_path: Path) -> None:
         asked: list[str] = []
         data, _ = load_labelled_volume(*folders(tmp_path, self.IMAGES), exact=True, confirm=asked.append)
@@ -83,11 +88,13 @@ class TestImagesOfFewValues:
         assert "fewer than 3 values" in asked[0]
         assert data.dtype == bool
 
+    @pytest.mark.correction(8, "corrected")
     def test_corrected_mode_warns_and_keeps_the_values(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         data, _ = load_labelled_volume(*folders(tmp_path, self.IMAGES))
         assert "2 different values only" in caplog.text
         np.testing.assert_array_equal(data, self.IMAGES)
 
+    @pytest.mark.correction(8, "same")
     def test_three_values_are_enough_in_both_modes(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         paths = folders(tmp_path, self.IMAGES // np.uint8(2) + synth(2, 330, 340, 5, "bool"))
         np.testing.assert_array_equal(load_labelled_volume(*paths)[0], load_labelled_volume(*paths, exact=True)[0])
@@ -101,13 +108,16 @@ class TestSizes:
     def small(self, tmp_path: Path) -> tuple[Path, Path]:
         return folders(tmp_path, DATA[:, :200, :300], LABEL[:, :210, :310])
 
+    @pytest.mark.correction(15, "exact")
     def test_exact_mode_fills_both_to_one_size(self, small: tuple[Path, Path]) -> None:
         assert [stack.shape for stack in load_labelled_volume(*small, exact=True)] == [(2, 325, 325)] * 2
 
+    @pytest.mark.correction(15, "corrected")
     def test_corrected_mode_tells_both_sizes(self, small: tuple[Path, Path]) -> None:
         with pytest.raises(InputError, match=r"the images are 300 x 200 x 2 voxels .*, the labels 310 x 210 x 2"):
             load_labelled_volume(*small)
 
+    @pytest.mark.correction(15, "same")
     @pytest.mark.parametrize("exact", [False, True])
     @pytest.mark.parametrize("part", [np.s_[:, :-1], np.s_[:, :, :-1], np.s_[:-1]])
     def test_other_differences_are_errors_in_both_modes(self, exact: bool, part: tuple, tmp_path: Path) -> None:
@@ -119,12 +129,23 @@ class TestSizes:
         assert (data.shape, label.shape) == ((2, 330, 340), (2, 329, 340))
 
 
+@pytest.mark.correction(12, "exact", "corrected")
 def test_hdf5_trains_in_corrected_mode_only(tmp_path: Path) -> None:
     paths = hdf5_file(tmp_path / "i.h5", DATA), hdf5_file(tmp_path / "l.h5", LABEL)
     with pytest.raises(InputError, match="HDF5"):
         load_labelled_volume(*paths, exact=True)
     for read, stack in zip(load_labelled_volume(*paths), (DATA, LABEL), strict=True):
         np.testing.assert_array_equal(read, stack)
+
+
+@pytest.mark.correction(12, "same")
+def test_tiff_stacks_train_alike_in_both_modes(tmp_path: Path) -> None:
+    paths = tiff_stack(tmp_path / "i.tif", DATA), tiff_stack(tmp_path / "l.tif", LABEL)
+    for exact, corrected, stack in zip(
+        load_labelled_volume(*paths, exact=True), load_labelled_volume(*paths), (DATA, LABEL), strict=True
+    ):
+        np.testing.assert_array_equal(exact, stack)
+        np.testing.assert_array_equal(corrected, stack)
 
 
 def test_the_variants_are_views_in_caffes_axes() -> None:
@@ -155,6 +176,7 @@ def test_the_validation_stack_is_variant_1(tmp_path: Path) -> None:
 class TestOverwriting:
     """Defect 11: writing over an existing h5 keeps the old shape."""
 
+    @pytest.mark.correction(11, "exact")
     def test_exact_mode_keeps_the_old_shape(self, tmp_path: Path) -> None:
         write_validation_stack(tmp_path, DATA[:, :5, :7], LABEL[:, :5, :7], exact=True)
         file = write_validation_stack(tmp_path, DATA[:, :4, :9], LABEL[:, :4, :9], exact=True)
@@ -162,6 +184,7 @@ class TestOverwriting:
         assert data.shape == (7, 5, 2)
         np.testing.assert_array_equal(data[:, :4], DATA[:, :4, :7].transpose(2, 1, 0))
 
+    @pytest.mark.correction(11, "corrected", "same")
     @pytest.mark.parametrize("exact", [False, True])
     def test_corrected_mode_replaces_and_the_same_shape_is_no_matter(self, exact: bool, tmp_path: Path) -> None:
         before = DATA[:, 1:6, :7] if exact else DATA[:, :4, :9]

@@ -107,6 +107,8 @@ class TrainRequest:
         A trained run to go on from.
     additerations : int
         Iterations to add to those of `retrain`.
+    exact : bool
+        Stop where the original stops, at a batch without any background voxel (defect 20).
 
     Raises
     ------
@@ -120,6 +122,7 @@ class TrainRequest:
     gpus: tuple[int, ...] = (CPU,)
     retrain: Path | None = None
     additerations: int = 2000
+    exact: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
@@ -141,12 +144,15 @@ class NetTraining:
         Where.
     weights : Path, optional
         A model to start from where there is no snapshot to go on from.
+    exact : bool
+        Stop where the original stops (defect 20).
     """
 
     folder: Path
     settings: SolverSettings
     gpu: int = CPU
     weights: Path | None = None
+    exact: bool = False
 
     @property
     def net(self) -> str:
@@ -196,7 +202,7 @@ def train(
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu)
+        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, exact=request.exact)
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -251,6 +257,7 @@ def train_net(
             log=job.folder / "log" / "out.log",
             training=training,
             validation=validation,
+            exact=job.exact,
         ),
         report=(lambda progress: report(job.net, progress)) if report else None,
     )

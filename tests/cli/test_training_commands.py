@@ -221,3 +221,14 @@ def test_every_command_tells_its_version(command, capsys):
         command.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith("cdeep3m ")
+
+
+@pytest.mark.parametrize("how", ["--exact", "CDEEP3M_EXACT", None])
+@pytest.mark.parametrize("command", [runtraining, trainworker, caffetrain])
+def test_exact_mode_reaches_the_engine(command, how, engine, augmented, out, monkeypatch):
+    create_run(out, make=NetMake(width=32))
+    monkeypatch.setenv("CDEEP3M_EXACT", "1" if how == "CDEEP3M_EXACT" else "")
+    words = ["--numiterations", "3", *(["--exact"] if how == "--exact" else [])]
+    places = {runtraining: [augmented, f"{out}2"], trainworker: [out], caffetrain: ["1fm", out]}
+    assert command.main(runs(*words, *places[command])) == 0
+    assert {job.exact for job in engine.jobs} == {how is not None}

@@ -26,11 +26,13 @@ def listed(folder: Path, *, exact: bool = False) -> list[str]:
     return [path.name for path in image_files(folder, exact=exact)]
 
 
+@pytest.mark.correction(18, "exact")
 def test_exact_mode_keeps_the_bytewise_order(tmp_path: Path) -> None:
     touch(tmp_path, ["img1.png", "img10.png", "Img3.png", "img2.png", "a.png"])
     assert listed(tmp_path, exact=True) == ["Img3.png", "a.png", "img1.png", "img10.png", "img2.png"]
 
 
+@pytest.mark.correction(18, "corrected")
 def test_unpadded_numbers_are_read_in_natural_order_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -39,6 +41,7 @@ def test_unpadded_numbers_are_read_in_natural_order_with_a_warning(
     assert "natural order (img2.png before img10.png)" in caplog.text
 
 
+@pytest.mark.correction(18, "same")
 @pytest.mark.parametrize(
     "names",
     [["img01.png", "img02.png", "img10.png"], ["img.png", "img1.png", "img_.png"], ["a7.png", "b6.png"]],

@@ -38,6 +38,7 @@ def read(volume: Volume) -> np.ndarray:
     return volume.read(Roi((0, 0, 0), volume.shape))
 
 
+@pytest.mark.correction(6, "same")
 @every_kind
 @both_modes
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -73,6 +74,7 @@ class TestBlackAndWhite:
     FIRST_BLACK = np.stack([np.zeros((5, 7), np.uint8), *ADDRESSES[1:]])
     LATER_WHITE = np.stack([ADDRESSES[0], np.full((5, 7), 255, np.uint8)])
 
+    @pytest.mark.correction(6, "exact")
     @every_kind
     def test_exact_mode_binarises_a_stack_that_begins_black(self, kind: str, tmp_path: Path) -> None:
         stack = read(open_volume(MAKERS[kind](tmp_path, self.FIRST_BLACK), exact=True))
@@ -82,10 +84,12 @@ class TestBlackAndWhite:
             assert stack.dtype == bool
             np.testing.assert_array_equal(stack, self.FIRST_BLACK != 0)
 
+    @pytest.mark.correction(6, "corrected")
     @every_kind
     def test_corrected_mode_reads_the_values(self, kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(open_volume(MAKERS[kind](tmp_path, self.FIRST_BLACK))), self.FIRST_BLACK)
 
+    @pytest.mark.correction(6, "exact", "corrected")
     def test_a_later_white_plane_becomes_ones_in_exact_mode_only(self, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "i", self.LATER_WHITE)
         assert read(open_volume(folder, exact=True))[1].tolist() == np.ones((5, 7)).tolist()
@@ -110,24 +114,29 @@ class TestColour:
     RGB = np.stack([ADDRESSES, ADDRESSES + 1, ADDRESSES + 2], -1)
     EQUAL = np.stack([ADDRESSES] * 3, -1)
 
+    @pytest.mark.correction(13, "exact")
     def test_exact_mode_trains_on_gray_only(self, tmp_path: Path) -> None:
         for name, stack in (("rgb", self.RGB), ("equal", self.EQUAL)):
             volume = open_volume(png_folder(tmp_path / name, stack), exact=True, importer="imageimporter")
             with pytest.raises(InputError, match=r"img_0001.png is in colour"):
                 read(volume)
 
+    @pytest.mark.correction(13, "exact")
     def test_exact_mode_predicts_the_red_channel(self, tmp_path: Path) -> None:
         for path in (png_folder(tmp_path / "i", self.RGB), rgb_stack(tmp_path / "s.tif", self.RGB)):
             np.testing.assert_array_equal(read(open_volume(path, exact=True)), ADDRESSES)
 
+    @pytest.mark.correction(13, "corrected")
     def test_corrected_mode_reads_equal_channels_as_gray(self, tmp_path: Path) -> None:
         for path in (png_folder(tmp_path / "i", self.EQUAL), rgb_stack(tmp_path / "s.tif", self.EQUAL)):
             np.testing.assert_array_equal(read(open_volume(path)), ADDRESSES)
 
+    @pytest.mark.correction(13, "corrected")
     def test_corrected_mode_refuses_real_colour_when_the_volume_is_opened(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"img_0001.png is in colour .* Convert"):
             open_volume(png_folder(tmp_path / "i", self.RGB))
 
+    @pytest.mark.correction(13, "same")
     @both_modes
     def test_alpha_is_dropped(self, exact: bool, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "i", gray_and_alpha(ADDRESSES))
@@ -165,6 +174,7 @@ class TestLabels:
 
     TRUTH = synth(3, 5, 7, 3, "bool")
 
+    @pytest.mark.correction(6, "corrected")
     @every_kind
     @pytest.mark.parametrize("value", [1, 7, 255])
     def test_two_values_are_zero_and_one(self, kind: str, value: int, tmp_path: Path) -> None:
@@ -194,6 +204,7 @@ class TestLabels:
         volume = open_volume(folder, exact=exact, role="label", importer="imageimporter")
         np.testing.assert_array_equal(read(volume), self.TRUTH)
 
+    @pytest.mark.correction(7, "corrected")
     @every_kind
     def test_more_values_are_listed(self, kind: str, tmp_path: Path) -> None:
         volume = open_volume(MAKERS[kind](tmp_path, ADDRESSES), role="label")
@@ -215,6 +226,7 @@ class TestLabels:
 class TestNames:
     """Defect 14: folder names with a dot or % fail; defect 12: HDF5 cannot be trained on."""
 
+    @pytest.mark.correction(14, "exact", "corrected")
     @pytest.mark.parametrize("name", ["my.images", "90%"])
     def test_exact_mode_refuses_what_corrected_mode_reads(self, name: str, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / name, ADDRESSES)
@@ -222,16 +234,19 @@ class TestNames:
             open_volume(folder, exact=True)
         np.testing.assert_array_equal(read(open_volume(folder)), ADDRESSES)
 
+    @pytest.mark.correction(14, "same")
     @both_modes
     def test_a_slash_makes_a_folder_of_a_name_with_a_dot(self, exact: bool, tmp_path: Path) -> None:
         folder = f"{png_folder(tmp_path / 'my.images', ADDRESSES)}/"
         np.testing.assert_array_equal(read(open_volume(folder, exact=exact)), ADDRESSES)
 
+    @pytest.mark.correction(14, "same")
     @both_modes
     def test_spaces_are_fine(self, exact: bool, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "my images", ADDRESSES)
         np.testing.assert_array_equal(read(open_volume(folder, exact=exact)), ADDRESSES)
 
+    @pytest.mark.correction(12, "exact", "corrected")
     def test_hdf5_is_read_for_training_in_corrected_mode_only(self, tmp_path: Path) -> None:
         path = hdf5_file(tmp_path / "i.h5", ADDRESSES)
         with pytest.raises(InputError, match="the original cannot train on HDF5"):

@@ -27,7 +27,7 @@ made; otherwise that of the engine
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = CommandParser("caffetrain.sh", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser = CommandParser("caffetrain.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_solver_options(parser)
     add_engine_options(parser)
     parser.add_argument("model", metavar="MODEL")
@@ -46,8 +46,9 @@ def _train(options: argparse.Namespace) -> None:
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu)
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], exact=options.exact)
     with ProgressDisplay("iteration") as report:
-        train_net(NetTraining(folder=folder, settings=settings, gpu=gpus[0]), engine, report=report)
+        train_net(job, engine, report=report)
 
 
 if __name__ == "__main__":

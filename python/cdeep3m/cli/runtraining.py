@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> CommandParser:
-    parser = CommandParser("runtraining.sh", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser = CommandParser("runtraining.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.preprocess_training_data import confirm
 from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -28,7 +30,7 @@ All 16 orientations of the volume are trained on. The same command goes on where
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = CommandParser("cdeep3m train", description=DESCRIPTION)
+    parser = CommandParser("cdeep3m train", exact=True, description=DESCRIPTION)
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
@@ -52,8 +54,9 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.trainjob import create_run
 
     request = request_of(options)
-    training = training_variants(*load_labelled_volume(options.images, options.labels))
-    validation = [labelled_volume(*load_labelled_volume(*options.validation))] if options.validation else training[:1]
+    load = partial(load_labelled_volume, exact=options.exact, confirm=confirm)
+    training = training_variants(*load(options.images, options.labels))
+    validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
     train_with(options, request, training=training, validation=validation)
     print(f"Training has completed. Results are stored in {options.out}")

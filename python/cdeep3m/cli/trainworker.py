@@ -38,7 +38,7 @@ NO_ENGINE = 4
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = CommandParser("trainworker.sh", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser = CommandParser("trainworker.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
@@ -57,6 +57,7 @@ def request_of(options: argparse.Namespace) -> TrainRequest:
         settings=settings_of(options),
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,
+        exact=options.exact,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -334,3 +335,42 @@ def test_snapshot_and_weights_exclude_each_other(tmp_path):
 )
 def test_tests_are_counted(settings, iteration, count):
     assert completed_tests(SolverParameter(**settings), iteration) == count
+
+
+def without_background(folder):
+    """Make every voxel of the training's volumes foreground."""
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["label"][...] = 1
+
+
+def train_in_mode(folder, *, exact):
+    train(TrainJob(solver=folder / "solver.prototxt", folder=folder, exact=exact), device="cpu")
+
+
+@pytest.mark.correction(20, "corrected")
+def test_a_training_without_background_goes_on_to_its_end_with_a_warning(tmp_path, caplog):
+    make_training(tmp_path)
+    without_background(tmp_path)
+    train_in_mode(tmp_path, exact=False)
+    assert written(tmp_path) == ["6.caffemodel", "6.solverstate"]
+    assert "training batch without any background voxel; its background weight is 0" in caplog.text
+    assert all(np.isfinite(blob).all() for blob in blobs(tmp_path, 6))
+
+
+@pytest.mark.correction(20, "exact")
+def test_a_training_without_background_stops_at_once_in_exact_mode(tmp_path):
+    make_training(tmp_path)
+    without_background(tmp_path)
+    with pytest.raises(InputError, match="without any background voxel: the original stops here"):
+        train_in_mode(tmp_path, exact=True)
+    assert written(tmp_path) == []
+
+
+@pytest.mark.correction(20, "same")
+def test_a_training_with_background_in_every_batch_is_the_same_in_both_modes(tmp_path, caplog):
+    for exact in (True, False):
+        make_training(tmp_path / str(exact))
+        train_in_mode(tmp_path / str(exact), exact=exact)
+    assert same(blobs(tmp_path / "True", 6), blobs(tmp_path / "False", 6))
+    assert not caplog.text

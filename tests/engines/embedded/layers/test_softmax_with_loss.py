@@ -64,6 +64,7 @@ def test_the_gradient_is_scaled_by_the_loss_weight():
     assert_close(gradient_of(layer(), label, weight=0.25), balanced(label, [0.25, 0.25]))
 
 
+@pytest.mark.correction(20, "corrected")
 def test_a_batch_without_background_goes_on_with_one_warning(caplog):
     made, label = layer(), labels(1, 1, 1, 1)
     with caplog.at_level(logging.WARNING):
@@ -75,6 +76,7 @@ def test_a_batch_without_background_goes_on_with_one_warning(caplog):
     ]
 
 
+@pytest.mark.correction(20, "exact")
 def test_a_batch_without_background_stops_exact_mode():
     with pytest.raises(InputError, match="the original stops here"):
         layer(exact=True).forward(torch.tensor(SCORES), labels(1, 1, 1, 1))
