@@ -18,6 +18,7 @@ COMMANDS = {
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
     "validate": ("cdeep3m.cli.runvalidation", "plot loss and accuracy of a training from its log"),
     "models": ("cdeep3m.cli.models", "describe, list, fetch and check trained models"),
+    "fidelity": ("cdeep3m.cli.fidelity", "compare the embedded engine with a real Caffe on your model and images"),
     "demo": ("cdeep3m.cli.demo", "train, predict and score on a synthetic volume"),
 }
 """Name of each command: its module, whose `main(argv)` returns the exit status, and what it is for."""

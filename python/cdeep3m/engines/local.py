@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 TRAIN_TOOL = "caffe.bin"
 PREDICT_TOOL = "predict_seg_new.bin"
 LAST_LINES = 5
+OWN = b"cdeep3m"
+LENGTH_OF_A_SCRIPT = 1000
+"""The beginning of this project's scripts names the package; Caffe's tools are programs."""
+
+logger = logging.getLogger(__name__)
 
 
 class LocalCaffe:
@@ -41,10 +47,26 @@ class LocalCaffe:
     def from_environment(cls) -> LocalCaffe:
         """Find the tools under CAFFE_PATH/.build_release/tools, CAFFE_PATH itself, or on PATH."""
         root = os.environ.get("CAFFE_PATH")
-        folders = [f"{root}/.build_release/tools", f"{root}/build/tools", root] if root else []
-        search = os.pathsep.join([*folders, os.environ.get("PATH", "")])
-        found = {tool: shutil.which(tool, path=search) for tool in (TRAIN_TOOL, PREDICT_TOOL)}
-        return cls({tool: Path(path) for tool, path in found.items() if path})
+        return cls(_find([*(_tool_folders(root) if root else []), os.environ.get("PATH", "")]))
+
+    @classmethod
+    def at(cls, root: Path) -> LocalCaffe:
+        """Take the tools of the Caffe in the folder `root`, and no others that may be on PATH; the training one may lack.
+
+        Raises
+        ------
+        EngineError
+            There is no predict_seg_new.bin.
+        """
+        found = _find(_tool_folders(str(root.absolute())))
+        if PREDICT_TOOL not in found:
+            raise EngineError(
+                f"no Caffe in {root}: {PREDICT_TOOL} was expected in it, in its .build_release/tools or build/tools, "
+                "as a file that may be run."
+            )
+        if OWN in found[PREDICT_TOOL].read_bytes()[:LENGTH_OF_A_SCRIPT]:
+            logger.warning("%s is this project's own: the embedded engine is compared with itself", found[PREDICT_TOOL])
+        return cls(found)
 
     def check(self) -> Sequence[str]:
         """Return which tools are missing."""
@@ -64,7 +86,7 @@ class LocalCaffe:
 
     def device(self, gpu: int) -> str:
         """Return the tool and the device in words."""
-        return f"{self._tools[TRAIN_TOOL].parent}, {'CPU' if gpu == CPU else f'GPU {gpu}'}"
+        return f"{next(iter(self._tools.values())).parent}, {'CPU' if gpu == CPU else f'GPU {gpu}'}"
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Run predict_seg_new.bin on every stack of `job`."""
@@ -97,6 +119,16 @@ class LocalCaffe:
             match = re.search(r"Iteration (\d+), loss = (\S+)", line)
             if match and report:
                 report(Progress(int(match[1]), total, float(match[2])))
+
+
+def _tool_folders(root: str) -> list[str]:
+    return [f"{root}/.build_release/tools", f"{root}/build/tools", root]
+
+
+def _find(folders: Sequence[str]) -> dict[str, Path]:
+    search = os.pathsep.join(folders)
+    found = {tool: shutil.which(tool, path=search) for tool in (TRAIN_TOOL, PREDICT_TOOL)}
+    return {tool: Path(path) for tool, path in found.items() if path}
 
 
 def _max_iter(solver: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import CPU
@@ -42,6 +43,39 @@ def select_engine(name: str = "auto", *, gpu: str = "all") -> tuple[Engine, list
     if stops := engine.check():
         raise EngineError("; ".join(stops))
     return engine, _gpus(engine, gpu)
+
+
+def select_caffe(place: str, *, gpu: str = "all") -> tuple[Engine, list[int]]:
+    """Return a real Caffe that predicts, and the GPU numbers to use it on.
+
+    Parameters
+    ----------
+    place : str
+        Folder of a Caffe, or the name of a container image that holds one.
+    gpu : str
+        "all", a GPU number, or -1 for the CPU.
+
+    Returns
+    -------
+    Engine, list of int
+        The GPU numbers are `[CPU]` where the engine runs on the CPU.
+
+    Raises
+    ------
+    EngineError
+        There is no Caffe, or what stops it here.
+    """
+    from cdeep3m.engines.local import LocalCaffe
+
+    engine = LocalCaffe.at(Path(place)) if Path(place).exists() else _caffe_in_image(place)
+    return engine, _gpus(engine, gpu)
+
+
+def _caffe_in_image(image: str) -> Engine:
+    raise EngineError(
+        f"there is no folder {image}, and for an image of that name the docker engine is needed, which this version "
+        "does not have: give the Caffe folder that holds .build_release/tools."
+    )
 
 
 def _resolve(name: str) -> str:
