@@ -10,13 +10,16 @@ from numpy.testing import assert_array_equal
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Roi, from_caffe_axes
 from cdeep3m.packages import Division
+from cdeep3m.packaging import define_packages, preprocess_package
 from cdeep3m.prediction import PredictRequest, predict, stream_planes
 from cdeep3m.variants import VARIANTS, variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.hdf5 import read_dataset
 from cdeep3m.volumes.png import write_plane
 from fake_training_engine import FakeTrainingEngine
+from octave_cases import png_folder, tiff_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -265,3 +268,70 @@ def test_the_model_used_is_the_one_of_the_highest_iteration(trained):
     assert TrainedRun(trained).model("1fm") == TrainedModel(
         net="1fm", deploy=(trained / "1fm" / "deploy.prototxt").absolute(), weights=later
     )
+
+
+@pytest.mark.correction(8, "corrected")
+def test_images_that_look_like_labels_are_a_warning(request_, caplog):
+    for z, path in enumerate(sorted(request_.images.iterdir())):
+        write_plane(path, np.uint8(255) * (addresses((4, 20, 24))[z] > 100))
+    assert predict(request_, IdentityEngine(), gpu=-1)
+    assert "images, first, middle and last plane: only the values 0, 255; are they labels?" in caplog.text
+
+
+@pytest.mark.correction(8, "same")
+def test_other_images_are_no_warning(request_, caplog):
+    write_plane(request_.images / "image00.png", np.zeros((20, 24), np.uint8))
+    assert predict(request_, IdentityEngine(), gpu=-1)
+    assert not caplog.records
+
+
+class RecordingNet(IdentityNet):
+    """Keeps what it is shown."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__(frames)
+        self.seen: list[np.ndarray] = []
+
+    def foreground(self, windows):
+        def kept():
+            for window in windows:
+                self.seen.append(window)
+                yield window
+
+        return super().foreground(kept())
+
+
+def with_plane(z: int, value: int, shape: tuple[int, int, int] = (4, 20, 24)) -> np.ndarray:
+    volume = addresses(shape)
+    volume[z] = value
+    return volume
+
+
+@pytest.mark.correction(6, "exact")
+@pytest.mark.parametrize(
+    ("kind", "volume"),
+    [
+        ("folder", with_plane(0, 0)),
+        ("stack", with_plane(0, 255)),
+        ("folder", with_plane(2, 255)),
+        ("folder", with_plane(101, 0, (106, 15, 20))),
+        ("stack", with_plane(0, 0, (3, 1024, 1024))),
+        ("folder", with_plane(1, 255, (3, 20, 1030))),
+    ],
+    ids=["first black", "first white", "later white", "second z-block black", "full", "two tiles"],
+)
+def test_exact_mode_streams_what_it_writes_to_files(kind, volume, tmp_path):
+    images = tmp_path / "images"
+    images = png_folder(images, volume) if kind == "folder" else tiff_stack(images / "stack.tif", volume)
+    define_packages(images, tmp_path / "aug", exact=True)
+    division = Division.of(volume.shape, exact=True, folder_input=kind == "folder")
+    packages, net = division.packages_at(volume.shape[0] - 1), RecordingNet(3)
+    planes = sorted({packages[0].planes[0], packages[0].planes[-1]})
+    for _ in stream_planes(open_volume(images, exact=True), division, net, VARIANTS[:1], planes, exact=True):
+        pass
+    for i, package in enumerate(packages):
+        folder = preprocess_package(images, tmp_path / "aug", package.tile, package.z_block, "3fm", 10, exact=True)
+        stack = from_caffe_axes(read_dataset(folder / "image_stacks_v1.h5"))
+        for z, window in zip(planes, net.seen[i :: len(packages)], strict=True):
+            k = z - package.planes[0] + 2
+            assert_array_equal(window, stack[k - 1 : k + 2])

@@ -7,6 +7,7 @@ predicted, never the z padding. What is held in memory are a few planes, however
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ from cdeep3m.background import Background, ahead
 from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
 from cdeep3m.errors import InputError, failing_with
 from cdeep3m.geometry import Roi
+from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.packages import Division
 from cdeep3m.packaging import images_of_packages, is_package_folder
 from cdeep3m.postprocessing import ensemble_folders
@@ -36,8 +39,13 @@ if TYPE_CHECKING:
     from cdeep3m.variants import Variant
     from cdeep3m.volumes.base import Volume
 
+logger = logging.getLogger(__name__)
+
 SPEEDS = (1, 2, 4, 10)
 """What `--augspeed` accepts: the share of the 16 variants that is left out grows with it."""
+
+Reader = Callable[["Package", int], np.ndarray]
+"""Returns plane z (of the volume) of what a package reads, axes (y, x)."""
 
 Report = Callable[[str, Progress], None]
 """Receives a net's name and how far it is, in planes."""
@@ -131,6 +139,7 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         with run.recording_errors():
             with failing_with(10):
                 if isinstance(engine, InProcessEngine):
+                    warn_of_labels(volume, request.images)
                     _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
                 else:
                     work = _over_files(request, run, division)
@@ -175,13 +184,13 @@ def stream_planes(
     int, ndarray of uint8, shape (y, x)
         A plane's number and its probability map.
     """
-    read_plane = lru_cache(maxsize=net.frames + 1)(lambda z: _read_plane(volume, z))
+    read = (_reader_as_the_original if division.exact else _reader)(volume, division, net.frames)
     packages = {z: division.packages_at(z) for z in planes}
 
     def windows() -> Iterator[np.ndarray]:
         for z in planes:
             for package in packages[z]:
-                window = _window(package, z, net.frames, read_plane)
+                window = _window(package, z, net.frames, read)
                 for variant in variants:
                     if before_pass:
                         before_pass()
@@ -196,15 +205,52 @@ def stream_planes(
         yield z, stitching.to_probability_map(stitched, exact=exact)
 
 
+def warn_of_labels(volume: Volume, images: Path) -> None:
+    """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
+    depth = volume.shape[0]
+    planes = np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+    values = distinct_values(planes, enough=FEWEST_IMAGE_VALUES)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        found = ", ".join(map(str, values.tolist()))
+        logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
+
+
 def _read_plane(volume: Volume, z: int) -> np.ndarray:
     _, height, width = volume.shape
     return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
 
 
-def _window(package: Package, z: int, frames: int, read_plane: Callable[[int], np.ndarray]) -> np.ndarray:
+def _reader(volume: Volume, division: Division, frames: int) -> Reader:
+    """Return what reads a plane of a package; a plane of the volume is read once for all of its packages."""
+    read_plane = lru_cache(maxsize=frames + 1)(lambda z: _read_plane(volume, z))
+
+    def read(package: Package, z: int) -> np.ndarray:
+        _, rows, columns = package.read.slices
+        return read_plane(z)[rows, columns]
+
+    return read
+
+
+def _reader_as_the_original(volume: Volume, division: Division, frames: int) -> Reader:
+    """Return what reads a package's planes as PreprocessPackage.m does: the first decides their class (defect 6)."""
+
+    def read_area(package: Package, z: int) -> np.ndarray:
+        (_, top, left), (_, bottom, right) = package.read.begin, package.read.end
+        return volume.read(Roi((z, top, left), (z + 1, bottom, right)))[0]
+
+    class_of = lru_cache(maxsize=None)(lambda package: read_area(package, package.planes[0]).dtype)
+
+    @lru_cache(maxsize=(frames + 1) * len(division.areas))
+    def read(package: Package, z: int) -> np.ndarray:
+        return take_class_of_first(read_area(package, z), class_of(package))
+
+    return read
+
+
+def _window(package: Package, z: int, frames: int, read: Reader) -> np.ndarray:
     """Return what the net sees when it predicts plane `z` of `package`: shape (frames, y, x) on the canvas."""
-    _, rows, columns = package.read.slices
-    return package.canvas(np.stack([read_plane(k)[rows, columns] for k in package.z_window(z, frames)]))
+    window = package.canvas(np.stack([read(package, k) for k in package.z_window(z, frames)]))
+    return window.astype(np.uint8) if window.dtype == bool else window
 
 
 def _over_files(request: PredictRequest, run: PredictionRun, division: Division) -> FileRun:
