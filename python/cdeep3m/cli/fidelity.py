@@ -1,4 +1,4 @@
-"""`cdeep3m fidelity`: does the embedded engine give what a real Caffe gives, on this very model and these images?"""
+"""`cdeep3m fidelity`: compare the embedded engine with a real Caffe, on the user's own model and images."""
 
 from __future__ import annotations
 
@@ -105,9 +105,7 @@ def row(net: str, found: Agreement) -> str:
     '1fm           5             2.0e-06          1.0e-07          100.0000 %  agrees'
     """
     verdict = "agrees" if found.within_tolerance else f"DIFFERS, by up to {found.largest_step} of 255"
-    return (
-        f"{net:8}{found.planes:7}{found.largest:20.1e}{found.mean:17.1e}{100 * found.equal_share:18.4f} %  {verdict}"
-    )
+    return f"{net:8}{found.planes:7}{found.largest:20.1e}{found.mean:17.1e}{100 * found.equal_share:18.4f} %  {verdict}"
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class LocalCaffe:
 
     @classmethod
     def at(cls, root: Path) -> LocalCaffe:
-        """Take the tools of the Caffe in the folder `root`, and no others that may be on PATH; the training one may lack.
+        """Take the tools of the Caffe in the folder `root`, not those on PATH; the one that trains may be missing.
 
         Raises
         ------

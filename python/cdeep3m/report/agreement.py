@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 LARGEST_DIFFERENCE = 1e-4
 SMALLEST_EQUAL_SHARE = 0.999
 LARGEST_STEP = 1
-"""What two independent float32 implementations of Caffe's layers agree to, with the same weights: the largest difference
-of a probability, the share of equal 8-bit values, and how many of their 256 steps the others may be off by."""
+"""What two independent float32 implementations of Caffe's layers agree to, with the same weights: the largest
+difference of a probability, the share of equal 8-bit values, and how many steps of 255 the others may be off by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,7 @@ def agreement_of(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Agreement:
 
 
 def _differences(one: np.ndarray, other: np.ndarray) -> tuple[float, ...]:
-    """Return the voxels of a plane, the largest and the sum of their differences, how many 8-bit values are equal, and
-    the largest difference of those."""
+    """Return a plane's voxels, the largest and the sum of their differences, and the same of 8-bit values."""
     if one.shape != other.shape:
         raise ValueError(f"planes of {one.shape} and {other.shape}")
     difference = np.abs(one.astype(np.float64) - other)

@@ -1,4 +1,4 @@
-"""Two engines, the same trained model, the same images: how far do their predictions agree?"""
+"""How far the predictions of two engines agree, with the same trained model, on the same images."""
 
 from __future__ import annotations
 

@@ -1,65 +1,49 @@
-"""The embedded engine against what real Caffe predicted with the same weights (caffe.md section 5)."""
+"""The embedded engine against what real Caffe predicted with the same weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from google.protobuf import json_format
 from numpy.testing import assert_allclose
 
-from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.predictor import Predictor
 from cdeep3m.engines.embedded.stacks import window_at
 from cdeep3m.proto import caffe_pb2, prototxt
 from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.report.agreement import LARGEST_DIFFERENCE, agreement_of
+from recorded_caffe import NETS, foreground_pairs, predicted, recorded_model, recorded_volume
 
-TOLERANCE = 1e-4
-EQUAL_SHARE = 0.999
 
-
-@pytest.fixture(params=["1fm", "3fm", "5fm"])
+@pytest.fixture(params=NETS)
 def recorded(request, reference, tmp_path):
-    """A model that Caffe trained, and the folder of its recorded predictions."""
-    folder = reference / "caffe" / "prediction" / request.param
-    message = json_format.Parse((folder / "deploy.json").read_text(), caffe_pb2.NetParameter())
-    prototxt.write(tmp_path / "deploy.prototxt", message)
-    weights = next(folder.glob("*.caffemodel"))
-    return folder, TrainedModel(net=request.param, deploy=tmp_path / "deploy.prototxt", weights=weights)
-
-
-def eight_bit(probability):
-    return np.floor(probability * 255 + 0.5).astype(int)
+    """A model that Caffe trained, and a function that returns a volume and Caffe's prediction of it."""
+    model = recorded_model(reference, request.param, tmp_path)
+    return model, lambda volume: recorded_volume(reference, request.param, volume)
 
 
 @pytest.mark.parametrize("volume", ["volume_0", "volume_1"])
 def test_probabilities_are_caffe_s(recorded, volume):
-    folder, model = recorded
-    with np.load(folder / f"{volume}.npz") as arrays:
-        data, expected = arrays["data"].transpose(2, 1, 0), arrays["prob"]
-    net = EmbeddedEngine().load(model)
-    found = np.stack(list(net.probabilities(window_at(data, z, net.frames) for z in range(len(data)))))
-    assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
-    difference = np.abs(eight_bit(found) - eight_bit(expected))
-    assert difference.max() <= 1
-    assert (difference == 0).mean() >= EQUAL_SHARE
+    model, read = recorded
+    data, expected = read(volume)
+    found = predicted(model, data)
+    assert_allclose(found, expected, atol=LARGEST_DIFFERENCE, rtol=0)
+    assert agreement_of(foreground_pairs(found, expected)).within_tolerance
 
 
 def test_streaming_gives_the_foreground_of_the_same_probabilities(recorded):
-    folder, model = recorded
-    with np.load(folder / "volume_0.npz") as arrays:
-        data, expected = arrays["data"].transpose(2, 1, 0), arrays["prob"]
+    model, read = recorded
+    data, expected = read("volume_0")
     net = EmbeddedEngine().load(model)
     (plane,) = net.foreground([window_at(data, 2, net.frames)])
-    assert_allclose(plane, expected[2, 1].T, atol=TOLERANCE, rtol=0)
+    assert_allclose(plane, expected[2, 1].T, atol=LARGEST_DIFFERENCE, rtol=0)
 
 
 def test_the_fused_net_is_the_plain_net(recorded):
-    folder, model = recorded
-    with np.load(folder / "volume_0.npz") as arrays:
-        data = arrays["data"].transpose(2, 1, 0)
+    model, read = recorded
+    data, _ = read("volume_0")
     plain = Net(prototxt.read_net(model.deploy), phase=caffe_pb2.TEST)
     plain.load_weights(read_model(model.weights))
     fast = EmbeddedEngine().load(model)
@@ -72,9 +56,8 @@ def test_the_fused_net_is_the_plain_net(recorded):
 
 
 def test_windows_of_two_shapes_are_predicted_as_if_each_were_alone(recorded):
-    folder, model = recorded
-    with np.load(folder / "volume_0.npz") as arrays:
-        data = arrays["data"].transpose(2, 1, 0)
+    model, read = recorded
+    data, _ = read("volume_0")
     net = EmbeddedEngine().load(model)
     wide = window_at(data, 1, net.frames)[:, :64]
     windows = [wide, wide[:, ::-1], np.rot90(wide, axes=(1, 2)), wide]
@@ -84,9 +67,8 @@ def test_windows_of_two_shapes_are_predicted_as_if_each_were_alone(recorded):
 
 
 def test_windows_may_be_views_of_any_number_type(recorded):
-    folder, model = recorded
-    with np.load(folder / "volume_0.npz") as arrays:
-        data = arrays["data"].transpose(2, 1, 0)
+    model, read = recorded
+    data, _ = read("volume_0")
     net = EmbeddedEngine().load(model)
     window = window_at(data, 1, net.frames)
     flipped = window[:, ::-1, ::-1]
@@ -98,9 +80,8 @@ def test_windows_may_be_views_of_any_number_type(recorded):
 
 def test_fast_numbers_change_probabilities_little(recorded):
     """bfloat16 keeps 8 bits of every number; what the nets have learnt survives that within a few hundredths."""
-    folder, model = recorded
-    with np.load(folder / "volume_0.npz") as arrays:
-        data = arrays["data"].transpose(2, 1, 0)
+    model, read = recorded
+    data, _ = read("volume_0")
     window = window_at(data, 2, Predictor(model, torch.device("cpu")).frames)
     exact, fast = (
         next(Predictor(model, torch.device("cpu"), precision=precision).foreground([window]))
