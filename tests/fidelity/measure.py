@@ -1,0 +1,157 @@
+"""Everything that the fidelity page tells, measured against the reference data."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cdeep3m import __version__
+from cdeep3m.report.agreement import Agreement, agreement_of
+from fidelity.page import Cases, Measured, StepErrors
+from recorded_caffe import (
+    NETS,
+    STEPS,
+    batch_norm_error,
+    foreground_pairs,
+    history_error,
+    make_steps,
+    outputs,
+    predicted,
+    recorded_model,
+    recorded_volume,
+    train_from,
+)
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+COMMANDS = {
+    "preprocess_training": "PreprocessTrainingData.m",
+    "preprocess_validation": "PreprocessValidation.m",
+    "def_datapackages": "DefDataPackages.m",
+    "preprocess_package": "PreprocessPackage.m",
+    "postprocess": "StartPostprocessing.m",
+    "merge_largedata": "Merge_LargeData.m",
+    "ensemble": "EnsemblePredictions.m",
+}
+"""Names of the recorded families of cases, and the command that each is about."""
+READER = "the image reader (`imread`)"
+LOSSES = ((1, "Train"), (6, "Smoothed"))
+"""Where Caffe's log tells a loss that was reached from weights and a state of its own: iteration and kind."""
+VOLUMES = ("volume_0", "volume_1")
+
+
+def measure(reference: Path) -> Measured:
+    """Run all of it, what takes minutes last."""
+    return Measured(
+        versions=versions(),
+        predictions={net: prediction_of(reference, net) for net in NETS},
+        steps=[errors_of_step(reference, net) for net in NETS],
+        cases=[*run_cases(reference), imread_cases()],
+    )
+
+
+def versions() -> str:
+    torch, numpy = (version(name).split("+")[0] for name in ("torch", "numpy"))
+    return f"cdeep3m {__version__}, Python {platform.python_version()}, NumPy {numpy}, PyTorch {torch} on a CPU"
+
+
+def run_cases(reference: Path) -> list[Cases]:
+    """Run the recorded cases through scripts/ with the reference's own harness."""
+    recorded = recorded_cases(reference)
+    with TemporaryDirectory(prefix="fidelity-") as folder:
+        commands = linked_commands(Path(folder) / "commands", reference.parent / "data" / "mito_testsample")
+        harness = subprocess.run(
+            ["bash", str(reference / "octave" / "run_cases.sh"), str(commands)],
+            env={
+                **os.environ,
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "PARITY_ROOT": str(Path(folder) / "run"),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    print(harness.stdout, file=sys.stderr)
+    return cases_of(recorded, harness.stdout)
+
+
+def linked_commands(folder: Path, sample: Path) -> Path:
+    """Make a folder of commands as the harness wants it: scripts/, and the real sample where it is there."""
+    folder.mkdir()
+    (folder.parent / "run").mkdir()
+    for script in SCRIPTS.iterdir():
+        (folder / script.name).symlink_to(script)
+    if sample.is_dir():
+        (folder / sample.name).symlink_to(sample)
+    return folder
+
+
+def recorded_cases(reference: Path) -> dict[str, list[str]]:
+    """Names of the recorded runs of every family."""
+    tables = {family: json.loads((reference / "octave" / f"{family}.json").read_text()) for family in COMMANDS}
+    return {family: [name for name, case in cases.items() if case.get("runs")] for family, cases in tables.items()}
+
+
+def cases_of(recorded: dict[str, list[str]], said: str) -> list[Cases]:
+    """Sort what the harness said by command.
+
+    Raises
+    ------
+    RuntimeError
+        Its own total is not that of its lines: it was cut short.
+    """
+    differing = re.findall(r"^(\w+):(\S+) \| ", said, re.MULTILINE)
+    known = [(family, name) for family, name in differing if name in recorded.get(family, ())]
+    total = sum(map(len, recorded.values()))
+    if not re.search(rf"^{total - len(known)} of {total} cases equal$", said, re.MULTILINE) or known != differing:
+        raise RuntimeError(f"run_cases.sh did not judge the {total} recorded cases; it said: {said[-2000:]}")
+    return [
+        Cases(
+            command=f"`{COMMANDS[family]}`",
+            recorded=len(names),
+            differing=tuple(name for of, name in differing if of == family),
+        )
+        for family, names in recorded.items()
+    ]
+
+
+def imread_cases() -> Cases:
+    """Read an image of every recorded kind."""
+    from test_imread import TABLE, is_as_recorded
+
+    with TemporaryDirectory() as folder:
+        differing = [name for name in TABLE if not is_as_recorded(name, Path(folder))]
+    return Cases(command=READER, recorded=len(TABLE), differing=tuple(differing))
+
+
+def prediction_of(reference: Path, net: str) -> Agreement:
+    with TemporaryDirectory() as folder:
+        model = recorded_model(reference, net, Path(folder))
+        volumes = [recorded_volume(reference, net, volume) for volume in VOLUMES]
+        return agreement_of(
+            pair for data, expected in volumes for pair in foreground_pairs(predicted(model, data), expected)
+        )
+
+
+def errors_of_step(reference: Path, net: str) -> StepErrors:
+    steps = reference / STEPS / net
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        make_steps(steps, folder)
+        expected = outputs(steps / "out.log")
+        losses = [
+            abs(train_from(folder, steps / f"{net}_classifer_iter_{k}.solverstate")[k, kind, 0] - expected[k, kind, 0])
+            for k, kind in LOSSES
+        ]
+        return StepErrors(
+            net=net,
+            history=history_error(folder, steps, net),
+            batch_norm=batch_norm_error(folder, steps, net),
+            loss=max(losses),
+        )

@@ -1,0 +1,190 @@
+"""The fidelity page: from what was measured to Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdeep3m.report.agreement import LARGEST_DIFFERENCE, LARGEST_STEP, SMALLEST_EQUAL_SHARE
+from cdeep3m.report.corrections import CORRECTIONS
+from recorded_caffe import BATCH_NORM_TOLERANCE, HISTORY_TOLERANCE, LOSS_TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cdeep3m.report.agreement import Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """Recorded cases of one command: how many there are, and which differ in exact mode."""
+
+    command: str
+    recorded: int
+    differing: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> int:
+        return self.recorded - len(self.differing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepErrors:
+    """Errors of one training step of a net."""
+
+    net: str
+    history: float
+    batch_norm: float
+    loss: float
+
+    @property
+    def within_tolerance(self) -> bool:
+        return (
+            self.history <= HISTORY_TOLERANCE
+            and self.batch_norm <= BATCH_NORM_TOLERANCE
+            and self.loss <= LOSS_TOLERANCE
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Everything that the page tells.
+
+    Attributes
+    ----------
+    versions : str
+        What ran, in words.
+    cases : sequence of Cases
+    predictions : mapping of net to Agreement
+    steps : sequence of StepErrors
+    """
+
+    versions: str
+    cases: Sequence[Cases]
+    predictions: dict[str, Agreement]
+    steps: Sequence[StepErrors]
+
+    @property
+    def faithful(self) -> bool:
+        """Whether all cases are identical and everything else is within its tolerance."""
+        return (
+            not any(case.differing for case in self.cases)
+            and all(agreement.within_tolerance for agreement in self.predictions.values())
+            and all(step.within_tolerance for step in self.steps)
+        )
+
+
+def page(measured: Measured) -> str:
+    """Return the page's text."""
+    return "\n\n".join(
+        [
+            "# Fidelity",
+            INTRODUCTION.format(versions=measured.versions),
+            "## Exact mode",
+            EXACT,
+            cases_table(measured.cases),
+            *(f"Differs: {case.command}, {name}" for case in measured.cases for name in case.differing),
+            "## Corrections",
+            CORRECTED,
+            corrections_table(),
+            "## Predictions",
+            PREDICTIONS.format(
+                difference=LARGEST_DIFFERENCE, share=f"{100 * SMALLEST_EQUAL_SHARE:g}", step=LARGEST_STEP
+            ),
+            predictions_table(measured.predictions),
+            "## Training",
+            TRAINING.format(history=HISTORY_TOLERANCE, batch_norm=BATCH_NORM_TOLERANCE, loss=LOSS_TOLERANCE),
+            steps_table(measured.steps),
+            "## On your own model and images",
+            OWN,
+        ]
+    )
+
+
+def cases_table(cases: Sequence[Cases]) -> str:
+    recorded, identical = sum(case.recorded for case in cases), sum(case.identical for case in cases)
+    rows = [(case.command, case.recorded, case.identical, share(case.identical, case.recorded)) for case in cases]
+    total = ("all", recorded, identical, share(identical, recorded))
+    return table(("command", "recorded cases", "bit-identical", "share"), [*rows, total])
+
+
+def corrections_table() -> str:
+    return table(
+        ("", "the original, and exact mode", "by default"), [(c.number, c.defect, c.corrected) for c in CORRECTIONS]
+    )
+
+
+def predictions_table(predictions: dict[str, Agreement]) -> str:
+    rows = [
+        (
+            net,
+            found.planes,
+            f"{found.largest:.1e}",
+            f"{found.mean:.1e}",
+            f"{100 * found.equal_share:.4f} %",
+            found.largest_step,
+            verdict(found.within_tolerance),
+        )
+        for net, found in predictions.items()
+    ]
+    differences = ("largest difference", "mean difference", "equal 8-bit values", "largest 8-bit difference")
+    return table(("net", "planes", *differences, ""), rows)
+
+
+def steps_table(steps: Sequence[StepErrors]) -> str:
+    rows = [
+        (step.net, f"{step.history:.1e}", f"{step.batch_norm:.1e}", f"{step.loss:.1e}", verdict(step.within_tolerance))
+        for step in steps
+    ]
+    return table(("net", "history, relative L2", "BatchNorm, relative", "loss, absolute", ""), rows)
+
+
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"
+
+
+def verdict(within: bool) -> str:
+    return "within" if within else "BEYOND"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heads, *rows]
+    first, *others = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return "\n".join([first, "|---" * len(heads) + "|", *others])
+
+
+INTRODUCTION = """\
+Where the results are the original's, bit for bit, where they differ on purpose, and how closely the embedded engine
+follows real Caffe: {versions}. Written by a program that ran everything below; it
+needs the reference data, recorded from release 1.6.3 on Octave 7.3 and from a CPU build of DeepEM3D's Caffe fork, in
+`../shared/reference` or `CDEEP3M_REFERENCE`:
+
+```
+make fidelity
+```"""
+
+EXACT = """\
+Recorded runs of the original's commands, repeated with `CDEEP3M_EXACT=1`. A case is identical when the exit status says
+the same and every array and text that was written is the recorded one, its type included."""
+
+CORRECTED = """\
+Without exact mode the results are the same bytes, but where the original loses or corrupts data. Each row has tests of
+both modes, and of identity where its condition does not hold (`make test TESTS="-m correction"`)."""
+
+PREDICTIONS = """\
+Narrow nets of DeepEM3D's topology that Caffe trained and predicted with. Tolerance: no probability differs by more than
+{difference:g}, at least {share} % of the 8-bit values are equal, and none differs by more than {step}."""
+
+TRAINING = """\
+One step from Caffe's own weights, state and batches. Tolerance: {history:g} for the history of all blobs but those of
+BatchNorm, {batch_norm:g} for each of those, {loss:g} for the reported loss."""
+
+OWN = """\
+With a real Caffe at hand, its tools in a folder, the same comparison runs on any model and images:
+
+```
+cdeep3m fidelity --caffe /opt/caffe trained images
+```
+
+The [user guide](user-guide.md#cdeep3m-fidelity) says more.
+"""

@@ -1,0 +1,97 @@
+"""The fidelity page in docs/ is what its program writes, and says that all is faithful."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cdeep3m.report.agreement import Agreement
+from fidelity.measure import COMMANDS, READER, cases_of, recorded_cases, versions
+from fidelity.page import Cases, Measured, StepErrors, corrections_table, page
+from recorded_caffe import NETS
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMITTED = (DOCS / "fidelity.md").read_text(encoding="utf-8")
+CASES = [
+    *(Cases(command=f"`{command}`", recorded=5) for command in COMMANDS.values()),
+    Cases(command=READER, recorded=50),
+]
+AGREEMENT = Agreement(planes=2, voxels=9, largest=1e-6, mean=1e-7, equal_share=1.0, largest_step=0)
+STEPS = [StepErrors(net=net, history=1e-3, batch_norm=1e-6, loss=1e-5) for net in NETS]
+
+
+def measured(**changed) -> Measured:
+    made = {"versions": versions(), "cases": CASES, "predictions": dict.fromkeys(NETS, AGREEMENT), "steps": STEPS}
+    return Measured(**(made | changed))
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"\d[\d.,e+-]*", "#", text)
+
+
+def test_the_page_is_in_the_form_that_its_program_gives():
+    assert without_numbers(COMMITTED) == without_numbers(page(measured()))
+    assert corrections_table() in COMMITTED
+
+
+def test_the_page_says_that_all_is_faithful():
+    rows = re.findall(r"^\| (.+) \| (\d+) \| (\d+) \| 100\.0 % \|$", COMMITTED, re.MULTILINE)
+    assert [name for name, *_ in rows] == [*(case.command for case in CASES), "all"]
+    assert all(recorded == identical != "0" for _, recorded, identical in rows)
+    assert COMMITTED.count("| within |") == 2 * len(NETS)
+    assert "BEYOND" not in COMMITTED
+
+
+def test_the_page_names_no_place_on_a_machine():
+    assert not re.search(r"/(home|root|tmp|work|Users)\b", COMMITTED)
+
+
+def test_the_page_has_every_recorded_case(reference):
+    for family, names in recorded_cases(reference).items():
+        assert f"| `{COMMANDS[family]}` | {len(names)} |" in COMMITTED
+
+
+RECORDED = {"ensemble": ["u8_2", "names"], "postprocess": ["n4"]}
+
+
+def test_what_differs_is_counted_and_named():
+    said = "ensemble:names | exit 1, not 0; 2 of 3 outputs differ\n2 of 3 cases equal\n"
+    cases = cases_of(RECORDED, said)
+    assert [(case.command, case.recorded, case.identical) for case in cases] == [
+        ("`EnsemblePredictions.m`", 2, 1),
+        ("`StartPostprocessing.m`", 1, 1),
+    ]
+    shown = page(measured(cases=cases))
+    assert "| all | 3 | 2 | 66.7 % |" in shown
+    assert "Differs: `EnsemblePredictions.m`, names" in shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "3 of 4 cases equal\n",
+        "ensemble:names | not run\n3 of 3 cases equal\n",
+        "imread:x | y\n2 of 3 cases equal\n",
+    ],
+)
+def test_a_harness_that_was_cut_short_is_no_success(said):
+    with pytest.raises(RuntimeError, match="did not judge the 3 recorded cases"):
+        cases_of(RECORDED, said)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cases": [Cases(command="x", recorded=2, differing=("a",))]},
+        {"predictions": {"1fm": Agreement(planes=1, voxels=9, largest=2e-4, mean=0, equal_share=1, largest_step=0)}},
+        {"steps": [StepErrors(net="1fm", history=6e-3, batch_norm=0, loss=0)]},
+        {"steps": [StepErrors(net="1fm", history=0, batch_norm=2e-5, loss=0)]},
+        {"steps": [StepErrors(net="1fm", history=0, batch_norm=0, loss=float("nan"))]},
+    ],
+)
+def test_one_thing_out_of_order_makes_the_whole_unfaithful(changed):
+    assert measured().faithful
+    assert not measured(**changed).faithful
