@@ -22,6 +22,7 @@ def written(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.correction(19, "corrected")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("reference_dtype", ["uint8", "uint16"])
 def test_every_plane_is_matched_to_the_mean_plane(tmp_path, dtype, reference_dtype):
@@ -45,6 +46,7 @@ def test_one_plane_matched_to_itself_stays_as_it_is(tmp_path):
     np.testing.assert_array_equal(written(tmp_path / "out")["Image_0001.png"], images[0])
 
 
+@pytest.mark.correction(19, "exact")
 def test_exact_mode_says_that_the_original_crashes(tmp_path):
     folder = png_folder(tmp_path / "in", synth(1, 20, 30, 1))
     with pytest.raises(InputError, match="original's Histmatch crashes"):
