@@ -1,5 +1,5 @@
 # make demo   train compact nets on a synthetic volume, predict another one, score the result
-# make test   the whole test suite
+# make test   the whole test suite, but for the tests that need a Docker engine: make test-docker
 #
 # Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
 # download: set PIP_EXTRA_INDEX_URL to the package index that PyTorch's installation page names for the CPU.
@@ -11,7 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format nets proto bench fidelity clean
+.PHONY: help venv demo test test-docker lint format nets proto bench fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -52,7 +52,11 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+
+## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap)
+test-docker: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters

@@ -1,0 +1,30 @@
+"""Print what pip installs into the image: the dependencies in pyproject.toml, and the pinned PyTorch for the device.
+
+usage: requirements.py cpu|cuda (in the folder of pyproject.toml and constraints.txt)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import tomllib
+
+SUFFIX = {"cpu": "+cpu", "cuda": ""}
+"""PyTorch's local version: its CPU build by name, so that pip never takes the CUDA build for it."""
+
+
+def requirements(project: dict, constraints: str, *, device: str) -> list[str]:
+    """List the package's dependencies with its extras `embedded` and `report`; PyTorch in the build for `device`."""
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["embedded"], *extras["report"]]
+    torch = re.search(r"^torch==\S+", constraints, re.MULTILINE).group()
+    return [torch + SUFFIX[device] if re.match(r"torch\b", line) else line for line in wanted]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["cpu"], ["cuda"]):
+        sys.exit(f"ERROR, DEVICE={' '.join(sys.argv[1:])}: expected cpu or cuda")
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    print(*requirements(project, Path("constraints.txt").read_text(encoding="utf-8"), device=sys.argv[1]), sep="\n")

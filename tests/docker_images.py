@@ -1,0 +1,127 @@
+"""Images for tests without a registry: Debian's own base, and docker/Dockerfile on top of it from wheels on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker.errors import BuildError
+
+from cdeep3m.files import whole_file
+from docker_daemon import SYSTEM_PATH
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+ROOT = Path(__file__).parents[1]
+DOCKER = ROOT / "docker"
+
+SUITE = "bookworm"
+PACKAGES = "python3,python3-venv"
+PYTHON = "3.11"
+"""Debian's release, what the image needs of it, and the Python that it and the Dockerfile's own base have."""
+
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+CONTEXT = (
+    ".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml",
+    "caffe_models", "docker", "matlab_ports", "python", "scripts",
+)  # fmt: skip
+
+
+class NoWheelsError(Exception):
+    """pip does not find the wheels that the image is built from, for a reason of this machine."""
+
+
+def import_base(client: DockerClient, *, cache: Path) -> str:
+    """Make an image of a minimal Debian with Python; return its name.
+
+    The archive that debootstrap made is kept in `cache`, for the next time.
+    """
+    name = f"cdeep3m-test-base:{SUITE}"
+    if client.images.list(name=name):
+        return name
+    archive = cache / f"{SUITE}-{PACKAGES.replace(',', '-')}.tar"
+    if not archive.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with whole_file(archive) as partial:
+            bootstrap(partial)
+    repository, tag = name.split(":")
+    client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+    return name
+
+
+def bootstrap(archive: Path) -> None:
+    """Write a minimal Debian with Python to `archive`, a tar file."""
+    with tempfile.TemporaryDirectory(prefix="cdeep3m-debian-") as folder:
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, folder)
+        shutil.rmtree(Path(folder, "var/cache/apt/archives"), ignore_errors=True)
+        run("tar", "--numeric-owner", "-C", folder, "-cf", archive, ".")
+
+
+def download_wheels(folder: Path) -> None:
+    """Download what docker/Dockerfile installs for the CPU, in the versions of constraints.txt.
+
+    Raises
+    ------
+    NoWheelsError
+        pip finds no CPU build of PyTorch, or no package at all.
+    """
+    wanted = run(sys.executable, DOCKER / "requirements.py", "cpu", cwd=ROOT).splitlines()
+    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+    target += [f"--platform={name}_{os.uname().machine}" for name in PLATFORMS]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-input"]
+    done = subprocess.run(
+        [*pip, *target, "--constraint", "constraints.txt", "--dest", folder, *wanted, "setuptools"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    errors = re.findall(r"^ERROR: (No matching distribution.*|Could not find a version.*)", done.stderr, re.MULTILINE)
+    if errors:
+        raise NoWheelsError(f"{errors[-1]}; PIP_EXTRA_INDEX_URL may name the index of PyTorch's CPU builds")
+    assert done.returncode == 0, done.stderr
+
+
+def make_context(folder: Path) -> None:
+    """Copy what docker/Dockerfile reads to `folder`, with the wheels that it is to use."""
+    for name in CONTEXT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "wheels"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "docker" / "wheels").mkdir()
+    download_wheels(folder / "docker" / "wheels")
+
+
+def build(client: DockerClient, context: Path, name: str, **arguments: str) -> str:
+    """Build docker/Dockerfile without a network for the CPU; return `name`, which the image has.
+
+    Raises
+    ------
+    AssertionError
+        A step failed; with everything that the build said.
+    """
+    arguments = {"DEVICE": "cpu", "PIP_NO_INDEX": "1", **arguments}
+    try:
+        client.images.build(
+            path=str(context), dockerfile="docker/Dockerfile", tag=name, buildargs=arguments, network_mode="none",
+            rm=True, forcerm=True,
+        )  # fmt: skip
+    except BuildError as error:
+        said = "".join(str(line.get("stream", "")) for line in error.build_log)
+        raise AssertionError(f"docker/Dockerfile: {error.msg}\n{said}") from error
+    return name
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Run `command` with root's programs on PATH; return what it printed."""
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=cwd,
+        env={**os.environ, "PATH": SYSTEM_PATH},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command[0]}: {done.stdout[-2000:]}{done.stderr}"
+    return done.stdout
