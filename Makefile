@@ -67,6 +67,7 @@ lint: $(VENV)/.linters
 	$(BIN)/mypy
 	for script in $$(grep -l '^#!/bin/sh' scripts/* | grep -v '[.]py$$'); do sh -n $$script || exit 1; done
 	bash -n .ci/run
+	sh -n docker/install.sh
 
 ## make format   rewrite the sources as `make lint` wants them
 format: $(VENV)/.linters
