@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import docker
@@ -24,6 +25,9 @@ from docker.errors import DockerException
 
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 """PATH with the folders of root's programs, which a caller's PATH may lack."""
+
+REFUSALS = ("not permitted", "permission denied", "not supported", "no such device", "cgroup")
+"""Words by which the engine's last line tells that the kernel lacks or forbids something."""
 
 STARTING = 60
 """Seconds that an engine may need to answer."""
@@ -47,6 +51,7 @@ class RefusedError(Exception):
     """This machine cannot run an engine of the tests' own, for a reason that is not the tests'."""
 
 
+@cache
 def find_obstacle() -> str | None:
     """Say what keeps this machine from running an engine of the tests' own; None where nothing does."""
     if sys.platform != "linux":
@@ -157,7 +162,7 @@ class PrivateDaemon:
 
     def _failure(self) -> Exception:
         lines = self.log().strip().splitlines() or ["nothing in its log"]
-        refused = "not permitted" in lines[-1] or "permission denied" in lines[-1].lower()
+        refused = any(word in lines[-1].lower() for word in REFUSALS)
         return (RefusedError if refused else RuntimeError)(f"dockerd does not answer: {lines[-1]}")
 
 
