@@ -12,9 +12,9 @@ import tarfile
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
-import docker
 from docker_daemon import SYSTEM_PATH, PrivateDaemon, find_obstacle
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(find_obstacle() is not None, reason=str(find_obstacle()))]
