@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 
 import tomllib
 
+DEVELOPMENT = ("test", "lint")
 SUFFIX = {"cpu": "+cpu", "cuda": ""}
 """PyTorch's local version: its CPU build by name, so that pip never takes the CUDA build for it."""
 
 
 def requirements(project: dict, constraints: str, *, device: str) -> list[str]:
-    """List the package's dependencies with its extras `embedded` and `report`; PyTorch in the build for `device`."""
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["embedded"], *extras["report"]]
+    """List the package's dependencies with all extras that users want; PyTorch in the build for `device`."""
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in DEVELOPMENT]
+    wanted = [*project["dependencies"], *chain.from_iterable(extras)]
     torch = re.search(r"^torch==\S+", constraints, re.MULTILINE).group()
     return [torch + SUFFIX[device] if re.match(r"torch\b", line) else line for line in wanted]
 
