@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+WHITE = 255
+
 
 def octave_uint8(values: np.ndarray) -> np.ndarray:
     """Round halves away from zero and saturate, as Octave's uint8().
@@ -43,8 +45,18 @@ def ensemble(planes: Sequence[np.ndarray]) -> np.ndarray:
     >>> ensemble([np.array([[1, 2]], np.uint8), np.array([[2, 2]], np.uint8)]).tolist()
     [[2, 2]]
     """
+    if all(plane.dtype == np.uint8 for plane in planes):
+        return _ensemble_of_8_bits(planes)
     total = planes[0].astype(np.float64)
     for plane in planes[1:]:
         total += plane
     total /= len(planes)
     return octave_uint8(total)
+
+
+def _ensemble_of_8_bits(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Look the mean of every possible sum up in a table."""
+    total = planes[0].astype(np.uint16 if len(planes) * WHITE <= np.iinfo(np.uint16).max else np.uint32)
+    for plane in planes[1:]:
+        total += plane
+    return octave_uint8(np.arange(len(planes) * WHITE + 1) / len(planes))[total]

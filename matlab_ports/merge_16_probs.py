@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Z_PADDING = 2
 LAST_IN_ORDER = 8
 """Variants above this one saw the planes in reverse order."""
+ROWS_AT_A_TIME = 8
 
 
 def wanted_files(files: int) -> range:
@@ -55,10 +56,34 @@ def mean_of_variants(planes: Iterable[np.ndarray]) -> np.ndarray:
     total = next(source).astype(np.float64)
     count = 1
     for plane in source:
-        total += plane
+        total += laid_out_as(plane, total)
         count += 1
     total /= count
     return total
+
+
+def laid_out_as(plane: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the plane with its axes in memory as those of `other`, or as it is where that makes no difference.
+
+    A quarter turn swaps the axes; adding planes of both kinds takes many times longer than this copy.
+
+    Parameters
+    ----------
+    plane, other : ndarray, shape (y, x)
+
+    Returns
+    -------
+    ndarray, shape (y, x)
+    """
+    columns_run_fastest = abs(other.strides[0]) >= abs(other.strides[1])
+    if (abs(plane.strides[0]) >= abs(plane.strides[1])) == columns_run_fastest:
+        return plane
+    copy = np.empty(plane.shape, plane.dtype, order="C" if columns_run_fastest else "F")
+    source, target = (plane.T, copy.T) if columns_run_fastest else (plane, copy)
+    for begin in range(0, len(source), ROWS_AT_A_TIME):
+        rows = slice(begin, begin + ROWS_AT_A_TIME)
+        target[rows] = source[rows]
+    return copy
 
 
 def to_uint16(probability: np.ndarray) -> np.ndarray:
@@ -80,7 +105,7 @@ def to_uint16(probability: np.ndarray) -> np.ndarray:
     """
     full = float(2**32 - 1)
     scaled = probability * full
-    np.nan_to_num(scaled, copy=False, nan=0.0)
+    scaled[np.isnan(scaled)] = 0.0
     np.clip(scaled, 0.0, full, out=scaled)
     scaled += 0.5
     np.floor(scaled, out=scaled)

@@ -33,6 +33,7 @@ ONLY_IN = {
     "matplotlib": ("report.plots",),
     "skimage": ("matlab_ports.apply_3d_watershed",),
     "h5py": ("volumes", "engines.embedded"),
+    "isal": ("volumes.png",),
     "tifffile": ("volumes",),
     "mrcfile": ("volumes",),
     "zarr": ("volumes",),

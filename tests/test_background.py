@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from cdeep3m.background import Background, ahead
+from cdeep3m import background
+from cdeep3m.background import Background, ahead, for_each, spread
 
 
 def test_items_come_in_order_and_all():
@@ -67,3 +68,42 @@ def test_the_last_call_s_error_is_not_lost():
 
     with pytest.raises(ValueError, match="last"):
         once()
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(background, "processors", lambda: request.param)
+    return request.param
+
+
+def test_spread_results_come_in_order(threads):
+    def late_if_even(k):
+        threading.Event().wait(0.002 * (k % 2 == 0))
+        return k
+
+    assert list(spread(late_if_even, range(40))) == list(range(40))
+    assert list(spread(late_if_even, [])) == []
+
+
+def test_spread_runs_no_further_ahead_than_it_has_threads(threads):
+    begun: list[int] = []
+    results = spread(begun.append, range(50))
+    next(results)
+    threading.Event().wait(0.1)
+    assert len(begun) <= 2 * threads
+    results.close()
+    assert len(begun) <= 2 * threads
+
+
+def test_a_spread_error_comes_in_its_place_and_ends_the_rest(threads):
+    done: list[int] = []
+
+    def call(k):
+        if k == 10:
+            raise ValueError("broken")
+        done.append(k)
+
+    with pytest.raises(ValueError, match="broken"):
+        for_each(call, range(1000))
+    assert set(range(10)) <= set(done)
+    assert len(done) <= 10 + 2 * threads

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+
+MOST_THREADS = 8
+"""More of them hold more planes in memory, but wait for the disk."""
 
 
 class _End(Generic[T]):
@@ -66,6 +72,47 @@ def ahead(items: Iterable[T], *, depth: int) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
+
+
+def processors() -> int:
+    """Return how many processors this process may use, 8 at most."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, MOST_THREADS)
+
+
+def spread(function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:
+    """Yield `function(item)` for every item, in order, called in a thread for each processor.
+
+    No more results than threads wait to be asked for. An error is raised where its result would have come; calls that
+    have not begun are then dropped, those that have are waited for.
+
+    Examples
+    --------
+    >>> list(spread(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    threads = min(processors(), len(items))
+    if threads <= 1:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        try:
+            for item in items:
+                if len(waiting) == threads:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def for_each(function: Callable[[Item], object], items: Sequence[Item]) -> None:
+    """Call `function` with every item, in a thread for each processor; see `spread`."""
+    for _ in spread(function, items):
+        pass
 
 
 class Background:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m import stitching
+from cdeep3m.background import for_each
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.files import write_text
 from cdeep3m.geometry import from_caffe_axes
@@ -77,12 +78,15 @@ def average_variants(folder: str | os.PathLike[str], *, exact: bool = False) -> 
         raise InputError(
             f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again."
         )
-    for k, plane in enumerate(planes):
+
+    def average_plane(k: int) -> None:
         mean = stitching.average(
-            (variant, read_prediction(package, variant, file_of_plane(plane, variant.index, files)))
+            (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
         write_plane(package / AVERAGED.format(k), stitching.to_png16(mean))
+
+    for_each(average_plane, range(len(planes)))
     _remove_predictions(package)
     return len(planes)
 
@@ -160,9 +164,12 @@ def merge_packages(net_folder: str | os.PathLike[str], *, exact: bool = False) -
     (folder / DONE).unlink(missing_ok=True)
     for package in division.packages:
         gather_planes(folder, package, in_order_of_names if exact else by_number)
-    for z in range(division.shape[0]):
+
+    def write_map(z: int) -> None:
         stitched = stitch_plane(folder, division, z, exact=exact)
         write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, exact=exact))
+
+    for_each(write_map, range(division.shape[0]))
     write_text(folder / DONE, "0\n")
     return division.shape[0]
 
@@ -262,10 +269,13 @@ def ensemble_folders(
     Path(out).mkdir(parents=True, exist_ok=True)
     read = read_in_class_of_first if exact else read_as_they_are
     rows = list(zip(*listings, strict=False))
-    for paths in rows:
+
+    def write_average(paths: Sequence[Path]) -> None:
         planes = read(paths)
         require_same_size(paths, planes)
         write_plane(Path(out) / paths[0].name, stitching.ensemble(planes))
+
+    for_each(write_average, rows)
     return len(rows)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cdeep3m.matlab_ports.ensemble_predictions import ensemble, octave_uint8
-from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, mean_of_variants, to_uint16, wanted_files
+from cdeep3m.matlab_ports.merge_16_probs import (
+    file_of_plane,
+    laid_out_as,
+    mean_of_variants,
+    to_uint16,
+    wanted_files,
+)
 from cdeep3m.matlab_ports.merge_large_data import (
     crop_begin,
     scale_by_dtype,
@@ -36,6 +42,25 @@ def test_the_mean_is_summed_in_double_in_the_order_given():
     expected = (np.float64(planes[0][0, 0]) + np.float64(planes[1][0, 0]) + np.float64(planes[2][0, 0])) / 3
     assert mean_of_variants(iter(planes))[0, 0] == expected
     assert planes[0][0, 0] == np.float32(0.1)
+
+
+@pytest.mark.parametrize("other", [np.zeros((20, 30)), np.zeros((30, 20)).T, np.zeros((20, 30))[::-1, ::-1]])
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_a_plane_laid_out_as_another_has_the_same_values(layout, other):
+    plane = np.arange(600, dtype=np.float32).reshape(20, 30).copy(layout)[:, ::-1]
+    laid_out = laid_out_as(plane, other)
+    assert_array_equal(laid_out, plane)
+    assert np.argsort(np.abs(laid_out.strides)).tolist() == np.argsort(np.abs(other.strides)).tolist()
+
+
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_the_mean_of_planes_laid_out_alike_or_not_is_the_same(layout):
+    planes = np.random.default_rng(0).random((5, 37, 41)).astype(np.float32)
+    mixed = [plane.copy(order) for plane, order in zip(planes, f"{layout}FCFC", strict=True)]
+    expected = planes[0].astype(np.float64)
+    for plane in planes[1:]:
+        expected = expected + plane
+    assert_array_equal(mean_of_variants(mixed), expected / 5)
 
 
 def test_padding_planes_are_left_out_and_reversed_variants_read_backwards():
@@ -79,3 +104,12 @@ def test_an_ensemble_is_the_rounded_mean():
     planes = [np.array([[0, 1, 255]], np.uint8), np.array([[1, 1, 255]], np.uint8), np.array([[1, 2, 254]], np.uint8)]
     assert ensemble(planes).tolist() == [[1, 1, 255]]
     assert ensemble([np.array([[300]], np.uint16), np.array([[400]], np.uint16)]).tolist() == [[255]]
+
+
+@pytest.mark.parametrize("nets", [1, 2, 3, 300])
+def test_8_bit_maps_are_averaged_as_in_double(nets):
+    planes = np.random.default_rng(nets).integers(0, 256, (nets, 256, 256), np.uint8)
+    planes[-1], planes[:, 0, 0] = np.arange(256), 255
+    expected = octave_uint8(planes.sum(0, dtype=np.float64) / nets)
+    assert_array_equal(ensemble(list(planes)), expected)
+    assert_array_equal(ensemble(list(planes.astype(np.uint16))), expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +15,6 @@ from cdeep3m.volumes import png
 from cdeep3m.volumes.png import read_plane, write_plane
 from octave_cases import synth
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_written_plane_is_a_gray_png_of_its_depth(dtype: str, tmp_path: Path) -> None:
@@ -25,6 +24,62 @@ def test_a_written_plane_is_a_gray_png_of_its_depth(dtype: str, tmp_path: Path) 
     assert (tmp_path / "p.png").read_bytes()[24:26] == bytes([8 * plane.itemsize, png.GRAY])
     with Image.open(tmp_path / "p.png") as image:
         np.testing.assert_array_equal(np.asarray(image), plane.T)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (40, 33)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_planes_of_any_shape_come_back(dtype: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    plane = synth(1, *shape, dtype=dtype)[0]
+    write_plane(tmp_path / "p.png", plane)
+    read = read_plane(tmp_path / "p.png").values
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, plane)
+
+
+def filtered_png(plane: np.ndarray, filters: tuple[int, ...], *, parts: int = 1) -> bytes:
+    """A PNG file whose k-th row has the k-th filter (0 none, 1 sub, 2 up), spelled out as the standard does."""
+    samples = plane.astype(plane.dtype.newbyteorder(">"))
+    stored, step = samples.view(np.uint8).astype(int), plane.itemsize
+    left, above = np.zeros_like(stored), np.zeros_like(stored)
+    left[:, step:], above[1:] = stored[:, :-step], stored[:-1]
+    by_filter = {0: stored, 1: stored - left, 2: stored - above}
+    raw = b"".join(bytes([f]) + bytes((by_filter[f][k] % 256).tolist()) for k, f in enumerate(filters))
+    packed = zlib.compress(raw)
+    cuts = [len(packed) * k // parts for k in range(parts + 1)]
+    header = struct.pack(">IIBBBBB", *plane.shape[::-1], 8 * step, png.GRAY, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        *((b"IDAT", packed[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)),
+        (b"IEND", b""),
+    ]
+    return png.SIGNATURE + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(
+    "filters", [(0, 0, 0, 0), (2, 2, 2, 2), (0, 2, 2, 2), (2, 0, 2, 2), (1, 1, 2, 0), (0, 1, 1, 1)]
+)
+def test_rows_stored_in_any_way_are_read_as_pillow_reads_them(
+    filters: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    plane = synth(1, 4, 7, dtype=dtype)[0]
+    (tmp_path / "p.png").write_bytes(filtered_png(plane, filters, parts=3))
+    with Image.open(tmp_path / "p.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), plane)
+    np.testing.assert_array_equal(read_plane(tmp_path / "p.png").values, plane)
+
+
+@pytest.mark.parametrize("filters", [(0, 0, 0, 0), (2, 2, 2, 2), (0, 2, 2, 2)])
+def test_rows_stored_alike_are_read_without_pillow(
+    filters: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = synth(1, 4, 7)[0]
+    (tmp_path / "p.png").write_bytes(filtered_png(plane, filters))
+    monkeypatch.setattr(png, "_decode", None)
+    np.testing.assert_array_equal(read_plane(tmp_path / "p.png").values, plane)
 
 
 def test_other_types_are_refused(tmp_path: Path) -> None:
@@ -61,10 +116,10 @@ def test_one_flipped_bit_is_an_error(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_plane(tmp_path / "p.png", np.uint8([[7]]))
 
-    def save(*_: object, **__: object) -> None:
+    def write_bytes(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(OSError, match=r"No space left on device: .*p.png"):
         write_plane(tmp_path / "p.png", np.uint8([[8]]))
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]

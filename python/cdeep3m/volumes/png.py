@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cdeep3m.background import spread
 from cdeep3m.errors import InputError
 from cdeep3m.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels
+
+try:
+    from isal import isal_zlib as zlib
+except ImportError:
+    import zlib  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +26,10 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, COLOUR, PALETTE, GRAY_ALPHA = 0, 2, 3, 4
+NO_FILTER, UP = 0, 2
+"""How a row is stored: as it is, or as differences to the row above."""
 FAST = 1
-"""zlib's fastest level that compresses."""
+"""The fastest level that compresses."""
 
 
 class PngFolder:
@@ -57,7 +64,7 @@ class PngFolder:
 
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the images; every byte that counts is checked."""
-        return (read_plane(self._files[z]) for z in planes)
+        return spread(lambda z: read_plane(self._files[z]), planes)
 
 
 def read_plane(path: Path) -> Pixels:
@@ -70,11 +77,17 @@ def read_plane(path: Path) -> Pixels:
     InputError
         When it holds colour or alpha of 16 bits.
     """
-    from PIL.PngImagePlugin import PngImageFile
-
     data = path.read_bytes()
     start = _start(data, path)
-    palette = _checked_palette(data, path)
+    chunks = _checked_chunks(data, path)
+    gray = _decode_plain_rows(chunks, start) if start.colour_type == GRAY else None
+    return _decode(data, chunks, start, path) if gray is None else Pixels(gray)
+
+
+def _decode(data: bytes, chunks: _Chunks, start: _Start, path: Path) -> Pixels:
+    """Decode with Pillow, which knows every kind of PNG file."""
+    from PIL.PngImagePlugin import PngImageFile
+
     with decoding(path, "PNG"), PngImageFile(io.BytesIO(data)) as image:
         if start.depth == 16 and start.colour_type != GRAY:
             raise InputError(f"{path} holds 16-bit colour or alpha; expected gray images. Convert it to 16-bit gray")
@@ -83,7 +96,35 @@ def read_plane(path: Path) -> Pixels:
         return Pixels(values.astype(np.uint16, copy=False))
     if start.depth == 1 and start.colour_type == GRAY:
         return Pixels(np.where(values, np.uint8(255), np.uint8(0)))
-    return Pixels(values, palette if start.colour_type == PALETTE else None)
+    return Pixels(values, _palette(chunks) if start.colour_type == PALETTE else None)
+
+
+def _decode_plain_rows(chunks: _Chunks, start: _Start) -> np.ndarray | None:
+    """Decode gray images whose rows are all stored alike, as `write_plane` does, in a fraction of Pillow's time.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x)
+        None where Pillow is needed.
+    """
+    if start.depth not in (8, 16) or start.interlaced:
+        return None
+    sample = np.dtype(f">u{start.depth // 8}")
+    size = start.height * (1 + start.width * sample.itemsize)
+    try:
+        raw = zlib.decompress(b"".join(part for kind, part in chunks if kind == b"IDAT"), bufsize=size)
+    except zlib.error:  # type: ignore[misc]
+        return None
+    if len(raw) != size:
+        return None
+    rows = np.frombuffer(raw, np.uint8).reshape(start.height, -1)
+    filters, stored = rows[:, 0], rows[:, 1:].copy()
+    if (filters[1:] == UP).all() and filters[0] in (NO_FILTER, UP):
+        for above, row in zip(stored, stored[1:], strict=False):
+            np.add(row, above, out=row)
+    elif filters.any():
+        return None
+    return stored.view(sample).astype(sample.newbyteorder("="), copy=False)
 
 
 def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
@@ -100,12 +141,30 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
     TypeError
         When the type is another one.
     """
-    from PIL import Image
-
     if plane.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"a plane of {plane.dtype}; expected uint8 or uint16")
+    header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(_filtered(plane), FAST)), (b"IEND", b""))
     with whole_file(path) as partial:
-        Image.fromarray(np.ascontiguousarray(plane)).save(partial, compress_level=FAST)
+        partial.write_bytes(SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
+
+
+def _filtered(plane: np.ndarray) -> np.ndarray:
+    """Return the bytes of a plane, each row as its differences to the one above, behind the number of that filter."""
+    stored = np.ascontiguousarray(plane, plane.dtype.newbyteorder(">")).view(np.uint8)
+    rows = np.empty((len(stored), 1 + stored.shape[1]), np.uint8)
+    rows[:, 0] = UP
+    rows[:1, 1:] = stored[:1]
+    np.subtract(stored[1:], stored[:-1], out=rows[1:, 1:])
+    return rows
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))
+
+
+_Chunks = list[tuple[bytes, memoryview]]
 
 
 def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
@@ -163,27 +222,34 @@ class _Start(NamedTuple):
     height: int
     depth: int
     colour_type: int
+    interlaced: int
 
 
 def _start(data: bytes, path: Path) -> _Start:
     if data[:8] != SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
         raise damaged(path, "PNG", "it is empty" if not data else "it does not begin like one")
-    return _Start(*struct.unpack(">IIBB", data[16:26]))
+    return _Start(*struct.unpack(">IIBBxxB", data[16:29]))
 
 
-def _checked_palette(data: bytes, path: Path) -> np.ndarray | None:
-    """Check length and checksum of every critical chunk, which decoders skip in part; return the colours, if any."""
-    at, palette, view = len(SIGNATURE), None, memoryview(data)
+def _checked_chunks(data: bytes, path: Path) -> _Chunks:
+    """Return the critical chunks and their content; check length and checksum of each, which decoders skip in part."""
+    at, chunks, view = len(SIGNATURE), [], memoryview(data)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 8 + length
         if end + 4 > len(data):
             break
-        if kind[:1].isupper() and zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise damaged(path, "PNG", f"wrong checksum in {kind.decode('ascii', 'replace')}")
-        if kind == b"PLTE":
-            palette = np.frombuffer(data[at + 8 : end], np.uint8).reshape(-1, 3)
+        if kind[:1].isupper():
+            if zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+                raise damaged(path, "PNG", f"wrong checksum in {kind.decode('ascii', 'replace')}")
+            chunks.append((kind, view[at + 8 : end]))
         if kind == b"IEND":
-            return palette
+            return chunks
         at = end + 4
     raise damaged(path, "PNG", "it is truncated")
+
+
+def _palette(chunks: _Chunks) -> np.ndarray | None:
+    """Return the colours, if there are any."""
+    found = [np.frombuffer(content, np.uint8).reshape(-1, 3) for kind, content in chunks if kind == b"PLTE"]
+    return found[-1] if found else None
