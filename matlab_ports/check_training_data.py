@@ -33,12 +33,24 @@ def fill_to_smallest_side(stack: np.ndarray) -> np.ndarray:
     >>> filled.shape, int(filled.sum()), int(filled[0, 2, 399])
     ((2, 325, 400), 2400, 1)
     """
-    planes, rows, columns = stack.shape
+    _, rows, columns = stack.shape
     if min(rows, columns) >= SMALLEST_SIDE:
         return stack
-    filled = np.zeros((planes, max(rows, SMALLEST_SIDE), max(columns, SMALLEST_SIDE)), stack.dtype)
+    filled = np.zeros(filled_shape(stack.shape), stack.dtype)
     filled[:, :rows, :columns] = stack
     return filled
+
+
+def filled_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape (z, y, x) of a volume after `fill_to_smallest_side`.
+
+    Examples
+    --------
+    >>> filled_shape((2, 3, 400))
+    (2, 325, 400)
+    """
+    planes, rows, columns = shape
+    return planes, max(rows, SMALLEST_SIDE), max(columns, SMALLEST_SIDE)
 
 
 def distinct_values(stack: np.ndarray, *, enough: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from cdeep3m import packaging
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.packages import INFO, Division
@@ -22,6 +23,7 @@ from cdeep3m.packaging import (
     preprocess_package,
 )
 from cdeep3m.variants import variant, variants_for
+from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import read_dataset
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
@@ -78,6 +80,22 @@ def test_the_files_hold_what_a_stream_shows_the_net(exact, tmp_path):
         at = 2 if not chosen.reverses_planes else 0
         assert_array_equal(stack[at : at + 5], chosen.apply(window))
         assert stack.dtype == window.dtype
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("planes", [3, 8])
+def test_a_package_read_in_parts_is_the_same(kind, exact, planes, tmp_path, monkeypatch):
+    source = MAKERS[kind](tmp_path, synth(planes, 20, 30, 3))
+    source = f"{source}/" if source.is_dir() else source
+    package = define_packages(source, tmp_path / "aug", exact=exact).packages[0]
+    monkeypatch.setattr(packaging, "PART_BYTES", 5 * 20 * 30)
+    monkeypatch.setattr(packaging, "CANVASES_AT_A_TIME", 2)
+    read = open_volume(source, exact=exact)
+    expected = package.canvas(read.read(package.read))[list(package.padded_planes)]
+    stack = packaging.padded_stack(read, package)
+    assert stack.dtype == expected.dtype
+    assert_array_equal(stack, expected)
 
 
 def test_done_comes_last_and_goes_first(aug, images, monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cdeep3m.matlab_ports.check_training_data import fill_to_smallest_side
 
 from cdeep3m import training_data
 from cdeep3m.errors import InputError
@@ -16,11 +18,9 @@ from cdeep3m.training_data import (
     write_validation_stack,
 )
 from cdeep3m.variants import VARIANTS
+from cdeep3m.volumes import mapped
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATA = synth(2, 330, 340)
 LABEL = synth(2, 330, 340, 1, "bool").astype(np.uint8)
@@ -201,15 +201,47 @@ def test_a_disk_that_fills_up_leaves_nothing_new(
     if existing:
         write_training_stacks(out, DATA[:, :5, :7], LABEL[:, :5, :7])
     before = {path.name: path.read_bytes() for path in out.iterdir()} if existing else None
-    written = []
+    written: list[Path] = []
+    failed: list[str] = []
 
     def fills_up(path: Path, arrays: dict, **options: object) -> None:
-        if len(written) == 9:
+        if len(written) >= 9:
+            failed.append(re.sub(r"^\.(.*)\.partial-\d+", r"\1", path.name))
             raise OSError(28, "No space left on device")
         written.append(path)
         write_datasets(path, arrays)
 
     monkeypatch.setattr(training_data, "fill_datasets", fills_up)
-    with pytest.raises(OSError, match=r"No space left on device: .*training_full_stacks_v10.h5"):
+    with pytest.raises(OSError, match=r"No space left on device: .*/training_full_stacks_v\d+.h5'$") as error:
         write_training_stacks(out, DATA[:, 5:9, :7], LABEL[:, 5:9, :7])
+    assert Path(error.value.filename).name in failed
     assert (out.exists() and {path.name: path.read_bytes() for path in out.iterdir()} or None) == before
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("shape", [(7, 330, 340), (7, 30, 400)])
+def test_a_volume_in_files_is_the_same_as_one_in_memory(
+    shape: tuple[int, int, int], exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, label = synth(*shape), synth(*shape, 1, "bool").astype(np.uint8)
+    paths = folders(tmp_path, stack, label)
+    expected = write_training_stacks(
+        tmp_path / "plain", fill_to_smallest_side(stack), fill_to_smallest_side(label), exact=exact
+    )
+    monkeypatch.setattr(mapped, "IN_MEMORY", 0)
+    monkeypatch.setattr(training_data, "BLOCK_BYTES", 3 * shape[1] * shape[2])
+    out = tmp_path / "deep" / "out"
+    data, label = load_labelled_volume(*paths, exact=exact, scratch=out)
+    for array, plain in ((data, stack), (label, label)):
+        np.testing.assert_array_equal(array[:, : plain.shape[1], : plain.shape[2]], plain)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["i", "l", "plain"]
+    for file, plain in zip(write_training_stacks(out, data, label, exact=exact), expected, strict=True):
+        assert file.read_bytes() == plain.read_bytes()
+
+
+def test_hdf5_volumes_are_read_in_parts_along_x(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = hdf5_file(tmp_path / "i.h5", DATA), hdf5_file(tmp_path / "l.h5", LABEL)
+    monkeypatch.setattr(training_data, "BLOCK_BYTES", 100_000)
+    for read, stack in zip(load_labelled_volume(*paths, scratch=tmp_path), (DATA, LABEL), strict=True):
+        np.testing.assert_array_equal(read, stack)
+        assert read.strides == (1, 2, 2 * 330)

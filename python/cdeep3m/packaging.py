@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.background import for_each
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.files import write_text
-from cdeep3m.geometry import from_caffe_axes, to_caffe_axes
+from cdeep3m.geometry import Roi, copy_stack, from_caffe_axes, to_caffe_axes
+from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.packages import INFO, Division
 from cdeep3m.variants import variants_for
@@ -19,15 +22,19 @@ from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import in_old_shape, write_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cdeep3m.packages import Package
+    from cdeep3m.variants import Variant
+    from cdeep3m.volumes import Volume
 
 IMAGES = "images.txt"
 """Names the images that a folder of packages was made from: one line, an absolute path."""
 STACK = "image_stacks_v{}.h5"
 DONE = "DONE"
-COLUMNS_AT_A_TIME = 16
+PART_BYTES = 256 * 2**20
+"""So much of a package is read at a time; all of it for 8- and 16-bit images."""
+CANVASES_AT_A_TIME = 16
 
 logger = logging.getLogger(__name__)
 
@@ -110,54 +117,78 @@ def preprocess_package(
             f"{_size(division.shape)}. Run DefDataPackages again."
         )
     package = division.package(tile, z_block)
-    stack = package.canvas(volume.read(package.read))
-    check_values(stack, images, ask=ask if exact else None)
+    padded = padded_stack(volume, package)
+    check_values(padded, images, ask=ask if exact else None)
     folder = Path(aug) / net / package.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_variants(stack, package, folder, net=net, speed=speed)
+    write_variants(padded, package, folder, net=net, speed=speed)
     return folder
 
 
-def write_variants(stack: np.ndarray, package: Package, folder: Path, *, net: str, speed: int) -> None:
-    """Pad a package's canvas along z and write its variants to `folder`, `DONE` last.
+def padded_stack(volume: Volume, package: Package) -> np.ndarray:
+    """Read what a net sees of a package, padding along z included.
+
+    Values are those of `package.canvas(volume.read(package.read))[order]`; but they are laid out in memory with z
+    fastest, as the files have them, and there is no second copy of them at any time.
+
+    Returns
+    -------
+    ndarray, shape (z, 1024, 1024)
+    """
+    depth = len(package.planes)
+    stack = None
+    for begin, planes in _canvases(volume, package):
+        if stack is None:
+            stack = from_caffe_axes(np.empty((*planes.shape[:0:-1], depth + 2 * Z_PADDING), planes.dtype))
+        copy_stack(planes, stack[Z_PADDING + begin : Z_PADDING + begin + len(planes)])
+    assert stack is not None
+    for k in (*range(Z_PADDING), *range(Z_PADDING + depth, len(stack))):
+        stack[k] = stack[Z_PADDING + package.padded_planes[k] - package.planes[0]]
+    return stack
+
+
+def _canvases(volume: Volume, package: Package) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield some planes' canvases after others, each with the number of its first plane, counted in the package."""
+    (first, y0, x0), (last, y1, x1) = package.read.begin, package.read.end
+    step = max(1, PART_BYTES // (math.prod(package.read.shape[1:]) * volume.dtype.itemsize))
+    for z in range(first, last, step):
+        part = volume.read(Roi((z, y0, x0), (min(z + step, last), y1, x1)))
+        for k in range(0, len(part), CANVASES_AT_A_TIME):
+            yield z + k - first, package.canvas(part[k : k + CANVASES_AT_A_TIME])
+
+
+def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: str, speed: int) -> None:
+    """Write the variants of a package's canvas to `folder`, `DONE` last.
 
     Stacks of other variants, left by an earlier run at another speed, are removed: they would be predicted too.
     In exact mode they stay, and existing files keep their shape (defect 11).
 
     Parameters
     ----------
-    stack : ndarray, shape (z, 1024, 1024)
-        The package's planes, padding along z excluded.
+    padded : ndarray, shape (z, 1024, 1024)
+        As `padded_stack` returns it.
     package : Package
     folder : Path
     net : str
     speed : int
     """
-    (folder / DONE).unlink(missing_ok=True)
-    first = package.planes[0]
-    padded = in_order_of_files(stack, [z - first for z in package.padded_planes])
-    written = set()
-    for variant in variants_for(net, speed):
-        path = folder / STACK.format(variant.index)
+
+    def write(variant: Variant) -> None:
+        path = _stack_file(folder, variant)
         arrays = {"data": to_caffe_axes(variant.apply(padded))}
         write_datasets(path, in_old_shape(path, arrays) if package.exact and path.exists() else arrays)
-        written.add(path)
+
+    (folder / DONE).unlink(missing_ok=True)
+    variants = variants_for(net, speed)
+    for_each(write, variants)
     if not package.exact:
-        for path in set(folder.glob(STACK.format("*"))) - written:
+        for path in set(folder.glob(STACK.format("*"))) - {_stack_file(folder, variant) for variant in variants}:
             path.unlink()
     write_text(folder / DONE, "0\n")
 
 
-def in_order_of_files(stack: np.ndarray, planes: Sequence[int]) -> np.ndarray:
-    """Choose planes of a (z, y, x) stack and lay them out in memory with z fastest, as the files have them.
-
-    Every variant is then written from neighbouring bytes; the values are those of `stack[planes]`.
-    """
-    blob = np.empty((stack.shape[2], stack.shape[1], len(planes)), stack.dtype)
-    for x in range(0, len(blob), COLUMNS_AT_A_TIME):
-        columns = slice(x, x + COLUMNS_AT_A_TIME)
-        blob[columns] = to_caffe_axes(stack[:, :, columns][planes])
-    return from_caffe_axes(blob)
+def _stack_file(folder: Path, variant: Variant) -> Path:
+    return folder / STACK.format(variant.index)
 
 
 def check_values(stack: np.ndarray, images: str | os.PathLike[str], *, ask: Callable[[str], None] | None) -> None:

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, suppress
+import os
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.background import for_each, spread
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.errors import InputError
 from cdeep3m.files import whole_file
-from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
+from cdeep3m.geometry import copy_stack, from_caffe_axes, to_caffe_axes
 from cdeep3m.matlab_ports.check_training_data import (
     FEWEST_IMAGE_VALUES,
     MOST_LABEL_VALUES,
     distinct_values,
-    fill_to_smallest_side,
+    filled_shape,
 )
 from cdeep3m.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
+from cdeep3m.volumes.mapped import release, zeros
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cdeep3m.volumes import Volume
 
 logger = logging.getLogger(__name__)
 
 VALIDATION_FILE = "validation_stack_v1.h5"
+ENOUGH_VALUES = max(FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES + 1)
+BLOCK_BYTES = 64 * 2**20
+"""So much of a volume is read at a time."""
 
 
 def load_labelled_volume(
@@ -41,6 +46,7 @@ def load_labelled_volume(
     exact: bool = False,
     same_size: bool = True,
     confirm: Callable[[str], None] | None = None,
+    scratch: str | os.PathLike[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
 
@@ -56,13 +62,16 @@ def load_labelled_volume(
     confirm : callable, optional
         Takes a question that the original asks on standard input, returns to go on, raises to stop. Without one, exact
         mode stops.
+    scratch : path, optional
+        Volumes that are too large for memory lie in nameless files in this folder, or in the nearest one above it that
+        is there. Without one, everything is in memory.
 
     Returns
     -------
     data : ndarray of uint8, uint16, float32 or float64 (in exact mode also bool), shape (z, y, x)
         Image values as they are.
     label : ndarray of uint8, shape (z, y, x)
-        0 background, 1 foreground; in exact mode of the types of `data`, values as read.
+        0 background, 1 foreground; in exact mode of the types of `data`, values as read. Both have z fastest in memory.
 
     Raises
     ------
@@ -70,13 +79,13 @@ def load_labelled_volume(
         When something cannot be read, the sizes differ, or the labels hold more than two values.
     """
     if exact:
-        return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm)
-    image_volume, label_volume = open_volume(images), open_volume(labels, role="label")
-    _check_same_size(image_volume.shape, label_volume.shape)
-    data, label = _read_all(image_volume), _read_all(label_volume)
-    if len(values := distinct_values(data, enough=FEWEST_IMAGE_VALUES)) < FEWEST_IMAGE_VALUES:
+        return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
+    volumes = open_volume(images), open_volume(labels, role="label")
+    _check_same_size(volumes[0].shape, volumes[1].shape)
+    (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), volumes)
+    if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", images, len(values))
-    return fill_to_smallest_side(data), fill_to_smallest_side(label)
+    return data, label
 
 
 def training_variants(data: np.ndarray, label: np.ndarray) -> list[LabelledVolume]:
@@ -137,22 +146,43 @@ def _load_as_the_original(
     *,
     same_size: bool,
     confirm: Callable[[str], None] | None,
+    scratch: str | os.PathLike[str] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
-    data = _read_all(open_volume(images, exact=True, importer="imageimporter"))
-    if len(distinct_values(data, enough=FEWEST_IMAGE_VALUES)) < FEWEST_IMAGE_VALUES:
+    data, values = _read_filled(open_volume(images, exact=True, importer="imageimporter"), scratch=scratch)
+    if len(values) < FEWEST_IMAGE_VALUES:
         _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)
-    label = _read_all(open_volume(labels, exact=True, importer="imageimporter"))
-    if len(distinct_values(label, enough=MOST_LABEL_VALUES + 1)) > MOST_LABEL_VALUES:
+    label, values = _read_filled(open_volume(labels, exact=True, importer="imageimporter"), scratch=scratch)
+    if len(values) > MOST_LABEL_VALUES:
         _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
-    data, label = fill_to_smallest_side(data), fill_to_smallest_side(label)
     if same_size:
         _check_same_size(data.shape, label.shape)
     return data, label
 
 
-def _read_all(volume: Volume) -> np.ndarray:
-    return volume.read(Roi((0, 0, 0), volume.shape))
+def _read_filled(volume: Volume, *, scratch: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read a whole volume, place it as `fill_to_smallest_side` does, and collect its values until there are enough.
+
+    Returns
+    -------
+    stack : ndarray, shape (z, y, x)
+        With z fastest in memory.
+    values : ndarray
+        Three different values of the volume's own voxels, or all where there are fewer.
+    """
+    folder = None if scratch is None else _nearest_folder(Path(scratch))
+    stack = from_caffe_axes(zeros(filled_shape(volume.shape)[::-1], volume.dtype, folder=folder))
+    values = np.empty(0, volume.dtype)
+    for roi, block in volume.blocks(BLOCK_BYTES):
+        if len(values) < ENOUGH_VALUES:
+            values = np.union1d(values, distinct_values(block, enough=ENOUGH_VALUES))
+        copy_stack(block, stack[roi.slices])
+        release(stack)
+    return stack, values
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
 def _ask(question: str, confirm: Callable[[str], None] | None) -> None:
@@ -177,19 +207,33 @@ def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
 
 
 def _write_stacks(folder: Path, volumes: dict[str, LabelledVolume], *, exact: bool) -> list[Path]:
+    def fill(file: tuple[Path, str]) -> None:
+        partial, name = file
+        with _naming(partial):
+            _fill_stack(partial, folder / name, volumes[name], exact=exact)
+
     made_here = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as all_or_none:
-            for name, volume in volumes.items():
-                partial = all_or_none.enter_context(whole_file(folder / name))
-                _fill_stack(partial, folder / name, volume, exact=exact)
+            partials = [all_or_none.enter_context(whole_file(folder / name)) for name in volumes]
+            for_each(fill, list(zip(partials, volumes, strict=True)))
     except BaseException:
         if made_here:
             with suppress(OSError):
                 folder.rmdir()
         raise
     return [folder / name for name in volumes]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in an error of the system which of several files it was."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def _fill_stack(partial: Path, target: Path, volume: LabelledVolume, *, exact: bool) -> None:

@@ -327,3 +327,39 @@ def test_opening_a_folder_loads_neither_hdf5_nor_tiff(tmp_path: Path) -> None:
         f"open_volume({str(tmp_path / 'i')!r}); print({{'h5py', 'tifffile', 'torch'}} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@every_kind
+@both_modes
+@pytest.mark.parametrize("limit", [1, 40, 70, 10**6])
+def test_blocks_make_up_the_volume(limit: int, exact: bool, kind: str, tmp_path: Path) -> None:
+    stack = ADDRESSES.copy()
+    stack[0] = 255 * (stack[0] % 2)
+    volume = open_volume(MAKERS[kind](tmp_path, stack), exact=exact)
+    expected, found = read(volume), np.full(stack.shape, 77, np.uint8)
+    for roi, block in volume.blocks(limit):
+        assert block.dtype == expected.dtype
+        assert block.nbytes <= max(limit, 35)
+        found[roi.slices] = block
+    np.testing.assert_array_equal(found, expected)
+
+
+@every_kind
+@pytest.mark.parametrize("limit", [1, 70, 10**6])
+def test_blocks_of_labels_are_0_and_1(limit: int, kind: str, tmp_path: Path) -> None:
+    labels = (ADDRESSES % 3 == 1) * np.uint8([1, 255, 1]).reshape(3, 1, 1)
+    volume = open_volume(MAKERS[kind](tmp_path, labels), role="label")
+    for roi, block in volume.blocks(limit):
+        np.testing.assert_array_equal(block, labels[roi.slices] != 0)
+        assert block.dtype == np.uint8
+
+
+@every_kind
+@pytest.mark.parametrize("limit", [1, 70, 10**6])
+@pytest.mark.parametrize("other", [np.s_[2, 4, 6], np.s_[0, 0, 0]])
+def test_a_third_value_in_any_block_of_labels_is_an_error(other: tuple, limit: int, kind: str, tmp_path: Path) -> None:
+    labels = (ADDRESSES % 3 == 1) * np.uint8(7)
+    labels[other] = 9
+    volume = open_volume(MAKERS[kind](tmp_path, labels), role="label")
+    with pytest.raises(InputError, match=r"labels hold 3 values \(0, 7, 9\)"):
+        list(volume.blocks(limit))

@@ -42,7 +42,7 @@ def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.training_data import load_labelled_volume, write_training_stacks
 
-    data, label = load_labelled_volume(args.images, args.labels, exact=args.exact, confirm=confirm)
+    data, label = load_labelled_volume(args.images, args.labels, exact=args.exact, confirm=confirm, scratch=args.out)
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
     files = write_training_stacks(args.out, data, label, exact=args.exact)
     print(f"Wrote {len(files)} training stacks to {args.out}")

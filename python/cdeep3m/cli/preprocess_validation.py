@@ -38,7 +38,9 @@ def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.training_data import load_labelled_volume, write_validation_stack
 
-    data, label = load_labelled_volume(args.images, args.labels, exact=args.exact, same_size=False, confirm=confirm)
+    data, label = load_labelled_volume(
+        args.images, args.labels, exact=args.exact, same_size=False, confirm=confirm, scratch=args.out
+    )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
     print(f"Wrote {write_validation_stack(args.out, data, label, exact=args.exact)}")
 

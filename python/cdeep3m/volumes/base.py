@@ -58,6 +58,15 @@ class Volume(Protocol):
             When a file is damaged.
         """
 
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume in boxes of about `limit` bytes, cut as its files are read fastest, all of `dtype`.
+
+        Raises
+        ------
+        InputError, FormatError
+            As `read`; whether labels have two values in all is known after the last box.
+        """
+
 
 class PlaneVolume(Volume, Protocol):
     """A volume that can also be read plane by plane."""

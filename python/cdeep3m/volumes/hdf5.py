@@ -13,16 +13,15 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.files import whole_file
-from cdeep3m.geometry import from_caffe_axes
+from cdeep3m.geometry import Roi, from_caffe_axes
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.mapped import release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cdeep3m.geometry import Roi
-
-SLAB_BYTES = 4 * 2**20
-"""So much of an array is in memory at a time while it is written."""
+SLAB_BYTES = 2**20
+"""So much of an array is written at a time: it stays in the processor's cache."""
 IMAGE_TYPES = ("uint8", "uint16", "float32", "float64")
 
 
@@ -66,6 +65,14 @@ class Hdf5Volume:
         with decoding(self._path, "HDF5"), h5py.File(self._path, "r") as file:
             z, y, x = roi.slices
             return from_caffe_axes(file[self._name][x, y, z]).astype(self.dtype, copy=False)
+
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume, some columns at a time: they lie together in the file."""
+        depth, height, width = self.shape
+        step = max(1, limit // (depth * height * self.dtype.itemsize))
+        for begin in range(0, width, step):
+            roi = Roi((0, 0, begin), (depth, height, min(begin + step, width)))
+            yield roi, self.read(roi)
 
     def planes(self, roi: Roi) -> Iterator[np.ndarray]:
         """Yield the planes of `roi`, which are all in memory at once: they are scattered through the file."""
@@ -131,6 +138,7 @@ def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dty
             raw.seek(offsets[name])
             for slab in _slabs(array, types[name]):
                 _write_all(raw.fileno(), slab)
+                release(array)
 
 
 def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -197,9 +205,13 @@ def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtyp
 
 
 def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Yield parts of `array` along its first axis, contiguous and of `dtype`, each in the memory of the one before."""
     rows = max(1, SLAB_BYTES // max(1, array[:1].size * dtype.itemsize))
+    memory = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
     for begin in range(0, len(array), rows):
-        yield np.ascontiguousarray(array[begin : begin + rows], dtype)
+        slab = memory[: len(array) - begin]
+        slab[...] = array[begin : begin + rows]
+        yield slab
 
 
 def _write_all(descriptor: int, slab: np.ndarray) -> None:

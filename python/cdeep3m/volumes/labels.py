@@ -10,7 +10,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.check_training_data import values_of_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cdeep3m.geometry import Roi
     from cdeep3m.volumes.base import PlaneVolume
@@ -52,6 +52,43 @@ class LabelVolume:
             labels[z] = plane != 0
         check_two_values(found, self._name)
         return labels
+
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume as uint8 0 and 1; the values are checked after the last box."""
+        found = [np.empty(0, self._volume.dtype)] * self.shape[0]
+        for roi, block in self._volume.blocks(limit):
+            for z, values in enumerate(values_of_planes(block), start=roi.begin[0]):
+                found[z] = np.union1d(found[z], values)
+            yield roi, (block != 0).view(np.uint8)
+        check_two_values(found, self._name)
+
+
+def values_of_planes(stack: np.ndarray) -> list[np.ndarray]:
+    """Return the different values of every plane of labels; fast where each has one value beside 0.
+
+    Parameters
+    ----------
+    stack : ndarray, shape (z, y, x)
+        In any order in memory.
+
+    Returns
+    -------
+    list of ndarray
+        0 may be listed for a plane that lacks it, where another plane has it.
+
+    Examples
+    --------
+    >>> [values.tolist() for values in values_of_planes(np.uint8([[[0, 1]], [[255, 255]], [[1, 2]]]))]
+    [[0, 1], [255], [1, 2]]
+    >>> [values.tolist() for values in values_of_planes(np.uint8([[[0, 1]], [[255, 255]]]))]
+    [[0, 1], [0, 255]]
+    """
+    marks = stack.max(axis=(1, 2), keepdims=True)
+    is_background = stack == 0
+    if not (is_background | (stack == marks)).all():
+        return [values_of_plane(plane) for plane in stack]
+    background = np.zeros(int(is_background.any()), stack.dtype)
+    return [np.union1d(background, mark.ravel()) for mark in marks]
 
 
 class SegmentationVolume:

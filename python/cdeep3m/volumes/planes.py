@@ -134,6 +134,18 @@ class ImageVolume:
             stack[z] = take_class_of_first(plane, stack.dtype)
         return stack
 
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume, some planes at a time."""
+        depth, height, width = self.shape
+        planes = self.planes(Roi((0, 0, 0), self.shape))
+        step = max(1, limit // (height * width * self.dtype.itemsize))
+        for begin in range(0, depth, step):
+            roi = Roi((begin, 0, 0), (min(begin + step, depth), height, width))
+            block = np.empty(roi.shape, self.dtype)
+            for row, plane in zip(block, planes, strict=False):
+                row[:] = take_class_of_first(plane, self.dtype)
+            yield roi, block
+
 
 def open_planes(source: PlaneSource, *, exact: bool, role: Role, importer: Importer) -> Volume:
     """Make a volume of images, as `open_volume` describes it."""
