@@ -176,9 +176,18 @@ def _read_filled(volume: Volume, *, scratch: str | os.PathLike[str] | None) -> t
     for roi, block in volume.blocks(BLOCK_BYTES):
         if len(values) < ENOUGH_VALUES:
             values = np.union1d(values, distinct_values(block, enough=ENOUGH_VALUES))
-        copy_stack(block, stack[roi.slices])
-        release(stack)
+        _copy_releasing(block, stack[roi.slices])
     return stack, values
+
+
+def _copy_releasing(block: np.ndarray, target: np.ndarray) -> None:
+    """Copy a block of planes, which are scattered through all of a mapped array; keep little of that in memory."""
+    bytes_of_a_row = target.strides[1] * target.shape[2]
+    rows = max(1, BLOCK_BYTES // bytes_of_a_row)
+    for begin in range(0, target.shape[1], rows):
+        part = slice(begin, begin + rows)
+        copy_stack(block[:, part], target[:, part])
+        release(target)
 
 
 def _nearest_folder(path: Path) -> Path:
