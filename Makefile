@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 PYTHON := $(abspath $(BIN)/python3)
 PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
+BENCH ?=
+BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto bench fidelity clean
+.PHONY: help venv demo test test-docker lint format nets proto bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -82,9 +84,13 @@ nets: $(VENV)/.installed
 proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
 
-## make bench    the benchmarks, with timings
+## make bench    all speeds in one run, beside the machine's best (20 GB of temporary files; BENCH="--help" tells more)
 bench: $(VENV)/.installed
-	$(PYTHON) -m pytest tests/benchmarks
+	PYTHONPATH=tests $(PYTHON) -m benchmarks $(BENCH)
+
+## make bench-compare BASE=rev    speeds of another revision and of this one, in turns
+bench-compare: $(VENV)/.installed
+	PYTHONPATH=tests $(PYTHON) -m benchmarks --base $(BASE) $(BENCH)
 
 ## make fidelity  docs/fidelity.md, anew from the reference data (10 minutes on 2 cores)
 fidelity: $(VENV)/.fidelity

@@ -10,12 +10,15 @@ disturbs the ratio little. From the project's folder:
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,10 +26,16 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.figures import Figure
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.layers.convolution import Kernelled
 from cdeep3m.nets import prototxts
 from random_nets import random_net, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.settings import Settings
 
 CONVOLUTIONS = ((256, 256, 256, 1), (384, 384, 256, 2), (64, 96, 512, 1))
 """Big 3x3 convolutions of the nets: channels, outputs, side at whole width, stride."""
@@ -68,6 +77,19 @@ class Result:
             f"best plane / plane at the best rate: {self.ratio:.2f}\n"
             f"peak memory: {self.memory / 1e9:.2f} GB"
         )
+
+
+def figures(settings: Settings) -> Iterator[Figure]:
+    """Measure the three nets, each in a process of its own."""
+    size = ("--side", 64, "--width", 16, "--planes", 1) if settings.small else ("--planes", 5)
+    for net in ("1fm",) if settings.small else prototxts.NETS:
+        command = map(str, (sys.executable, __file__, "--net", net, *size, "--json"))
+        said = subprocess.run(list(command), env=dict(settings.environment), capture_output=True, text=True, check=True)
+        result = Result(**json.loads(said.stdout))
+        limit = result.operations / result.rate
+        name = f"prediction, a plane of {net}"
+        yield Figure(name=name, value=min(result.seconds), unit="s", peak=limit, target=1.33, aim="ratio")
+        yield Figure(name=f"{name}, memory", value=result.memory / 1e9, unit="GB", target=2)
 
 
 def measure(net: str = "1fm", *, side: int = 1024, width: int = 1, planes: int = 5) -> Result:
@@ -116,8 +138,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
     parser.add_argument("--planes", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
-    print(measure(options.net, side=options.side, width=options.width, planes=options.planes))
+    result = measure(options.net, side=options.side, width=options.width, planes=options.planes)
+    print(json.dumps(asdict(result)) if options.json else result)
     return 0
 
 
