@@ -226,7 +226,11 @@ def _write_stacks(folder: Path, volumes: dict[str, LabelledVolume], *, exact: bo
     try:
         with ExitStack() as all_or_none:
             partials = [all_or_none.enter_context(whole_file(folder / name)) for name in volumes]
-            for_each(fill, list(zip(partials, volumes, strict=True)))
+            files = list(zip(partials, volumes, strict=True))
+            if exact:  # old values may be in memory too
+                list(map(fill, files))
+            else:
+                for_each(fill, files)
     except BaseException:
         if made_here:
             with suppress(OSError):

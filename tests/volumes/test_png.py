@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -124,3 +126,21 @@ def test_a_full_disk_leaves_the_old_plane(tmp_path: Path, monkeypatch: pytest.Mo
         write_plane(tmp_path / "p.png", np.uint8([[8]]))
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
     assert read_plane(tmp_path / "p.png").values.tolist() == [[7]]
+
+
+@pytest.mark.parametrize(("writer", "reader"), [("isal", "zlib"), ("zlib", "isal"), ("zlib", "zlib")])
+def test_planes_are_the_same_with_either_deflater(
+    writer: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deflaters = {"isal": pytest.importorskip("isal.isal_zlib"), "zlib": zlib}
+    plane = synth(1, 50, 61, dtype="uint16")[0]
+    monkeypatch.setattr(png, "zlib", deflaters[writer])
+    write_plane(tmp_path / "p.png", plane)
+    monkeypatch.setattr(png, "zlib", deflaters[reader])
+    np.testing.assert_array_equal(read_plane(tmp_path / "p.png").values, plane)
+
+
+def test_without_isal_the_standard_library_deflates() -> None:
+    code = "import sys; sys.modules['isal'] = None; from cdeep3m.volumes import png; print(png.zlib.__name__)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "zlib"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,11 +121,29 @@ def _decode_plain_rows(chunks: _Chunks, start: _Start) -> np.ndarray | None:
     rows = np.frombuffer(raw, np.uint8).reshape(start.height, -1)
     filters, stored = rows[:, 0], rows[:, 1:].copy()
     if (filters[1:] == UP).all() and filters[0] in (NO_FILTER, UP):
-        for above, row in zip(stored, stored[1:], strict=False):
-            np.add(row, above, out=row)
+        _sum_down(stored)
     elif filters.any():
         return None
     return stored.view(sample).astype(sample.newbyteorder("="), copy=False)
+
+
+def _sum_down(rows: np.ndarray) -> None:
+    """Replace every row by the sum of all rows down to it, modulo 256; in few calls, so that threads seldom wait.
+
+    Parameters
+    ----------
+    rows : ndarray of uint8, shape (y, x)
+        Contiguous; changed in place.
+    """
+    size = math.isqrt(len(rows))
+    whole = len(rows) // size * size
+    groups = rows[:whole].reshape(-1, size, rows.shape[1])
+    for k in range(1, size):
+        groups[:, k] += groups[:, k - 1]
+    for above, group in zip(groups, groups[1:], strict=False):
+        group += above[-1]
+    for y in range(whole, len(rows)):
+        rows[y] += rows[y - 1]
 
 
 def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
