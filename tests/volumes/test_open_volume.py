@@ -363,3 +363,12 @@ def test_a_third_value_in_any_block_of_labels_is_an_error(other: tuple, limit: i
     volume = open_volume(MAKERS[kind](tmp_path, labels), role="label")
     with pytest.raises(InputError, match=r"labels hold 3 values \(0, 7, 9\)"):
         list(volume.blocks(limit))
+
+
+@every_kind
+@pytest.mark.parametrize("limit", [1, 600, 10**6])
+def test_blocks_of_segmentations_keep_their_numbers(limit: int, kind: str, tmp_path: Path) -> None:
+    volume = open_volume(MAKERS[kind](tmp_path, ADDRESSES), role="segmentation")
+    for roi, block in volume.blocks(limit):
+        assert block.dtype == np.int64
+        np.testing.assert_array_equal(block, ADDRESSES[roi.slices])

@@ -119,6 +119,11 @@ class SegmentationVolume:
         """
         return whole_numbers(self._volume.read(roi), self._name)
 
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume as int64."""
+        step = max(1, self._volume.dtype.itemsize * limit // self.dtype.itemsize)
+        return ((roi, whole_numbers(block, self._name)) for roi, block in self._volume.blocks(step))
+
 
 def whole_numbers(labels: np.ndarray, name: str) -> np.ndarray:
     """Return labels as int64.
