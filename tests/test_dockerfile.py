@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from docker.utils.build import exclude_paths
 
 from docker_images import CONTEXT, PYTHON
@@ -166,7 +167,6 @@ def test_definition_copies_what_the_dockerfile_copies():
 
 
 def test_compose_services_are_closed_containers_of_the_two_variants():
-    yaml = pytest.importorskip("yaml", reason="no library that reads YAML is installed")
     services = yaml.safe_load(COMPOSE)["services"]
     assert {name: service["build"]["args"][0] for name, service in services.items()} == {
         "gpu": "DEVICE=cuda",

@@ -1,0 +1,110 @@
+"""How fast a training batch is on the CPU, forward and backward, against the machine's own best rate of convolution.
+
+Both are measured in one process, taking turns. From the project's folder:
+
+    python tests/benchmarks/bench_training.py                      1fm, 5 patches of 320 x 320, whole width
+    python tests/benchmarks/bench_training.py --net 3fm --side 64 --width 16 --batches 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.bench_prediction import Result, best_rate, count
+from benchmarks.figures import Figure
+from cdeep3m.engines.base import LabelledVolume
+from cdeep3m.engines.embedded.executor import Net
+from cdeep3m.engines.embedded.training import total_loss
+from cdeep3m.nets import prototxts
+from cdeep3m.proto import prototxt
+from cdeep3m.proto.caffe_pb2 import TRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.settings import Settings
+
+PASSES = 3
+"""Forward, and backward for the bottoms and for the weights: each does the same operations."""
+
+
+def figures(settings: Settings) -> Iterator[Figure]:
+    """Measure the three nets, each in a process of its own."""
+    size = ("--side", 64, "--width", 16, "--batches", 1) if settings.small else ("--batches", 4)
+    for net in ("1fm",) if settings.small else prototxts.NETS:
+        command = map(str, (sys.executable, __file__, "--net", net, *size, "--json"))
+        said = subprocess.run(list(command), env=dict(settings.environment), capture_output=True, text=True, check=True)
+        result = Result(**json.loads(said.stdout))
+        limit = result.operations / result.rate
+        name = f"training, a batch of {net}"
+        yield Figure(name=name, value=min(result.seconds), unit="s", peak=limit, target=1.6, aim="ratio")
+        yield Figure(name=f"{name}, memory", value=result.memory / 1e9, unit="GB", target=5)
+
+
+def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int = 4) -> Result:
+    """Train on random patches, measuring convolutions in between."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = training_net(net, side, width, Path(folder))
+        seconds, rate = [], 0.0
+        for _ in range(batches):
+            rate = max(rate, best_rate(1024 * side // 320))
+            start = time.perf_counter()
+            step(made)
+            seconds.append(time.perf_counter() - start)
+        close(made)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Result(PASSES * count(made), rate, seconds, memory)
+
+
+def training_net(net: str, side: int, width: int, folder: Path) -> Net:
+    """Return a net that draws patches of `side` from a random volume."""
+    prototxt.write(folder / prototxts.LABEL_CLASS_SELECTION, prototxts.label_class_selection())
+    rng = np.random.default_rng(0)
+    shape = (side + 8, side + 8, 20)
+    data, label = rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, 2, shape, dtype=np.uint8)
+    message = prototxts.train_val(net, width=width, patch_side=side)
+    return Net(message, phase=TRAIN, folder=folder, sources={"volumes": [LabelledVolume(data, label)]})
+
+
+def step(net: Net) -> None:
+    """Compute the gradients of one batch."""
+    for item in net.learnable:
+        item.blob.grad = None
+    total_loss(net, net.forward()).backward()
+
+
+def close(net: Net) -> None:
+    """Stop reading ahead."""
+    for layer in net.layers:
+        if hasattr(layer, "close"):
+            layer.close()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="1fm", choices=prototxts.NETS)
+    parser.add_argument("--side", type=int, default=320)
+    parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
+    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--json", action="store_true", help="print the attributes of the result")
+    options = parser.parse_args(argv)
+    result = measure(options.net, side=options.side, width=options.width, batches=options.batches)
+    print(json.dumps(asdict(result)) if options.json else result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
