@@ -18,7 +18,7 @@ LAYERS = """
     report
     prediction training segmentation histograms learning_curves
     workers
-    models packaging postprocessing prediction_run trainjob training_data validation
+    agreement models packaging postprocessing prediction_run trainjob training_data validation
     rundir
     engines stitching synthetic
     packages variants volumes nets

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from cdeep3m.agreement import Agreement
     from cdeep3m.engines.base import Engine, TrainedModel
-    from cdeep3m.report.agreement import Agreement
     from cdeep3m.volumes import Volume
 
 DESCRIPTION = """\
@@ -100,7 +100,7 @@ def row(net: str, found: Agreement) -> str:
 
     Examples
     --------
-    >>> from cdeep3m.report.agreement import Agreement
+    >>> from cdeep3m.agreement import Agreement
     >>> row("1fm", Agreement(planes=5, voxels=9, largest=2e-6, mean=1e-7, equal_share=1.0, largest_step=0))
     '1fm           5             2.0e-06          1.0e-07          100.0000 %  agrees'
     """

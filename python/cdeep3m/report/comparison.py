@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from cdeep3m.agreement import Agreement, agreement_of
 from cdeep3m.engines.base import PredictJob, Progress
 from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
 from cdeep3m.packages import Division
 from cdeep3m.postprocessing import PREDICTION, read_prediction
-from cdeep3m.report.agreement import Agreement, agreement_of
 from cdeep3m.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import write_datasets
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from cdeep3m.agreement import LARGEST_DIFFERENCE, agreement_of
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.predictor import Predictor
 from cdeep3m.engines.embedded.stacks import window_at
 from cdeep3m.proto import caffe_pb2, prototxt
 from cdeep3m.proto.caffemodel import read_model
-from cdeep3m.report.agreement import LARGEST_DIFFERENCE, agreement_of
 from recorded_caffe import NETS, foreground_pairs, predicted, recorded_model, recorded_volume
 
 

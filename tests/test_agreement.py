@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdeep3m.report.agreement import agreement_of
+from cdeep3m.agreement import agreement_of
 
 PLANE = (np.arange(2000, dtype=np.float32) / 2000).reshape(40, 50)
 
