@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m import stitching
+from cdeep3m.agreement import agreement_of
 from cdeep3m.background import Background, ahead
 from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
 from cdeep3m.errors import InputError, failing_with
@@ -34,10 +35,12 @@ from cdeep3m.volumes.png import write_plane
 from cdeep3m.workers import FileRun, predict_over_files
 
 if TYPE_CHECKING:
-    from cdeep3m.engines.base import Engine, LoadedNet
+    from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.packages import Package
     from cdeep3m.variants import Variant
     from cdeep3m.volumes.base import Volume
+
+logger = logging.getLogger(__name__)
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,8 @@ class PredictRequest:
         Reproduce the original bit for bit.
     fit : bool
         Show the net the smallest canvas that holds a package, instead of 1024 x 1024.
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
 
@@ -87,6 +92,7 @@ class PredictRequest:
     aug_speed: int = 1
     exact: bool = False
     fit: bool = False
+    precision: Precision = "float32"
     max_packages: int = 3
 
     def __post_init__(self) -> None:
@@ -96,6 +102,11 @@ class PredictRequest:
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+
+    @property
+    def fast(self) -> bool:
+        """Whether numbers are shorter than Caffe's."""
+        return self.precision != "float32"
 
 
 def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report | None = None) -> bool:
@@ -122,8 +133,7 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
     CDeep3MError
         With the exit status of runprediction.sh for the stage that failed.
     """
-    if request.fit and not isinstance(engine, InProcessEngine):
-        raise InputError(f"the engine {engine.name} predicts whole canvases from files: leave --fit out")
+    _check_engine(request, engine)
     run = PredictionRun.create(request.out)
     with run.locked():
         if run.is_done():
@@ -148,6 +158,13 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
                 _ensemble(request, run)
         run.finish()
     return True
+
+
+def _check_engine(request: PredictRequest, engine: Engine) -> None:
+    """Raise InputError when the request asks for what only an engine in this process can do."""
+    asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
+    if asked and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
 
 
 def stream_planes(
@@ -278,6 +295,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "augspeed": str(request.aug_speed),
         "exact": str(request.exact).lower(),
         "fit": str(request.fit).lower(),
+        "precision": request.precision,
         "imagesize": _size(volume.shape),
     }
 
@@ -303,7 +321,10 @@ def _stream_nets(
         run.log("prediction", f"{net}: {model.weights.name} on {engine.device(gpu)}, {len(missing)} planes to predict")
         done = volume.shape[0] - len(missing)
         if missing:
-            loaded = engine.load(model, gpu=gpu)
+            loaded = engine.load(model, gpu=gpu, precision=request.precision)
+            if request.fast:
+                plain = engine.load(model, gpu=gpu)
+                run.log("prediction", _cost_of_speed(net, plain, loaded, volume, division, missing[len(missing) // 2]))
             variants = variants_for(net, request.aug_speed)
             planes = stream_planes(
                 volume, division, loaded, variants, missing, exact=request.exact, before_pass=run.demand_no_kill
@@ -315,6 +336,18 @@ def _stream_nets(
                     report(net, Progress(done, volume.shape[0]))
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, division: Division, z: int) -> str:
+    """Predict plane `z` of one package with both; say and return how they differ."""
+    window = _window(division.packages_at(z)[0], z, fast.frames, lambda k: _read_plane(volume, k))
+    found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
+    said = (
+        f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "
+        f"{found.largest_step} of 255 at most; probabilities by {found.largest:.2g} at most"
+    )
+    logger.info(said)
+    return said
 
 
 def _ensemble(request: PredictRequest, run: PredictionRun) -> None:

@@ -58,6 +58,12 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="images below 1024 x 1024: predict no more than is there, sooner, instead of filling up with zeros",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "fast"),
+        default="float32",
+        help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
+    )
     parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
@@ -83,6 +89,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         aug_speed=options.augspeed,
         exact=options.exact,
         fit=options.fit,
+        precision=options.precision,
         max_packages=options.maxpackages,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu)

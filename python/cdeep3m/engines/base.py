@@ -171,5 +171,5 @@ class LoadedNet(Protocol):
 class InProcessEngine(Engine, Protocol):
     """An engine that predicts arrays, so that a pipeline can stream without files in between."""
 
-    def load(self, model: TrainedModel, *, gpu: int = CPU) -> LoadedNet:
+    def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> LoadedNet:
         """Read `model` and make it ready; raise NetError when weights and net do not fit."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
+    from cdeep3m.engines.base import Precision, PredictJob, TrainedModel, TrainJob
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class EmbeddedEngine:
             logger.warning("GPU %d was asked for, but PyTorch sees no such CUDA device here: running on the CPU", gpu)
         return torch.device("cpu")
 
-    def load(self, model: TrainedModel, *, gpu: int = CPU) -> Predictor:
+    def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> Predictor:
         """Read `model` and make it ready."""
-        return Predictor(model, self.place(gpu))
+        return Predictor(model, self.place(gpu), precision=precision)
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""
