@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from cdeep3m.engines.base import TrainedModel
+from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
 from cdeep3m.geometry import Roi, from_caffe_axes
 from cdeep3m.packages import Division
@@ -20,9 +19,6 @@ from cdeep3m.volumes.hdf5 import read_dataset
 from cdeep3m.volumes.png import write_plane
 from fake_training_engine import FakeTrainingEngine
 from octave_cases import png_folder, tiff_stack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class ArrayVolume:
@@ -37,45 +33,6 @@ class ArrayVolume:
     def read(self, roi: Roi) -> np.ndarray:
         self.reads.append(roi)
         return self.array[roi.slices]
-
-
-class IdentityNet:
-    """Probability of a voxel: its own value, of 255."""
-
-    def __init__(self, frames: int) -> None:
-        self.frames = frames
-        self.windows = 0
-
-    def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for window in windows:
-            assert len(window) == self.frames
-            self.windows += 1
-            yield (window[self.frames // 2] / 255).astype(np.float32)
-
-
-class IdentityEngine:
-    name = "identity"
-
-    def __init__(self) -> None:
-        self.nets: dict[str, IdentityNet] = {}
-
-    def check(self):
-        return ()
-
-    def gpus(self):
-        return ()
-
-    def device(self, gpu):
-        return "none"
-
-    def predict(self, job, *, report=None):
-        raise AssertionError("an engine in process streams")
-
-    def train(self, job, *, report=None):
-        raise AssertionError("not asked for")
-
-    def load(self, model, *, gpu=-1):
-        return self.nets.setdefault(model.net, IdentityNet(int(model.net[0])))
 
 
 def addresses(shape: tuple[int, int, int]) -> np.ndarray:
@@ -113,6 +70,18 @@ def test_all_variants_are_undone():
     volume = addresses((3, 16, 18))
     planes = stream_planes(ArrayVolume(volume), Division.of(volume.shape), IdentityNet(3), VARIANTS, [1])
     assert_array_equal(next(planes)[1], maps_of(volume[1]))
+
+
+def test_windows_are_canvases_of_the_net_s_size():
+    class CanvasNet(IdentityNet):
+        def foreground(self, windows):
+            for window in windows:
+                assert window.shape == (3, 1024, 1024)
+                yield from super().foreground([window])
+
+    volume = addresses((2, 16, 1030))
+    for _ in stream_planes(ArrayVolume(volume), Division.of(volume.shape), CanvasNet(3), VARIANTS[:2], range(2)):
+        pass
 
 
 def test_only_what_is_asked_for_is_predicted():

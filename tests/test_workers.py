@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
-import h5py
-import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from cdeep3m.engines.base import Progress
+from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
 from cdeep3m.prediction import PredictRequest, predict
 from cdeep3m.volumes.png import write_plane
 from cdeep3m.workers import FileRun, postprocess_worker, predict_stacks, predict_worker, preprocess_worker
-from test_prediction import IdentityEngine, addresses, maps_of, read_folder
+from test_prediction import addresses, maps_of, read_folder
 
 
 class FileEngine:
-    """Writes what predict_seg_new.bin would, of a net whose probability is the voxel's own value, of 255."""
+    """The identity, over files alone; fails with stack number `fail_at`, after its planes were written."""
 
     name = "files"
 
     def __init__(self, *, fail_at: int | None = None) -> None:
         self.stacks: list[str] = []
         self.fail_at = fail_at
+        self.identity = IdentityEngine()
 
     def check(self):
         return ()
@@ -39,16 +40,11 @@ class FileEngine:
         raise AssertionError("not asked for")
 
     def predict(self, job, *, report=None):
-        for done, (stack, folder) in enumerate(job.stacks, start=1):
-            self.stacks.append(stack.name)
-            with h5py.File(stack) as file:
-                data = file["data"][()]
-            for z in range(data.shape[2]):
-                foreground = (data[:, :, z] / 255).astype(np.float32)
-                with h5py.File(folder / f"test.h5_shift_{z}.h5", "w") as file:
-                    file["data"] = np.stack([1 - foreground, foreground])[np.newaxis]
-                if len(self.stacks) == self.fail_at:
-                    raise EngineError("the GPU fell off the bus")
+        for done, stack in enumerate(job.stacks, start=1):
+            self.stacks.append(stack[0].name)
+            self.identity.predict(replace(job, stacks=[stack]))
+            if len(self.stacks) == self.fail_at:
+                raise EngineError("the GPU fell off the bus")
             report(Progress(done, len(job.stacks)))
 
 
