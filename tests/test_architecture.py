@@ -37,6 +37,7 @@ ONLY_IN = {
     "tifffile": ("volumes",),
     "mrcfile": ("volumes",),
     "zarr": ("volumes",),
+    "tomli": ("engines.images",),
     "argparse": ("cli",),
     "tqdm": ("cli",),
 }

@@ -119,6 +119,7 @@ class Progress:
     loss: float | None = None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs nets over files, as Caffe's tools do."""
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
+import signal
 import subprocess
-from collections import deque
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.base import CPU
+from cdeep3m.engines.interrupts import uninterrupted
+from cdeep3m.engines.nvidia import visible_gpus
+from cdeep3m.engines.tools import PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
-    from cdeep3m.engines.base import PredictJob, TrainJob
-
-TRAIN_TOOL = "caffe.bin"
-PREDICT_TOOL = "predict_seg_new.bin"
-LAST_LINES = 5
 OWN = b"cdeep3m"
 LENGTH_OF_A_SCRIPT = 1000
 """The beginning of this project's scripts names the package; Caffe's tools are programs."""
@@ -29,7 +28,7 @@ LENGTH_OF_A_SCRIPT = 1000
 logger = logging.getLogger(__name__)
 
 
-class LocalCaffe:
+class LocalCaffe(ToolEngine):
     """Runs `caffe.bin` and `predict_seg_new.bin` of a Caffe with n-dimensional data layers.
 
     Parameters
@@ -42,6 +41,9 @@ class LocalCaffe:
 
     def __init__(self, tools: dict[str, Path]) -> None:
         self._tools = tools
+        self._running: dict[subprocess.Popen[str], ToolCall] = {}
+        self._stopped = False
+        self._lock = threading.Lock()
 
     @classmethod
     def from_environment(cls) -> LocalCaffe:
@@ -77,48 +79,83 @@ class LocalCaffe:
         ]
 
     def gpus(self) -> Sequence[int]:
-        """Return the GPUs that nvidia-smi lists."""
-        smi = shutil.which("nvidia-smi")
-        if smi is None:
-            return []
-        listed = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False).stdout
-        return [int(number) for number in re.findall(r"^GPU (\d+):", listed, re.MULTILINE)]
+        """Return the numbers under which Caffe sees this machine's GPUs."""
+        return range(len(visible_gpus()))
 
     def device(self, gpu: int) -> str:
-        """Return the tool and the device in words."""
-        return f"{next(iter(self._tools.values())).parent}, {'CPU' if gpu == CPU else f'GPU {gpu}'}"
+        """Return the tools' folder and the device in words."""
+        if gpu == CPU:
+            return f"{self._tools[TRAIN_TOOL].parent}, CPU"
+        gpus = visible_gpus()
+        return f"{self._tools[TRAIN_TOOL].parent}, {gpus[gpu] if 0 <= gpu < len(gpus) else f'GPU {gpu}'}"
 
-    def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
-        """Run predict_seg_new.bin on every stack of `job`."""
-        for done, (stack, folder) in enumerate(job.stacks, start=1):
-            folder.mkdir(parents=True, exist_ok=True)
-            command = [
-                str(self._tools[PREDICT_TOOL]),
-                f"--model={job.model.deploy.absolute()}",
-                f"--weights={job.model.weights.absolute()}",
-                f"--data={stack.absolute()}",
-                f"--predict={folder.absolute() / 'test.h5'}",
-                "--shift_axis=2",
-                "--shift_stride=1",
-                f"--gpu={job.gpu}",
-            ]
-            for _ in _lines_of(command, folder=None, log=job.log):
-                pass
-            if report:
-                report(Progress(done, len(job.stacks)))
+    def run(self, call: ToolCall) -> Generator[str]:
+        """Run the tool as a process of its own."""
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            raise EngineError("; ".join(self.check()))
+        with self._process([str(tool), *call.command(call.gpu)], call) as process:
+            assert process.stdout is not None
+            yield from (line.rstrip("\n") for line in process.stdout)
+            process.wait()
+        if process.returncode:
+            status = process.returncode if process.returncode > 0 else 128 - process.returncode
+            raise ToolFailure(str(tool), status, STOPPED if self._stopped else "")
 
-    def train(self, job: TrainJob, *, report: Callable[[Progress], None] | None = None) -> None:
-        """Run `caffe.bin train`; the solver's max_iter ends it."""
-        if job.training or job.validation:
-            raise EngineError("Caffe's tools read HDF5 files, not volumes in memory: use --engine embedded")
-        command = [str(self._tools[TRAIN_TOOL]), "train", f"--solver={job.solver.absolute()}", f"--gpu={job.gpu}"]
-        command += [f"--snapshot={job.snapshot.absolute()}"] if job.snapshot else []
-        command += [f"--weights={job.weights.absolute()}"] if job.weights else []
-        total = _max_iter(job.solver)
-        for line in _lines_of(command, folder=job.folder, log=job.log):
-            match = re.search(r"Iteration (\d+), loss = (\S+)", line)
-            if match and report:
-                report(Progress(int(match[1]), total, float(match[2])))
+    def stop(self) -> None:
+        """Ask all processes to stop, and start no others."""
+        with self._lock:
+            self._stopped = True
+            for process, call in self._running.items():
+                process.send_signal(call.stop_signal)
+
+    @contextmanager
+    def _process(self, command: list[str], call: ToolCall) -> Iterator[subprocess.Popen[str]]:
+        """Start a process, and make sure that it has ended after the block."""
+        process = None
+        try:
+            with self._lock, uninterrupted():
+                if self._stopped:
+                    raise EngineError(f"{command[0]} was not started {STOPPED}")
+                process = _start(command, call.folder)
+                self._running[process] = call
+            yield process
+        finally:
+            with uninterrupted():
+                if process is not None:
+                    with self._lock:
+                        del self._running[process]
+                    _end(process, call)
+
+
+def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Start a process in a session of its own: a terminal's Ctrl-C comes to it through this process alone."""
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineError(f"{command[0]} cannot be run ({error.strerror}): is it built for this machine?") from None
+
+
+def _end(process: subprocess.Popen[str], call: ToolCall) -> None:
+    """Ask `process` to stop, where it still runs, and kill it when it does not."""
+    if process.poll() is None:
+        process.send_signal(call.stop_signal)
+        try:
+            process.communicate(timeout=call.grace)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def _tool_folders(root: str) -> list[str]:
@@ -128,42 +165,4 @@ def _tool_folders(root: str) -> list[str]:
 def _find(folders: Sequence[str]) -> dict[str, Path]:
     search = os.pathsep.join(folders)
     found = {tool: shutil.which(tool, path=search) for tool in (TRAIN_TOOL, PREDICT_TOOL)}
-    return {tool: Path(path) for tool, path in found.items() if path}
-
-
-def _max_iter(solver: Path) -> int:
-    from cdeep3m.proto.prototxt import read_solver
-
-    return int(read_solver(solver).max_iter)
-
-
-def _lines_of(command: list[str], *, folder: Path | None, log: Path | None) -> Iterator[str]:
-    """Run `command`, yield its output line by line and keep it in `log`; raise EngineError unless it exits with 0."""
-    last: deque[str] = deque(maxlen=LAST_LINES)
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield from _logged(process.stdout, last, log)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        raise EngineError(_failure(command[0], process.returncode, last, log))
-
-
-def _logged(stream: IO[str], last: deque[str], log: Path | None) -> Iterator[str]:
-    with open(log or os.devnull, "a", encoding="utf-8") as copy:
-        for line in stream:
-            copy.write(line)
-            copy.flush()
-            last.append(line.strip())
-            yield line
-
-
-def _failure(tool: str, status: int, last: deque[str], log: Path | None) -> str:
-    said = " / ".join(line for line in last if line) or "nothing"
-    if "out of memory" in said:
-        said += " (the GPU's memory is too small for this net and batch: use a smaller batch or another GPU)"
-    return f"{tool} ended with status {status}; its last words: {said}" + (f" (all in {log})" if log else "")
+    return {tool: Path(path).absolute() for tool, path in found.items() if path}

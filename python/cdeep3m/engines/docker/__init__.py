@@ -1,0 +1,1 @@
+"""Caffe's tools inside a container, through the Docker SDK; nothing else of the package imports it."""
