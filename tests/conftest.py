@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REFERENCE = Path(os.environ.get("CDEEP3M_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
@@ -16,3 +20,13 @@ def reference() -> Path:
     if not REFERENCE.is_dir():
         pytest.skip(f"no reference data at {REFERENCE} (set CDEEP3M_REFERENCE)")
     return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def warm_tools(tmp_path_factory) -> Iterator[Path]:
+    """Folder of the embedded engine's `caffe.bin` and `predict_seg_new.bin`, in the place of Caffe's."""
+    from warm_tools import WarmTools
+
+    server = WarmTools(tmp_path_factory.mktemp("warm"))
+    yield server.folder
+    server.close()
