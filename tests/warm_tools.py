@@ -15,7 +15,10 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODULES = {"caffe.bin": "cdeep3m.cli.caffe", "predict_seg_new.bin": "cdeep3m.cli.predict_seg_new"}
 
