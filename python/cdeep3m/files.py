@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,31 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[bool]:
+    """Hold a lock on the file `path` for the block; it goes with its process, however that ends.
+
+    Parameters
+    ----------
+    path : path
+        Made where it is not there; its content does not matter.
+    shared : bool
+        Whether others may hold it at the same time, if they share it, too.
+
+    Yields
+    ------
+    bool
+        False when others hold it: then the block runs without it.
+    """
+    with open(path, "a") as lock:
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -143,7 +143,9 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         with failing_with(4):
             volume = open_volume(request.images, exact=request.exact)
             division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder, fit=request.fit)
-        run.begin(_settings(request, volume), models)
+        runs_on = f"{engine.name}, {engine.device(gpu)}"
+        run.begin(_settings(request, volume), models, engine=runs_on)
+        run.log("prediction", f"engine: {runs_on}")
         division.write(run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
         with run.recording_errors():

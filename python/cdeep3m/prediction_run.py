@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import configparser
-import fcntl
 import io
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
 from cdeep3m.errors import CDeep3MError, RunError, StoppedError, describe, failing_with
-from cdeep3m.files import write_text
+from cdeep3m.files import locked, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,22 +56,28 @@ class PredictionRun:
         return self.folder / "ensembled"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, stage: str = "") -> Iterator[None]:
         """Keep others from running in this folder; the lock goes with its process, however that ends.
+
+        Parameters
+        ----------
+        stage : str
+            A stage that runs here beside the others, each once; default: all of them in one process.
 
         Raises
         ------
         RunError
             Another process runs here.
         """
-        with open(self.folder / ".lock", "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with (
+            locked(self.folder / ".lock", shared=bool(stage)) as whole,
+            locked(self.folder / f".lock.{stage}") if stage else nullcontext(True) as own,
+        ):
+            if not (whole and own):
                 raise RunError(
-                    f"another prediction is running in {self.folder}: wait for it, stop it with "
+                    f"another {stage or 'prediction'} is running in {self.folder}: wait for it, stop it with "
                     f"`touch {self.folder / 'KILL.REQUEST'}`, or choose another folder"
-                ) from None
+                )
             yield
 
     def is_done(self) -> bool:
@@ -129,7 +134,7 @@ class PredictionRun:
             write_text(self.folder / "ERROR", f"{describe(error)}\n{getattr(error, 'exit_code', 1)}\n")
             raise
 
-    def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel]) -> None:
+    def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel], *, engine: str = "") -> None:
         """Write down what this run does, or make sure that it is what an interrupted run here did.
 
         Parameters
@@ -138,6 +143,8 @@ class PredictionRun:
             Keys and values of predict.config.
         models : mapping of net to TrainedModel
             What predicts.
+        engine : str
+            What runs the models, for readme.txt: engine, image, device.
 
         Raises
         ------
@@ -149,7 +156,7 @@ class PredictionRun:
         if config.exists() and any(self.folder.glob("*/Segmented_*.png")):
             self._demand_same(read_config(config), current)
         write_text(config, _config_text(current))
-        write_text(self.folder / "readme.txt", _readme(current))
+        write_text(self.folder / "readme.txt", _readme({**current, **({"engine": engine} if engine else {})}))
         for net in models:
             self.net_folder(net).mkdir(exist_ok=True)
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, TrainJob
+from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
-from cdeep3m.files import whole_file, write_text
+from cdeep3m.files import locked, whole_file, write_text
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
@@ -25,12 +28,15 @@ from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.rundir import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Progress
 
 log = logging.getLogger(__name__)
+
+_README = threading.Lock()
+"""Held while readme.txt is changed: nets may be trained side by side."""
 
 LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
@@ -175,7 +181,7 @@ def train(
     request : TrainRequest
         What to train, and how.
     engine : Engine
-        What trains.
+        What trains; one whose jobs run outside this process trains a net on each GPU at the same time.
     report : callable, optional
         Called with the net and its progress.
     training, validation : sequences of LabelledVolume, optional
@@ -195,8 +201,46 @@ def train(
         _check_folders(request)
     jobs = prepare(request)
     write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
-    for job in jobs:
+
+    def run(job: NetTraining) -> None:
         train_net(job, engine, report=report, training=training, validation=validation)
+
+    if isinstance(engine, ParallelEngine) and len({job.gpu for job in jobs}) > 1:
+        _side_by_side(jobs, run, engine)
+    else:
+        for job in jobs:
+            run(job)
+
+
+def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], engine: ParallelEngine) -> None:
+    """Run the jobs of different GPUs at the same time, those of one GPU one after another.
+
+    After an error no further job begins, but those that run may take days and are finished; an interrupt ends them.
+    """
+    failed = threading.Event()
+
+    def run_those_of(gpu: int) -> None:
+        for job in (job for job in jobs if job.gpu == gpu):
+            if failed.is_set():
+                return
+            try:
+                run(job)
+            except CDeep3MError as error:
+                failed.set()
+                log.warning("%s failed (%s); the nets that are in training are finished first", job.net, error)
+                raise
+
+    gpus = dict.fromkeys(job.gpu for job in jobs)
+    with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
+        lanes = [pool.submit(run_those_of, gpu) for gpu in gpus]
+        try:
+            wait(lanes)
+        except BaseException:
+            failed.set()
+            engine.stop()
+            raise
+    for lane in lanes:
+        lane.result()
 
 
 def prepare(request: TrainRequest) -> list[NetTraining]:
@@ -239,7 +283,19 @@ def train_net(
     CDeep3MError
         The engine failed.
     """
-    prepare_folder(job.folder, job.settings)
+    with _alone(job.folder):
+        prepare_folder(job.folder, job.settings)
+        _train_on(job, engine, report=report, training=training, validation=validation)
+
+
+def _train_on(
+    job: NetTraining,
+    engine: Engine,
+    *,
+    report: Callable[[str, Progress], None] | None,
+    training: Sequence[LabelledVolume],
+    validation: Sequence[LabelledVolume],
+) -> None:
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
     if reached is not None and reached >= job.settings.numiterations:
@@ -247,6 +303,7 @@ def train_net(
         return
     if snapshot:
         log.info("%s goes on from %s", job.net, snapshot.name)
+    _note(job, f"{job.net} was trained by {engine.name}, {engine.device(job.gpu)}")
     engine.train(
         TrainJob(
             solver=job.folder / SOLVER,
@@ -261,6 +318,15 @@ def train_net(
         ),
         report=(lambda progress: report(job.net, progress)) if report else None,
     )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second process from training the same net; raise RunError when one does already."""
+    with locked(folder / ".lock") if folder.is_dir() else nullcontext(True) as ours:
+        if not ours:
+            raise RunError(f"another training is running in {folder}: wait for it, or choose another folder")
+        yield
 
 
 def prepare_folder(folder: Path, settings: SolverSettings) -> None:
@@ -336,9 +402,10 @@ def _copy_snapshots(source: Path, target: Path) -> None:
 def _note(job: NetTraining, line: str) -> None:
     """Add `line` to the run's readme.txt, once."""
     readme = job.folder.parent / "readme.txt"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if line not in text.splitlines():
-        write_text(readme, f"{text}\n{line}\n")
+    with _README:
+        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+        if line not in text.splitlines():
+            write_text(readme, f"{text}\n{line}\n")
 
 
 def check_retrain(retrain: Path | None) -> None:

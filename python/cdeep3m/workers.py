@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,7 +274,11 @@ def _prepared(work: FileRun, net: str, packages: list[Package]) -> Iterator[Pack
 def preprocess_worker(work: FileRun, *, maxpackages: int = 5, wait: float = 60.0) -> None:
     """Prepare all packages, at most `maxpackages` ahead of the prediction; look every `wait` seconds."""
     waiting: list[tuple[str, Package]] = []
-    with work.run.recording_errors(), failing_with(PREPROCESSING_FAILED):
+    with (
+        _alone(work, "preprocessing", PREPROCESSING_FAILED),
+        work.run.recording_errors(),
+        failing_with(PREPROCESSING_FAILED),
+    ):
         for net, package in work.packages():
             if work.is_predicted(net, package):
                 continue
@@ -287,7 +292,9 @@ def preprocess_worker(work: FileRun, *, maxpackages: int = 5, wait: float = 60.0
 def predict_worker(work: FileRun, engine: Engine, *, gpu: int, wait: float = 60.0) -> None:
     """Predict all packages as they become ready; look every `wait` seconds."""
     trained = TrainedRun(work.trained)
-    with work.run.recording_errors(), failing_with(PREDICTION_FAILED):
+    status = PREDICTION_FAILED
+    with _alone(work, "predicting", status), work.run.recording_errors(), failing_with(status):
+        work.run.log("prediction", f"engine: {engine.name}, {engine.device(gpu)}")
         models = {net: trained.model(net) for net in work.nets}
         for net, package in work.packages():
             while not (work.is_predicted(net, package) or work.is_prepared(net, package)):
@@ -298,7 +305,7 @@ def predict_worker(work: FileRun, engine: Engine, *, gpu: int, wait: float = 60.
 
 def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
     """Average all packages as they are predicted, and stitch every net; look every `wait` seconds."""
-    with work.run.recording_errors():
+    with _alone(work, "postprocessing", AVERAGING_FAILED), work.run.recording_errors():
         for net in work.nets:
             with failing_with(AVERAGING_FAILED):
                 for package in work.division.packages:
@@ -307,6 +314,15 @@ def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
                     work.finish(net, package)
             with failing_with(STITCHING_FAILED):
                 work.stitch(net)
+
+
+@contextmanager
+def _alone(work: FileRun, stage: str, exit_code: int) -> Iterator[None]:
+    """Keep a second process from the same stage; it is refused, and the run goes on without an ERROR."""
+    with ExitStack() as lock:
+        with failing_with(exit_code):
+            lock.enter_context(work.run.locked(stage))
+        yield
 
 
 def _look_around(work: FileRun, wait: float) -> None:

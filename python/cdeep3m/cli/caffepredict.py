@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.training_options import add_engine_options
+from cdeep3m.cli.engine_options import add_engine_options, container_options
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ def _predict(options: argparse.Namespace) -> None:
     with failing_with(NO_MODEL):
         model = model_at(options.model)
     with failing_with(NO_ENGINE):
-        engine, gpus = select_engine(options.engine, gpu=options.gpu)
+        engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     variants = predict_stacks(model, options.aug, options.out, engine, gpu=gpus[0])
     print(f"{variants} variants of {options.aug} predicted in {options.out}")
 

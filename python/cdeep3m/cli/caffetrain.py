@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.training_options import add_engine_options, add_solver_options, settings_of
+from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.training_options import add_solver_options, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,7 @@ def _train(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     folder = options.out / options.model
     prepare_folder(folder, settings)
-    engine, gpus = select_engine(options.engine, gpu=options.gpu)
+    engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
     job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], exact=options.exact)
     with ProgressDisplay("iteration") as report:

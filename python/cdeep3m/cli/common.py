@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
 from cdeep3m.errors import CDeep3MError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
+
+TO_STOP = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command as Ctrl-C does, so that it takes its containers and processes with it."""
 
 
 BROKEN_PIPE = 141
@@ -57,6 +63,28 @@ def exact_by_environment() -> bool:
     return os.environ.get("CDEEP3M_EXACT", "").lower() not in ("", "0", "false", "no")
 
 
+@contextmanager
+def as_ctrl_c(caught: list[int]) -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP as Ctrl-C within the block, noting them in `caught`; ignored ones stay ignored."""
+
+    def interrupt(number: int, frame: object) -> None:
+        caught.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in TO_STOP}
+    default = [number for number, handler in previous.items() if handler is signal.SIG_DFL]
+    try:
+        for number in default:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, previous[number])
+
+
 def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None = None) -> int:
     """Run `command` and turn what stops it into one line on stderr and an exit status.
 
@@ -75,11 +103,13 @@ def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None
         The exit status.
     """
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.INFO)
+    caught: list[int] = []
     try:
-        return command() or 0
+        with as_ctrl_c(caught):
+            return command() or 0
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.training_options import add_engine_options
+from cdeep3m.cli.engine_options import add_engine_options, container_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         opened = FileRun.open(options.out)
         with failing_with(PREDICTION_FAILED):
-            engine, gpus = select_engine(options.engine, gpu=options.gpu)
+            engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
         print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
         predict_worker(opened, engine, gpu=gpus[0], wait=options.waitinterval)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,17 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 20.0
 
 
+class _Job:
+    """One named job: where it was when it was first seen, and what shows it."""
+
+    def __init__(self, progress: Progress, bar: Any) -> None:
+        self.bar = bar
+        self.first = (time.monotonic(), progress.done)
+        self.last_line = 0.0
+
+
 class ProgressDisplay:
-    """Shows the progress of named jobs, one after another, on stderr; a total of 0 is one that is not known.
+    """Shows the progress of named jobs, one after another or side by side, on stderr; a total of 0 is one not known.
 
     Parameters
     ----------
@@ -25,50 +35,55 @@ class ProgressDisplay:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
-        self._name = ""
-        self._bar: Any = None
-        self._first = (0.0, 0)
-        self._last_line = 0.0
+        self._jobs: dict[str, _Job] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, name: str, progress: Progress) -> None:
         """Show that the job `name` is at `progress`."""
-        if name != self._name:
-            self._start(name, progress)
-        if self._bar is not None:
-            self._bar.n = progress.done
-            if progress.loss is not None:
-                self._bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
-            self._bar.refresh()
-        elif progress.done == progress.total or time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            print(self._line(progress), file=sys.stderr, flush=True)
+        with self._lock:
+            job = self._jobs.get(name) or self._start(name, progress)
+            if job.bar is not None:
+                self._draw(job.bar, progress)
+            elif progress.done == progress.total or time.monotonic() - job.last_line > SECONDS_BETWEEN_LINES:
+                job.last_line = time.monotonic()
+                print(self._line(name, job, progress), file=sys.stderr, flush=True)
+            if progress.total and progress.done == progress.total:
+                self._end(name)
 
-    def _start(self, name: str, progress: Progress) -> None:
-        self.close()
-        self._name = name
-        self._first = (time.monotonic(), progress.done)
-        self._last_line = 0.0
+    def _start(self, name: str, progress: Progress) -> _Job:
+        bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=progress.total or None, initial=progress.done, desc=name, unit=self._unit)
+            bar = tqdm(total=progress.total or None, initial=progress.done, desc=name, unit=self._unit)
+        self._jobs[name] = _Job(progress, bar)
+        return self._jobs[name]
 
-    def _line(self, progress: Progress) -> str:
+    def _draw(self, bar: Any, progress: Progress) -> None:
+        bar.n = progress.done
+        if progress.loss is not None:
+            bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
+        bar.refresh()
+
+    def _line(self, name: str, job: _Job, progress: Progress) -> str:
         if not progress.total:
-            return f"{self._name}: {self._unit} {progress.done}"
-        started, done_before = self._first
+            return f"{name}: {self._unit} {progress.done}"
+        started, done_before = job.first
         loss = "" if progress.loss is None else f", loss {progress.loss:.4g}"
         new = progress.done - done_before
         left = (time.monotonic() - started) / new * (progress.total - progress.done) if new else 0.0
         eta = f", about {_duration(left)} left" if left >= 1 else ""
-        return f"{self._name}: {self._unit} {progress.done} of {progress.total}{loss}{eta}"
+        return f"{name}: {self._unit} {progress.done} of {progress.total}{loss}{eta}"
+
+    def _end(self, name: str) -> None:
+        job = self._jobs.pop(name)
+        if job.bar is not None:
+            job.bar.close()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        self._name = ""
+        """Leave the bars as they stand."""
+        for name in list(self._jobs):
+            self._end(name)
 
     def __enter__(self) -> ProgressDisplay:
         return self

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.engine_options import add_engine_options, container_options
 
 if TYPE_CHECKING:
     import argparse
@@ -64,11 +65,10 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
     )
-    parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
+    add_engine_options(parser)
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
     )
-    parser.add_argument("--engine", default="auto", metavar="NAME", help="auto, embedded or caffe (default: auto)")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         precision=options.precision,
         max_packages=options.maxpackages,
     )
-    engine, gpus = select_engine(options.engine, gpu=options.gpu)
+    engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
     with ProgressDisplay("plane") as report:
         if not predict(request, engine, gpu=gpus[0], report=report):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
-from cdeep3m.cli.training_options import add_engine_options, add_run_options, add_solver_options
+from cdeep3m.cli.engine_options import add_engine_options
+from cdeep3m.cli.training_options import add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
 if TYPE_CHECKING:

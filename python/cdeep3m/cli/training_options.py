@@ -34,12 +34,6 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="make the training repeatable (default: it is not)")
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses where a training runs."""
-    parser.add_argument("--gpu", default="all", metavar="all|N", help="GPU to use; -1 is the CPU (default: all)")
-    parser.add_argument("--engine", default="auto", metavar="NAME", help="auto, embedded or caffe (default: auto)")
-
-
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what chooses the nets of a run, and a run to go on from."""
     parser.add_argument("--1fmonly", dest="only_1fm", action="store_true", help="train 1fm alone")

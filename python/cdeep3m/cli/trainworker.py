@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.training_options import (
-    add_engine_options,
-    add_run_options,
-    add_solver_options,
-    nets_of,
-    settings_of,
-)
+from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.training_options import add_run_options, add_solver_options, nets_of, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +72,7 @@ def train_with(
     from cdeep3m.training import train
 
     with failing_with(NO_ENGINE):
-        engine, gpus = select_engine(options.engine, gpu=options.gpu)
+        engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
     with ProgressDisplay("iteration") as report:
         train(replace(request, gpus=tuple(gpus)), engine, report=report, training=training, validation=validation)

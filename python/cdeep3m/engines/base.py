@@ -169,6 +169,14 @@ class LoadedNet(Protocol):
 
 
 @runtime_checkable
+class ParallelEngine(Engine, Protocol):
+    """An engine whose jobs run outside this process, side by side when several threads ask for them."""
+
+    def stop(self) -> None:
+        """End all jobs that run, and start no others; their calls raise EngineError."""
+
+
+@runtime_checkable
 class InProcessEngine(Engine, Protocol):
     """An engine that predicts arrays, so that a pipeline can stream without files in between."""
 

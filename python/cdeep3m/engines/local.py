@@ -84,10 +84,9 @@ class LocalCaffe(ToolEngine):
 
     def device(self, gpu: int) -> str:
         """Return the tools' folder and the device in words."""
-        if gpu == CPU:
-            return f"{self._tools[TRAIN_TOOL].parent}, CPU"
-        gpus = visible_gpus()
-        return f"{self._tools[TRAIN_TOOL].parent}, {gpus[gpu] if 0 <= gpu < len(gpus) else f'GPU {gpu}'}"
+        gpus = [] if gpu == CPU else visible_gpus()
+        place = "CPU" if gpu == CPU else str(gpus[gpu]) if 0 <= gpu < len(gpus) else f"GPU {gpu}"
+        return f"{next(iter(self._tools.values())).parent}, {place}"
 
     def run(self, call: ToolCall) -> Generator[str]:
         """Run the tool as a process of its own."""

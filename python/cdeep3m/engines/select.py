@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Engine
 
-ENGINES = ("auto", "embedded", "caffe")
+ENGINES = ("auto", "embedded", "caffe", "docker")
 """What `--engine` accepts."""
 
 
-def select_engine(name: str = "auto", *, gpu: str = "all") -> tuple[Engine, list[int]]:
+def select_engine(
+    name: str = "auto", *, gpu: str = "all", image: str = "", memory: str | None = None
+) -> tuple[Engine, list[int]]:
     """Return the engine to use and the GPU numbers to use it on.
 
     Parameters
     ----------
     name : str
-        One of `ENGINES`. "auto" takes CDEEP3M_ENGINE, else "caffe" where CAFFE_PATH is set, else "embedded".
+        One of `ENGINES`. "auto" takes "docker" where an image is given, else CDEEP3M_ENGINE, else "caffe" where
+        CAFFE_PATH is set, else "embedded".
     gpu : str
         "all", a GPU number, or -1 for the CPU.
+    image, memory : str, optional
+        Which image the docker engine takes, and the most memory of its containers.
 
     Returns
     -------
@@ -39,7 +44,10 @@ def select_engine(name: str = "auto", *, gpu: str = "all") -> tuple[Engine, list
     EngineError
         Unknown name, or what stops the engine here.
     """
-    engine = _make(_resolve(name))
+    name = _resolve("docker" if name == "auto" and image else name)
+    if name != "docker" and (image or memory):
+        raise EngineError(f"--{'image' if image else 'memory'} is for --engine docker; the engine here is {name}")
+    engine = docker_engine(image, memory=memory) if name == "docker" else _make(name)
     if stops := engine.check():
         raise EngineError("; ".join(stops))
     return engine, _gpus(engine, gpu)
@@ -72,10 +80,18 @@ def select_caffe(place: str, *, gpu: str = "all") -> tuple[Engine, list[int]]:
 
 
 def _caffe_in_image(image: str) -> Engine:
-    raise EngineError(
-        f"there is no folder {image}, and for an image of that name the docker engine is needed, which this version "
-        "does not have: give the Caffe folder that holds .build_release/tools."
-    )
+    engine = docker_engine(image)
+    if stops := engine.check():
+        raise EngineError(f"there is no folder {image}, and no image of that name can run: {'; '.join(stops)}")
+    return engine
+
+
+def docker_engine(image: str = "", *, memory: str | None = None) -> Engine:
+    """Return the engine that runs the Caffe of an image; default: CDEEP3M_IMAGE, or this project's own."""
+    from cdeep3m.engines.docker.engine import DockerCaffe
+    from cdeep3m.engines.images import find_image
+
+    return DockerCaffe(find_image(image), memory=memory)
 
 
 def _resolve(name: str) -> str:
