@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": ("cdeep3m.cli.runvalidation", "plot loss and accuracy of a training from its log"),
     "models": ("cdeep3m.cli.models", "describe, list, fetch and check trained models"),
     "fidelity": ("cdeep3m.cli.fidelity", "compare the embedded engine with a real Caffe on your model and images"),
+    "engines": ("cdeep3m.cli.engines", "which engines can run here, and which images they use"),
     "demo": ("cdeep3m.cli.demo", "train, predict and score on a synthetic volume"),
 }
 """Name of each command: its module, whose `main(argv)` returns the exit status, and what it is for."""

@@ -70,6 +70,11 @@ class LocalCaffe(ToolEngine):
             logger.warning("%s is this project's own: the embedded engine is compared with itself", found[PREDICT_TOOL])
         return cls(found)
 
+    @property
+    def folder(self) -> Path:
+        """Where the tools are."""
+        return next(iter(self._tools.values())).parent
+
     def check(self) -> Sequence[str]:
         """Return which tools are missing."""
         return [
@@ -86,7 +91,7 @@ class LocalCaffe(ToolEngine):
         """Return the tools' folder and the device in words."""
         gpus = [] if gpu == CPU else visible_gpus()
         place = "CPU" if gpu == CPU else str(gpus[gpu]) if 0 <= gpu < len(gpus) else f"GPU {gpu}"
-        return f"{next(iter(self._tools.values())).parent}, {place}"
+        return f"{self.folder}, {place}"
 
     def run(self, call: ToolCall) -> Generator[str]:
         """Run the tool as a process of its own."""

@@ -86,6 +86,11 @@ def _caffe_in_image(image: str) -> Engine:
     return engine
 
 
+def default_engine() -> str:
+    """Return the name of the engine that "auto" means here."""
+    return _resolve("auto")
+
+
 def docker_engine(image: str = "", *, memory: str | None = None) -> Engine:
     """Return the engine that runs the Caffe of an image; default: CDEEP3M_IMAGE, or this project's own."""
     from cdeep3m.engines.docker.engine import DockerCaffe
