@@ -82,7 +82,7 @@ class FakeContainer:
         assert stdout
         assert stderr
         assert stream
-        assert logs
+        assert not logs, "a container without a log driver has none"
         return self._output()
 
     def _output(self):

@@ -161,6 +161,13 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest
 
 
+def close_stream(output: Any) -> None:
+    """Close the connection behind an attached stream, whose own `close` leaves the socket to the garbage collector."""
+    response = getattr(output, "_response", None)
+    if response is not None:
+        response.close()
+
+
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield `chunks`; whatever goes wrong in the SDK's streams, whose errors have no common base, is a lost daemon."""
     pieces = iter(chunks)

@@ -12,7 +12,7 @@ from docker.errors import DockerException
 
 from cdeep3m.engines.base import CPU
 from cdeep3m.engines.docker import daemon as docker_daemon
-from cdeep3m.engines.docker.containers import container, lines_of, options_of, remove_orphans
+from cdeep3m.engines.docker.containers import close_stream, container, lines_of, options_of, remove_orphans
 from cdeep3m.engines.docker.contents import demand
 from cdeep3m.engines.docker.daemon import describe, remote_problem, talking
 from cdeep3m.engines.images import Lock
@@ -21,7 +21,7 @@ from cdeep3m.engines.tools import KILLED, NO_TOOL, STOPPED, ToolEngine, ToolFail
 from cdeep3m.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from cdeep3m.engines.docker.contents import Content
     from cdeep3m.engines.docker.daemon import Daemon
@@ -116,17 +116,10 @@ class DockerCaffe(ToolEngine):
         name = f"cdeep3m-{uuid.uuid4().hex[:12]}"
         options = options_of(call, content, daemon, memory=self._memory)
         with container(client, name, options, grace=call.grace) as made:
-            with talking("starting a container"):
-                output = made.attach(stdout=True, stderr=True, stream=True, logs=True)
-                self._start(name, made)
-            try:
-                yield from lines_of(output)
-                with talking("a container ran"):
-                    status = int(made.wait()["StatusCode"])
-                    made.reload()
-            finally:
-                with self._guard:
-                    del self._running[name]
+            yield from self._output(made)
+            with talking("a container ran"):
+                status = int(made.wait()["StatusCode"])
+                made.reload()
             if status:
                 raise ToolFailure(f"{call.tool} of {self.image.name}", status, self._hint(status, made))
 
@@ -141,12 +134,21 @@ class DockerCaffe(ToolEngine):
             except (DockerException, OSError) as error:
                 logger.debug("container %s was not stopped: %s", made.name, error)
 
-    def _start(self, name: str, made: Any) -> None:
-        with self._guard:
-            if self._stopped:
-                raise EngineError(f"{name} was not started {STOPPED}")
-            made.start()
-            self._running[name] = made
+    def _output(self, made: Any) -> Iterator[str]:
+        """Start a container and yield the lines of its output, to its end."""
+        with talking("starting a container"):
+            output = made.attach(stdout=True, stderr=True, stream=True, logs=False)
+        try:
+            with self._guard, talking("starting a container"):
+                if self._stopped:
+                    raise EngineError(f"{made.name} was not started {STOPPED}")
+                made.start()
+                self._running[made.name] = made
+            yield from lines_of(output)
+        finally:
+            close_stream(output)
+            with self._guard:
+                self._running.pop(made.name, None)
 
     def _connected(self) -> tuple[Any, Daemon]:
         """Return the client and what its daemon is; the first call also removes what killed runs left."""
