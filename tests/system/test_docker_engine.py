@@ -149,14 +149,14 @@ def test_killed_container_is_one_line(engine, client, tmp_path):
 def test_container_beyond_its_memory_says_so(client, image, lock, tmp_path):
     engine = DockerCaffe(image, lock=lock, memory="32m")
     with pytest.raises(EngineError, match="memory limit of 32m: give --memory more"):
-        shell(engine, "head -c 200000000 /dev/zero | tail -c 199999999 > /dev/null; exit $?", tmp_path)
+        shell(engine, "dd if=/dev/zero of=/dev/null bs=200000000 count=1; exit $?", tmp_path)
 
 
 def test_full_disk_is_one_line_and_leaves_no_half_written_file(engine, job):
     folder = job.stacks[0][1]
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here")
@@ -176,28 +176,40 @@ def training(tmp_path):
     return tmp_path / "run"
 
 
-def start_training(run: Path, image: Image, config: Path) -> subprocess.Popen:
-    words = ("--numiterations", "100000", "--snapshot_interval", "100000", "--gpu", "-1", "--image", image.name)
-    return subprocess.Popen(
-        [sys.executable, "-m", "cdeep3m.cli.caffetrain", *words, "1fm", str(run)],
-        env={**os.environ, "XDG_CONFIG_HOME": str(config)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def start_training(image, tmp_path):
+    """A function that starts to train in a folder; what still runs after the test is ended."""
+    started = []
+
+    def start(run: Path) -> subprocess.Popen:
+        words = ("--numiterations", "100000", "--snapshot_interval", "100000", "--gpu", "-1", "--image", image.name)
+        command = subprocess.Popen(
+            [sys.executable, "-m", "cdeep3m.cli.caffetrain", *words, "1fm", str(run)],
+            env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(command)
+        return command
+
+    yield start
+    for command in started:
+        command.terminate()
+        command.communicate()
 
 
 def wait_for_iterations(run: Path) -> None:
     log = run / "1fm" / "log" / "out.log"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not (log.exists() and "Iteration 3, loss" in log.read_text()):
         assert time.monotonic() < end, "the training did not begin"
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_training_leaves_its_snapshot_and_no_container(client, image, training, tmp_path, number, status):
-    command = start_training(training, image, tmp_path / "config")
+def test_stopped_training_leaves_its_snapshot_and_no_container(client, start_training, training, number, status):
+    command = start_training(training)
     wait_for_iterations(training)
     command.send_signal(number)
     said, _ = command.communicate(timeout=90)
@@ -209,10 +221,10 @@ def test_stopped_training_leaves_its_snapshot_and_no_container(client, image, tr
     read_model(state.with_suffix(".caffemodel"))
 
 
-def test_second_training_in_a_folder_is_refused(client, image, training, tmp_path):
-    command = start_training(training, image, tmp_path / "config")
+def test_second_training_in_a_folder_is_refused(client, start_training, training):
+    command = start_training(training)
     wait_for_iterations(training)
-    second = start_training(training, image, tmp_path / "config")
+    second = start_training(training)
     said, _ = second.communicate(timeout=60)
     assert second.returncode == 1
     assert "another training is running" in said
@@ -220,8 +232,8 @@ def test_second_training_in_a_folder_is_refused(client, image, training, tmp_pat
     command.communicate(timeout=90)
 
 
-def test_container_of_a_killed_run_is_removed_by_the_next(client, image, lock, training, tmp_path):
-    command = start_training(training, image, tmp_path / "config")
+def test_container_of_a_killed_run_is_removed_by_the_next(client, image, lock, start_training, training, tmp_path):
+    command = start_training(training)
     wait_for_iterations(training)
     command.kill()
     command.communicate()

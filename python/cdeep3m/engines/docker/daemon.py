@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,20 @@ def connect() -> Any:
     """
     host = address()
     try:
+        _knock(host)
         client = DockerClient(base_url=host, tls=_tls(), version="auto", timeout=120)
         client.ping()
     except (DockerException, OSError, ValueError) as error:
         raise EngineError(why_unreachable(host, error)) from None
     return client
+
+
+def _knock(host: str) -> None:
+    """Connect to a socket and hang up: an OSError says more than the SDK's, which leaves a socket open after it."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knock:
+            knock.settimeout(10)
+            knock.connect(host.removeprefix("unix://"))
 
 
 def _tls() -> Any:
