@@ -136,7 +136,12 @@ def test_help_begins_with_usage_and_the_command_s_own_name(command, capsys):
 
 @pytest.mark.parametrize(
     ("variable", "folder"),
-    [("CDEEP3M_ENGINE", "engines"), ("CDEEP3M_EXACT", "cli"), ("CDEEP3M_MODELS_ADDRESS", "cli")],
+    [
+        ("CDEEP3M_ENGINE", "engines"),
+        ("CDEEP3M_IMAGE", "engines"),
+        ("CDEEP3M_EXACT", "cli"),
+        ("CDEEP3M_MODELS_ADDRESS", "cli"),
+    ],
 )
 def test_environment_variables_in_the_guide_are_read(variable, folder):
     sources = (ROOT / "python" / "cdeep3m" / folder).rglob("*.py")

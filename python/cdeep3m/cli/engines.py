@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Say of each engine whether it can run here, and what to do where it cannot.
 
-  list                 the images that --engine docker knows, and what each is pinned to
+  list                 the images that the docker engine knows, and what each is pinned to
   pin IMAGE [DIGEST]   run only what IMAGE is now (it is pulled where it is absent), or what DIGEST says
   unpin IMAGE          take what IMAGE is at the next run, and pin that
 
