@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -103,6 +106,81 @@ def test_gpus_take_the_nets_in_turn(out):
     engine = FakeTrainingEngine()
     train(TrainRequest(out=out, settings=SHORT, gpus=(2, 5)), engine)
     assert [job.gpu for job in engine.jobs] == [2, 5, 2]
+
+
+class ParallelEngine(FakeTrainingEngine):
+    """Trains outside this process, as Caffe's tools do: each job waits until `together` of them run."""
+
+    def __init__(self, together, *, failing=()):
+        super().__init__()
+        self.barrier = threading.Barrier(together)
+        self.failing = failing
+        self.stopped = threading.Event()
+        self.on_gpu = {}
+
+    def stop(self):
+        self.stopped.set()
+
+    def train(self, job, *, report=None):
+        assert self.on_gpu.setdefault(job.gpu, job) is job, "two jobs on one GPU at a time"
+        if self.barrier.n_waiting < self.barrier.parties:
+            self.barrier.wait(20)
+        try:
+            if job.folder.name in self.failing:
+                raise EngineError(f"{job.folder.name} ran out of memory")
+            super().train(job, report=report)
+        finally:
+            del self.on_gpu[job.gpu]
+
+
+def test_engines_beside_this_process_train_a_net_on_each_gpu_at_the_same_time(out):
+    engine = ParallelEngine(together=3)
+    train(TrainRequest(out=out, settings=SHORT, gpus=(0, 1, 2)), engine)
+    assert {job.folder.name: job.gpu for job in engine.jobs} == {"1fm": 0, "3fm": 1, "5fm": 2}
+    assert TrainedRun(out).nets() == ["1fm", "3fm", "5fm"]
+    readme = (out / "readme.txt").read_text().splitlines()
+    assert {f"{net} was trained by fake, GPU {gpu}" for net, gpu in (("1fm", 0), ("3fm", 1), ("5fm", 2))} <= set(readme)
+
+
+def test_nets_of_one_gpu_are_trained_one_after_another(out):
+    engine = ParallelEngine(together=1)
+    train(TrainRequest(out=out, settings=SHORT, gpus=(0, 1)), engine)
+    assert [job.folder.name for job in engine.jobs if job.gpu == 0] == ["1fm", "5fm"]
+
+
+def test_error_of_one_net_lets_the_running_ones_finish_and_begins_no_other(out, caplog):
+    engine = ParallelEngine(together=2, failing=("1fm",))
+    with pytest.raises(EngineError, match="1fm ran out of memory"):
+        train(TrainRequest(out=out, settings=SHORT, gpus=(0, 1)), engine)
+    assert TrainedRun(out).nets() == ["3fm"]
+    assert "1fm failed" in caplog.text
+    assert not engine.stopped.is_set()
+
+
+def test_interrupt_stops_all_running_nets(out):
+    class Endless(ParallelEngine):
+        def train(self, job, *, report=None):
+            self.barrier.wait(20)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert self.stopped.wait(20)
+            raise EngineError("stopped")
+
+    engine = Endless(together=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainRequest(out=out, nets=("1fm", "3fm"), settings=SHORT, gpus=(0, 1)), engine)
+    assert engine.stopped.is_set()
+
+
+def test_second_training_of_a_net_is_refused_while_one_runs(out):
+    class Nested(FakeTrainingEngine):
+        def train(self, job, *, report=None):
+            with pytest.raises(RunError, match="another training is running in .*1fm") as caught:
+                train(TrainRequest(out=out, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
+            assert "\n" not in str(caught.value)
+            super().train(job, report=report)
+
+    train(TrainRequest(out=out, nets=("1fm",), settings=SHORT), Nested())
+    assert TrainedRun(out).nets() == ["1fm"]
 
 
 def test_parallel_jobs_has_twelve_lines_a_job(out):

@@ -128,6 +128,35 @@ def test_a_worker_stops_where_another_one_failed(work):
         predict_worker(work, FileEngine(), gpu=-1, wait=0.01)
 
 
+def test_a_second_process_of_a_stage_is_refused_and_the_run_goes_on(work):
+    class Nested(FileEngine):
+        def predict(self, job, *, report=None):
+            with pytest.raises(RunError, match="another predicting is running") as caught:
+                predict_worker(work, FileEngine(), gpu=-1)
+            assert caught.value.exit_code == 4
+            super().predict(job, report=report)
+
+    preprocess_worker(work, maxpackages=100, wait=0.01)
+    predict_worker(work, Nested(), gpu=-1, wait=0.01)
+    assert not (work.run.folder / "ERROR").exists()
+
+
+def test_a_whole_run_and_a_worker_exclude_each_other(work, request_):
+    with work.run.locked("predicting"), pytest.raises(RunError, match="another prediction is running"):
+        predict(request_, FileEngine(), gpu=-1)
+    with work.run.locked(), pytest.raises(RunError, match="another preprocessing is running") as caught:
+        preprocess_worker(work)
+    assert caught.value.exit_code == 8
+    with work.run.locked("predicting"), work.run.locked("postprocessing"):
+        preprocess_worker(work, maxpackages=100, wait=0.01)
+
+
+def test_what_ran_is_written_down(request_):
+    predict(request_, FileEngine(), gpu=-1)
+    assert "engine: files, none" in (request_.out / "readme.txt").read_text()
+    assert "engine: files, none" in (request_.out / "logs" / "prediction.log").read_text()
+
+
 def test_a_folder_without_packages_is_status_7(work):
     (work.run.folder / "package_processing_info.txt").unlink()
     with pytest.raises(RunError) as caught:

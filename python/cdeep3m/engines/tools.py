@@ -41,7 +41,7 @@ NO_TOOL = (126, 127)
 STOPPED = "because another job failed, or somebody asked to stop"
 
 LOSS = re.compile(r"Iteration (\d+)\b.*?, loss = (\S+)")
-STACK_TRACE = re.compile(r"^(@\s+0x|\*\*\* )")
+STACK_TRACE = re.compile(r"^(@\s+(0x|\(nil\))|\*\*\* )")
 
 
 @dataclass(frozen=True, kw_only=True)
