@@ -162,4 +162,4 @@ def test_wheel_holds_commands_networks_and_ports(tmp_path):
     packaged = {name for name in names if name.endswith(".py")}
     assert {f"cdeep3m/{path.relative_to(ROOT)}" for path in (ROOT / "matlab_ports").glob("*.py")} <= packaged
     assert {str(path.relative_to(ROOT / "python")) for path in (ROOT / "python").rglob("*.py")} <= packaged
-    assert {"cdeep3m/py.typed", "cdeep3m/proto/caffe.proto"} <= set(names)
+    assert {"cdeep3m/py.typed", "cdeep3m/proto/caffe.proto", "cdeep3m/engines/images.toml"} <= set(names)

@@ -343,13 +343,12 @@ def test_containers_of_killed_runs_are_removed_and_those_of_others_are_not(clien
     assert set(client.containers.by_name) == {"ours", "another machine's", "odd"}
 
 
-def test_interrupt_while_a_container_is_made_leaves_none(client, job):
-    def interrupt(container):
-        raise KeyboardInterrupt
-
-    client.on_create = interrupt
+def test_interrupt_while_a_container_is_made_waits_until_it_is_and_leaves_none(client, job):
+    client.on_create = lambda container: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         running(client, "true").predict(job)
+    (made,) = client.containers.made
+    assert made.process is None
     assert not client.containers.by_name
 
 

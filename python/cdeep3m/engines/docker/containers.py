@@ -99,13 +99,15 @@ def _is_in(name: Path, path: Path, folders: dict[str, Path]) -> bool:
 def container(client: Any, name: str, options: dict[str, Any], *, grace: float) -> Iterator[Any]:
     """Make a container, and remove it after the block, however that ends; an interrupted one is asked to stop first.
 
+    An interrupt waits until the daemon has answered: one that is still at work would make the container afterwards.
+
     Raises
     ------
     EngineError
         The daemon refused, or is gone.
     """
     try:
-        with talking("making a container"):
+        with uninterrupted(), talking("making a container"):
             made = client.containers.create(name=name, **options)
         yield made
     except BaseException:

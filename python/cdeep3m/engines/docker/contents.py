@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from docker.errors import ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
 from cdeep3m.engines.docker.daemon import one_line, talking
 from cdeep3m.errors import EngineError
@@ -117,7 +117,10 @@ def pull(client: Any, image: Image, pin: str = "") -> Any:
     wanted = pin.partition("@")[2] if _in_registry(pin) else tag
     logger.info("pulling %s", pin or image.reference)
     with talking(f"pulling {image.name}"):
-        _follow(client.api.pull(repository, tag=wanted, stream=True, decode=True), image)
+        try:
+            _follow(client.api.pull(repository, tag=wanted, stream=True, decode=True), image)
+        except APIError as error:
+            raise EngineError(not_pulled(image, error.explanation or error)) from error
     found = find(client, image, pin)
     if found is None:
         raise EngineError(f"{image.name} was pulled, but Docker does not have it: try `docker pull {image.reference}`")
@@ -132,6 +135,11 @@ def absent(image: Image) -> str:
         else "it is pulled at the first run"
     )
     return f"no image {image.name} here: {remedy}"
+
+
+def not_pulled(image: Image, reason: object) -> str:
+    """Return that `image` could not be fetched, and why."""
+    return f"{image.name} cannot be pulled: {one_line(str(reason))}; check its name, the network and `docker login`"
 
 
 def wrong_digest(image: Image, pin: str, found: Any) -> str:
@@ -178,7 +186,7 @@ def _follow(steps: Iterable[Mapping[str, Any]], image: Image) -> None:
     say = _seldom(SECONDS_BETWEEN_LINES)
     for step in steps:
         if "error" in step:
-            raise EngineError(f"{image.name} cannot be pulled: {one_line(str(step['error']))}; check name and network")
+            raise EngineError(not_pulled(image, step["error"]))
         detail = step.get("progressDetail") or {}
         if step.get("status") == "Downloading" and detail.get("total"):
             layers[step["id"]] = (detail["current"], detail["total"])

@@ -16,6 +16,7 @@ from cdeep3m.engines.docker.containers import close_stream, container, lines_of,
 from cdeep3m.engines.docker.contents import demand
 from cdeep3m.engines.docker.daemon import describe, remote_problem, talking
 from cdeep3m.engines.images import Lock
+from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.engines.nvidia import list_gpus
 from cdeep3m.engines.tools import KILLED, NO_TOOL, STOPPED, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError, InputError
@@ -139,7 +140,7 @@ class DockerCaffe(ToolEngine):
         with talking("starting a container"):
             output = made.attach(stdout=True, stderr=True, stream=True, logs=False)
         try:
-            with self._guard, talking("starting a container"):
+            with uninterrupted(), self._guard, talking("starting a container"):
                 if self._stopped:
                     raise EngineError(f"{made.name} was not started {STOPPED}")
                 made.start()
