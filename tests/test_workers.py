@@ -128,7 +128,26 @@ def test_a_worker_stops_where_another_one_failed(work):
         predict_worker(work, FileEngine(), gpu=-1, wait=0.01)
 
 
-def test_a_second_process_of_a_stage_is_refused_and_the_run_goes_on(work):
+@pytest.fixture
+def small(request_, tmp_path):
+    """A request of one net, one variant and one package."""
+    (tmp_path / "small").mkdir()
+    for z, plane in enumerate(addresses((1, 20, 24))):
+        write_plane(tmp_path / "small" / f"{z}.png", plane)
+    return replace(request_, images=tmp_path / "small", nets=("1fm",), aug_speed=10)
+
+
+@pytest.fixture
+def small_work(small):
+    with pytest.raises(CDeep3MError):
+        predict(small, FileEngine(fail_at=1), gpu=-1)
+    (small.out / "ERROR").unlink()
+    return FileRun.open(small.out)
+
+
+def test_a_second_process_of_a_stage_is_refused_and_the_run_goes_on(small_work):
+    work = small_work
+
     class Nested(FileEngine):
         def predict(self, job, *, report=None):
             with pytest.raises(RunError, match="another predicting is running") as caught:
@@ -141,9 +160,10 @@ def test_a_second_process_of_a_stage_is_refused_and_the_run_goes_on(work):
     assert not (work.run.folder / "ERROR").exists()
 
 
-def test_a_whole_run_and_a_worker_exclude_each_other(work, request_):
+def test_a_whole_run_and_a_worker_exclude_each_other(small_work, small):
+    work = small_work
     with work.run.locked("predicting"), pytest.raises(RunError, match="another prediction is running"):
-        predict(request_, FileEngine(), gpu=-1)
+        predict(small, FileEngine(), gpu=-1)
     with work.run.locked(), pytest.raises(RunError, match="another preprocessing is running") as caught:
         preprocess_worker(work)
     assert caught.value.exit_code == 8
@@ -151,10 +171,10 @@ def test_a_whole_run_and_a_worker_exclude_each_other(work, request_):
         preprocess_worker(work, maxpackages=100, wait=0.01)
 
 
-def test_what_ran_is_written_down(request_):
-    predict(request_, FileEngine(), gpu=-1)
-    assert "engine: files, none" in (request_.out / "readme.txt").read_text()
-    assert "engine: files, none" in (request_.out / "logs" / "prediction.log").read_text()
+def test_what_ran_is_written_down(small):
+    predict(small, FileEngine(), gpu=-1)
+    assert "engine: files, none" in (small.out / "readme.txt").read_text()
+    assert "engine: files, none" in (small.out / "logs" / "prediction.log").read_text()
 
 
 def test_a_folder_without_packages_is_status_7(work):

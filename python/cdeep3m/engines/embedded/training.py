@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import secrets
-import signal
-import threading
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +16,7 @@ from cdeep3m.engines.embedded import snapshots
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.glog import GLog, number, output_line
 from cdeep3m.engines.embedded.solver import Sgd, check_solver
+from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.errors import EngineError, InputError, MissingFileError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
@@ -208,7 +207,7 @@ class Training:
             for blob, before in statistics:
                 blob.detach().copy_(before)
             raise
-        with _uninterrupted():
+        with uninterrupted():
             self._clip()
             self.solver.update()
         self.report(Progress(self.solver.iteration, self.settings.max_iter, self._smoothed()))
@@ -393,20 +392,3 @@ def _repeatable(solver: caffe_pb2.SolverParameter, device: torch.device) -> Iter
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
         deterministic.fill_uninitialized_memory = filling
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done, so that an update is made whole or not at all."""
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or previous is None:
-        yield
-        return
-    caught: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if caught and callable(previous):
-        previous(*caught[0])
