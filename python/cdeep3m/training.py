@@ -19,6 +19,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
+from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
 from cdeep3m.files import locked, whole_file, write_text
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
@@ -232,12 +233,14 @@ def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None
 
     gpus = dict.fromkeys(job.gpu for job in jobs)
     with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
-        lanes = [pool.submit(run_those_of, gpu) for gpu in gpus]
+        lanes = []
         try:
+            lanes += [pool.submit(run_those_of, gpu) for gpu in gpus]
             wait(lanes)
         except BaseException:
-            failed.set()
-            engine.stop()
+            with uninterrupted():
+                failed.set()
+                engine.stop()
             raise
     for lane in lanes:
         lane.result()
