@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from cdeep3m import stitching
+from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.geometry import Roi
 from cdeep3m.packages import Division
 from cdeep3m.prediction import PredictRequest, predict, stream_planes
@@ -26,7 +27,6 @@ from cdeep3m.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from octave_cases import hdf5_file, png_folder, tiff_folder, tiff_stack
 from test_packages import DEPTHS, SIDES
-from test_prediction import IdentityEngine, IdentityNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -111,9 +111,10 @@ def test_tools_on_path_are_no_caffe_in_a_folder(tmp_path, model, images, capsys,
     assert f"no Caffe in {tmp_path / 'model'}: predict_seg_new.bin was expected" in capsys.readouterr().err
 
 
-def test_an_image_needs_the_docker_engine(model, images, capsys):
+def test_an_image_needs_the_docker_engine(model, images, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'none.sock'}")
     assert fidelity.main(words("example/caffe:1", model, images)) == 1
-    assert "no folder example/caffe:1, and for an image of that name the docker engine" in capsys.readouterr().err
+    assert "no folder example/caffe:1, and no image of that name can run: no Docker daemon" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("caffe", ["sound"], indirect=True)

@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
-@pytest.fixture(autouse=True)
-def _daemon(request):
-    """Skip where tests/system has no Docker daemon to offer."""
-    try:
-        request.getfixturevalue("docker_host")
-    except pytest.FixtureLookupError:
-        pytest.skip("no fixture docker_host: tests/system/conftest.py gives a Docker daemon")
-
-
 @pytest.fixture
 def client(docker_host, monkeypatch):
     """A client of the daemon, in which no container of ours may be left."""
