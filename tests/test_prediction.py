@@ -184,7 +184,7 @@ def test_a_request_to_stop_ends_within_a_plane_and_the_run_goes_on_later(request
 
 def test_a_failing_engine_is_told_in_error_and_stops_the_next_run(request_):
     class BrokenEngine(IdentityEngine):
-        def load(self, model, *, gpu=-1):
+        def load(self, model, *, gpu=-1, precision="float32"):
             raise InputError("the net does not fit")
 
     with pytest.raises(InputError) as caught:
@@ -227,6 +227,30 @@ def test_planes_of_another_canvas_do_not_mix_with_those_that_are_there(request_)
     (request_.out / "DONE").unlink()
     with pytest.raises(RunError, match="fit = false"):
         predict(PredictRequest(**{**vars(request_), "fit": True}), IdentityEngine(), gpu=-1)
+
+
+def test_fast_numbers_are_compared_with_exact_ones_on_one_plane(request_):
+    class HastyNet(IdentityNet):
+        def foreground(self, windows):
+            return (plane + np.float32(0.02) for plane in super().foreground(windows))
+
+    class HastyEngine(IdentityEngine):
+        def load(self, model, *, gpu=-1, precision="float32"):
+            return HastyNet(1) if precision == "fast" else IdentityNet(1)
+
+    request = PredictRequest(**{**vars(request_), "nets": ("1fm",), "precision": "fast"})
+    assert predict(request, HastyEngine(), gpu=-1)
+    log = (request.out / "logs" / "prediction.log").read_text()
+    assert (
+        "1fm: fast numbers change 100.0% of the 8-bit values of plane 3, by 5 of 255 at most; probabilities by 0.02"
+        in log
+    )
+    assert "precision=fast" in (request.out / "predict.config").read_text()
+
+
+def test_fast_numbers_are_not_the_original_s(request_):
+    with pytest.raises(InputError, match="--exact or --precision fast"):
+        PredictRequest(**{**vars(request_), "exact": True, "precision": "fast"})
 
 
 def test_the_model_used_is_the_one_of_the_highest_iteration(trained):

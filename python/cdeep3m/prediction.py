@@ -100,6 +100,8 @@ class PredictRequest:
             if self.aug_speed not in SPEEDS:
                 expected = ", ".join(map(str, SPEEDS))
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
+        if self.exact and self.fast:
+            raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
 
@@ -143,7 +145,7 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         with failing_with(4):
             volume = open_volume(request.images, exact=request.exact)
             division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder, fit=request.fit)
-        runs_on = f"{engine.name}, {engine.device(gpu)}"
+        runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         division.write(run.folder)
@@ -342,7 +344,7 @@ def _stream_nets(
 
 def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, division: Division, z: int) -> str:
     """Predict plane `z` of one package with both; say and return how they differ."""
-    window = _window(division.packages_at(z)[0], z, fast.frames, lambda k: _read_plane(volume, k))
+    window = _window(division.packages_at(z)[0], z, fast.frames, _reader(volume, division, fast.frames))
     found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
     said = (
         f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "

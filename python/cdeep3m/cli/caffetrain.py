@@ -46,7 +46,7 @@ def _train(options: argparse.Namespace) -> None:
     folder = options.out / options.model
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
     job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], exact=options.exact)
     with ProgressDisplay("iteration") as report:
         train_net(job, engine, report=report)

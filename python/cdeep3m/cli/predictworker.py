@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         opened = FileRun.open(options.out)
         with failing_with(PREDICTION_FAILED):
             engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-        print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+        print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
         predict_worker(opened, engine, gpu=gpus[0], wait=options.waitinterval)
 
     return run(work, debug=options.debug)

@@ -93,7 +93,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         max_packages=options.maxpackages,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
     with ProgressDisplay("plane") as report:
         if not predict(request, engine, gpu=gpus[0], report=report):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")

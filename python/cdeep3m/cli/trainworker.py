@@ -73,7 +73,7 @@ def train_with(
 
     with failing_with(NO_ENGINE):
         engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
     with ProgressDisplay("iteration") as report:
         train(replace(request, gpus=tuple(gpus)), engine, report=report, training=training, validation=validation)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
+    from cdeep3m.engines.base import Precision, PredictJob, TrainedModel, TrainJob
     from cdeep3m.proto.caffe_pb2 import SolverParameter
 
 SIDE = 16
@@ -88,7 +88,7 @@ class IdentityEngine:
         """Return that nothing is computed."""
         return "CPU, no net at all" if gpu == CPU else f"GPU {gpu}, no net at all"
 
-    def load(self, model: TrainedModel, *, gpu: int = CPU) -> IdentityNet:
+    def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> IdentityNet:
         """Return the net of `model`, which sees as many planes as its name says: 3fm three."""
         del gpu
         return self.nets.setdefault(model.net, IdentityNet(frames_of(model.net)))

@@ -37,12 +37,12 @@ class EmbeddedEngine:
         return range(torch.cuda.device_count())
 
     def device(self, gpu: int) -> str:
-        """Return the device, threads and precision in words."""
+        """Return the device and its threads in words."""
         device = self.place(gpu)
         if device.type == "cuda":
-            return f"GPU {device.index} ({torch.cuda.get_device_name(device)}), float32"
+            return f"GPU {device.index} ({torch.cuda.get_device_name(device)})"
         threads = torch.get_num_threads()
-        return f"CPU ({threads} thread{'s' if threads > 1 else ''}), float32"
+        return f"CPU ({threads} thread{'s' if threads > 1 else ''})"
 
     def place(self, gpu: int) -> torch.device:
         """Return the device for GPU number `gpu`: the CPU, with one warning, where there is no such device."""
