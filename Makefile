@@ -48,7 +48,7 @@ $(VENV)/.fidelity: pyproject.toml constraints.txt $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[fidelity]'
 	@touch $@
 
-## make demo     train, predict and score on a synthetic volume (5 minutes on 2 cores)
+## make demo     train, predict and score on a synthetic volume (6 minutes on 2 cores)
 demo: $(VENV)/.installed
 	$(BIN)/cdeep3m demo
 

@@ -79,7 +79,7 @@ class Settings:
 
     seed: int = 1
     width: int = 8
-    iterations: int = 350
+    iterations: int = 420
     augspeed: int = 2
     train_shape: tuple[int, int, int] = (32, 416, 416)
     held_out_shape: tuple[int, int, int] = (5, 512, 512)
@@ -125,9 +125,11 @@ def _demo(out: Path, settings: Settings) -> int:
     _copy_middle(out / "training", out / "calibration")
     for command in _commands(out, settings):
         _run_command(command)
+    from cdeep3m.report.overlay import LEGEND
+
     results = _scores(out)
     ensemble = results["ensemble"]
-    print(f"\n{_table(results)}\n\nPicture: {_write_picture(out, ensemble.threshold)}")
+    print(f"\n{_table(results)}\n\nPicture: {_write_picture(out, ensemble.threshold)} ({LEGEND})")
     print(f"{time.monotonic() - begin:.0f} s in all")
     return _verdict(ensemble.scores.f1)
 

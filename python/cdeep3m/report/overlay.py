@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOUND = (60, 200, 90)
 INVENTED = (240, 70, 60)
 MISSED = (70, 130, 255)
-LEGEND = (("found", FOUND), ("found, but not there", INVENTED), ("missed", MISSED))
+LEGEND = "green: found; red: found, but not there; blue: missed; white: outlines of the truth"
 """What the colours of `compare` mean, in words."""
 
 LAID_OVER = "Overlay_{:04d}.png"
@@ -93,7 +93,7 @@ def compare(
     """
     picture = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
     areas = (label & segmentation, segmentation & ~label, label & ~segmentation)
-    for area, (_, colour) in zip(areas, LEGEND, strict=True):
+    for area, colour in zip(areas, (FOUND, INVENTED, MISSED), strict=True):
         picture[area] += strength * (np.array(colour, np.float32) - picture[area])
     if outline:
         picture[label & ~ndimage.binary_erosion(label, iterations=outline, border_value=1)] = 255
