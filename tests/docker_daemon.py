@@ -168,8 +168,8 @@ class PrivateDaemon:
 
 def answers(host: str) -> bool:
     """Whether a Docker engine answers at `host`."""
-    if host.startswith("unix://") and not accepts(host.removeprefix("unix://")):
-        return False
+    if host.startswith("unix://"):
+        return pings(host.removeprefix("unix://"))
     try:
         client = docker.DockerClient(base_url=host, timeout=5)
     except DockerException:
@@ -182,7 +182,13 @@ def answers(host: str) -> bool:
         client.close()
 
 
-def accepts(path: str) -> bool:
-    """Whether something listens at the Unix socket `path`; the SDK leaves a socket open where nothing does."""
+def pings(path: str) -> bool:
+    """Whether an engine answers at the Unix socket `path`; the SDK leaves a socket open where none does yet."""
     with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(path) == 0
+        connection.settimeout(5)
+        try:
+            connection.connect(path)
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+        except OSError:
+            return False

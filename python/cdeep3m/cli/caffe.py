@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import INTERRUPTED, CommandParser, exact_by_environment, run
+from cdeep3m.cli.common import CommandParser, exact_by_environment, run
 from cdeep3m.cli.gflags import with_two_dashes
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Train a net with the embedded engine, as Caffe does: `caffe train --solver=solve
 Paths in the solver and in its net are relative to the current folder. Log lines go to stderr. Ctrl-C writes a snapshot
 and stops; --snapshot goes on from one.
 """
+
+GO_ON = "Go on with --snapshot and the last .solverstate that was written."
 
 OTHER_BREWS = {
     "test": "the nets of a training are tested while it runs (test_iter, test_interval)",
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"this caffe has `train` alone, found `{options.brew}`: {reason}")
     if options.solver is None:
         parser.error("train needs --solver=FILE")
-    return run(lambda: _train(options), debug=options.debug)
+    return run(lambda: _train(options), debug=options.debug, how_to_go_on=GO_ON)
 
 
 def _parser() -> CommandParser:
@@ -58,7 +60,7 @@ def _parser() -> CommandParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> int | None:
+def _train(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainJob
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
     from cdeep3m.engines.embedded.training import train
@@ -72,12 +74,7 @@ def _train(options: argparse.Namespace) -> int | None:
         weights=options.weights,
         exact=exact_by_environment(),
     )
-    try:
-        train(job, device=EmbeddedEngine().place(job.gpu), stream=sys.stderr)
-    except KeyboardInterrupt:
-        print("Interrupted. Go on with --snapshot and the last .solverstate that was written.", file=sys.stderr)
-        return INTERRUPTED
-    return None
+    train(job, device=EmbeddedEngine().place(job.gpu), stream=sys.stderr)
 
 
 def _gpu(flag: str | None, solver: SolverParameter) -> int:

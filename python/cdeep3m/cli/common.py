@@ -85,7 +85,13 @@ def as_ctrl_c(caught: list[int]) -> Iterator[None]:
             signal.signal(number, previous[number])
 
 
-def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None = None) -> int:
+def run(
+    command: Callable[[], int | None],
+    *,
+    debug: bool,
+    exit_code: int | None = None,
+    how_to_go_on: str = "The same command goes on where this one stopped.",
+) -> int:
     """Run `command` and turn what stops it into one line on stderr and an exit status.
 
     Parameters
@@ -96,6 +102,8 @@ def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None
         Show the traceback of an error as well.
     exit_code : int, optional
         Status for every `CDeep3MError`, where the command's contract has one of its own; default: the error's.
+    how_to_go_on : str
+        What to tell somebody who interrupted the command.
 
     Returns
     -------
@@ -108,7 +116,7 @@ def run(command: Callable[[], int | None], *, debug: bool, exit_code: int | None
         with as_ctrl_c(caught):
             return command() or 0
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
+        print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
         return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
