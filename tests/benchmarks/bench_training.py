@@ -27,6 +27,7 @@ from benchmarks.bench_prediction import Result, best_rate, count
 from benchmarks.figures import Figure
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.engines.embedded.executor import Net
+from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.engines.embedded.training import total_loss
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import prototxt
@@ -59,11 +60,12 @@ def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int =
     with tempfile.TemporaryDirectory() as folder:
         made = training_net(net, side, width, Path(folder))
         seconds, rate = [], 0.0
-        for _ in range(batches):
-            rate = max(rate, best_rate(1024 * side // 320))
-            start = time.perf_counter()
-            step(made)
-            seconds.append(time.perf_counter() - start)
+        with memory_for(made.context.device):
+            for _ in range(batches):
+                rate = max(rate, best_rate(1024 * side // 320))
+                start = time.perf_counter()
+                step(made)
+                seconds.append(time.perf_counter() - start)
         close(made)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Result(PASSES * count(made), rate, seconds, memory)
@@ -102,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
     result = measure(options.net, side=options.side, width=options.width, batches=options.batches)
-    print(json.dumps(asdict(result)) if options.json else result)
+    print(json.dumps(asdict(result)) if options.json else str(result).replace("plane", "batch"))
     return 0
 
 

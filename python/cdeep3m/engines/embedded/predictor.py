@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.fused import FusedNet
-from cdeep3m.engines.embedded.memory import kept_memory
+from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.errors import NetError
 from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.proto import caffe_pb2
@@ -95,7 +94,7 @@ class Predictor:
             yield (scores.softmax(dim=0) if self._net.softmax else scores).contiguous().cpu().numpy()
 
     def _scores(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
-        with kept_memory() if self._device.type == "cpu" else nullcontext():
+        with memory_for(self._device):
             for batch in _batches(windows, self._windows_at_once):
                 self._check(batch[0])
                 blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)

@@ -15,6 +15,7 @@ from cdeep3m.engines.base import Progress
 from cdeep3m.engines.embedded import snapshots
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.glog import GLog, number, output_line
+from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.engines.embedded.solver import Sgd, check_solver
 from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.errors import EngineError, InputError, MissingFileError
@@ -66,8 +67,9 @@ def train(
     solver = read_solver(job.solver)
     check_solver(solver)
     _check_places(job, solver)
-    with GLog(job.log, stream) as log, _repeatable(solver, torch.device(device)):
-        training = Training(job, solver, torch.device(device), log, report or _ignore)
+    device = torch.device(device)
+    with GLog(job.log, stream) as log, _repeatable(solver, device), memory_for(device):
+        training = Training(job, solver, device, log, report or _ignore)
         try:
             training.start()
             training.solve()
