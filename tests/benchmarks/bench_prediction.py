@@ -5,6 +5,7 @@ disturbs the ratio little. From the project's folder:
 
     python tests/benchmarks/bench_prediction.py                    1fm, 1024 x 1024, whole width
     python tests/benchmarks/bench_prediction.py --net 3fm --side 256 --width 8 --planes 2
+    python tests/benchmarks/bench_prediction.py --precision fast
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.settings import Settings
+    from cdeep3m.engines.base import Precision
 
 CONVOLUTIONS = ((256, 256, 256, 1), (384, 384, 256, 2), (64, 96, 512, 1))
 """Big 3x3 convolutions of the nets: channels, outputs, side at whole width, stride."""
@@ -92,12 +94,14 @@ def figures(settings: Settings) -> Iterator[Figure]:
         yield Figure(name=f"{name}, memory", value=result.memory / 1e9, unit="GB", target=2)
 
 
-def measure(net: str = "1fm", *, side: int = 1024, width: int = 1, planes: int = 5) -> Result:
+def measure(
+    net: str = "1fm", *, side: int = 1024, width: int = 1, planes: int = 5, precision: Precision = "float32"
+) -> Result:
     """Predict random planes with a random net, measuring convolutions in between."""
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         made = random_net(prototxts.deploy(net, width=width, sides=(side, side)))
         operations = count(made)
-        predictor = EmbeddedEngine().load(write_model(made, Path(folder), net))
+        predictor = EmbeddedEngine().load(write_model(made, Path(folder), net), precision=precision)
         del made
         window = np.random.default_rng(0).integers(0, 256, (predictor.frames, side, side), dtype=np.uint8)
         seconds, rate = [], 0.0
@@ -138,9 +142,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
     parser.add_argument("--planes", type=int, default=5)
+    parser.add_argument("--precision", choices=("float32", "fast"), default="float32")
     parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
-    result = measure(options.net, side=options.side, width=options.width, planes=options.planes)
+    size = {"side": options.side, "width": options.width, "planes": options.planes}
+    result = measure(options.net, **size, precision=options.precision)
     print(json.dumps(asdict(result)) if options.json else result)
     return 0
 

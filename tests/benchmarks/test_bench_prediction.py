@@ -9,8 +9,10 @@ from cdeep3m.nets import prototxts
 from random_nets import random_net
 
 
-def test_a_small_measurement_prints_its_ratio(capsys):
-    assert main(["--net", "3fm", "--side", "64", "--width", "16", "--planes", "1"]) == 0
+@pytest.mark.parametrize("precision", ["float32", "fast"])
+def test_a_small_measurement_prints_its_ratio(precision, capsys):
+    size = ["--net", "3fm", "--side", "64", "--width", "16", "--planes", "1"]
+    assert main([*size, "--precision", precision]) == 0
     assert "best plane / plane at the best rate" in capsys.readouterr().out
 
 
