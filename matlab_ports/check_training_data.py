@@ -58,7 +58,8 @@ def distinct_values(stack: np.ndarray, *, enough: int) -> np.ndarray:
 
     Parameters
     ----------
-    stack : ndarray, shape (z, y, x)
+    stack : ndarray, shape (z, y, x), or in any other order of axes
+        Planes along the first axis.
     enough : int
         Planes after that many values are not looked at.
 

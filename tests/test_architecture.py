@@ -20,10 +20,10 @@ LAYERS = """
     workers
     agreement models packaging postprocessing prediction_run trainjob training_data validation
     rundir
-    engines stitching synthetic
+    engines stitching synthetic layout
     packages variants volumes nets
     geometry proto matlab_ports caffe_models background
-    errors files
+    errors files memory
 """
 """Imports point down; neighbours on a line do not import each other."""
 

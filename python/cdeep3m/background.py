@@ -9,6 +9,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cdeep3m.memory import kept_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
@@ -96,7 +98,7 @@ def spread(function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:
         yield from map(function, items)
         return
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    with kept_memory(), ThreadPoolExecutor(max_workers=threads) as pool:
         try:
             for item in items:
                 if len(waiting) == threads:

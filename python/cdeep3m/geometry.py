@@ -58,19 +58,6 @@ def to_caffe_axes(stack: np.ndarray) -> np.ndarray:
     return stack.transpose(2, 1, 0)
 
 
-ROWS_AT_A_TIME = 4
-
-
-def copy_stack(source: np.ndarray, target: np.ndarray) -> None:
-    """Copy a (z, y, x) stack into another one, a few rows at a time.
-
-    Where one of them has x and the other z fastest in memory, this takes a quarter of `target[...] = source`.
-    """
-    for begin in range(0, source.shape[1], ROWS_AT_A_TIME):
-        rows = slice(begin, begin + ROWS_AT_A_TIME)
-        target[:, rows] = source[:, rows]
-
-
 def from_caffe_axes(blob: np.ndarray) -> np.ndarray:
     """Return a (W, H, D) = (x, y, z) array as a view of shape (z, y, x); the inverse of `to_caffe_axes`."""
     return blob.transpose(2, 1, 0)

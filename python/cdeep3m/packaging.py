@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.background import for_each
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.files import write_text
-from cdeep3m.geometry import Roi, copy_stack, from_caffe_axes, to_caffe_axes
+from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
+from cdeep3m.layout import copy_stack, for_each_variant, repeat_planes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.packages import INFO, Division
@@ -34,7 +34,7 @@ STACK = "image_stacks_v{}.h5"
 DONE = "DONE"
 PART_BYTES = 256 * 2**20
 """So much of a package is read at a time; all of it for 8- and 16-bit images."""
-CANVASES_AT_A_TIME = 16
+CANVASES_AT_A_TIME = 32
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +142,8 @@ def padded_stack(volume: Volume, package: Package) -> np.ndarray:
             stack = from_caffe_axes(np.empty((*planes.shape[:0:-1], depth + 2 * Z_PADDING), planes.dtype))
         copy_stack(planes, stack[Z_PADDING + begin : Z_PADDING + begin + len(planes)])
     assert stack is not None
-    for k in (*range(Z_PADDING), *range(Z_PADDING + depth, len(stack))):
-        stack[k] = stack[Z_PADDING + package.padded_planes[k] - package.planes[0]]
+    invented = (*range(Z_PADDING), *range(Z_PADDING + depth, len(stack)))
+    repeat_planes(stack, {k: Z_PADDING + package.padded_planes[k] - package.planes[0] for k in invented})
     return stack
 
 
@@ -166,7 +166,7 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
     Parameters
     ----------
     padded : ndarray, shape (z, 1024, 1024)
-        As `padded_stack` returns it.
+        As `padded_stack` returns it; its planes are put in reverse order and back.
     package : Package
     folder : Path
     net : str
@@ -175,12 +175,12 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
 
     def write(variant: Variant) -> None:
         path = _stack_file(folder, variant)
-        arrays = {"data": to_caffe_axes(variant.apply(padded))}
+        arrays = {"data": to_caffe_axes(variant.turn(padded))}
         write_datasets(path, in_old_shape(path, arrays) if package.exact and path.exists() else arrays)
 
     (folder / DONE).unlink(missing_ok=True)
     variants = variants_for(net, speed)
-    for_each(write, variants)
+    for_each_variant(write, variants, padded)
     if not package.exact:
         for path in set(folder.glob(STACK.format("*"))) - {_stack_file(folder, variant) for variant in variants}:
             path.unlink()
@@ -193,7 +193,7 @@ def _stack_file(folder: Path, variant: Variant) -> Path:
 
 def check_values(stack: np.ndarray, images: str | os.PathLike[str], *, ask: Callable[[str], None] | None) -> None:
     """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8)."""
-    values = distinct_values(stack, enough=FEWEST_IMAGE_VALUES)
+    values = distinct_values(to_caffe_axes(stack), enough=FEWEST_IMAGE_VALUES)
     if len(values) >= FEWEST_IMAGE_VALUES:
         return
     found = f"the images in {images} hold only the values {', '.join(map(str, values.tolist()))}: are they labels?"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.background import for_each, spread
+from cdeep3m.background import spread
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.errors import InputError
 from cdeep3m.files import whole_file
-from cdeep3m.geometry import copy_stack, from_caffe_axes, to_caffe_axes
+from cdeep3m.geometry import from_caffe_axes, to_caffe_axes
+from cdeep3m.layout import copy_stack, for_each_variant
 from cdeep3m.matlab_ports.check_training_data import (
     FEWEST_IMAGE_VALUES,
     MOST_LABEL_VALUES,
@@ -119,7 +120,8 @@ def write_training_stacks(
     folder : path
         Made when it is missing.
     data, label : ndarray, shape (z, y, x)
-        As `load_labelled_volume` returns them; stored as float32 `/data` and `/label` of shape (x, y, z).
+        As `load_labelled_volume` returns them, two arrays; stored as float32 `/data` and `/label` of shape (x, y, z).
+        Their planes are put in reverse order and back.
     exact : bool
         Give existing files new values but leave their shape, as the original does (defect 11).
 
@@ -129,15 +131,15 @@ def write_training_stacks(
         The files, variant 1 first.
     """
     data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
-    names = [f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS]
-    return _write_stacks(Path(folder), dict(zip(names, training_variants(data, label), strict=True)), exact=exact)
+    names = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
+    return _write_stacks(Path(folder), names, data, label, exact=exact)
 
 
 def write_validation_stack(
     folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
 ) -> Path:
     """Write a volume as `validation_stack_v1.h5` in `folder`; see `write_training_stacks`."""
-    return _write_stacks(Path(folder), {VALIDATION_FILE: labelled_volume(data, label)}, exact=exact)[0]
+    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_FILE}, data, label, exact=exact)[0]
 
 
 def _load_as_the_original(
@@ -215,28 +217,31 @@ def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
     return from_caffe_axes(np.ascontiguousarray(to_caffe_axes(stack)))
 
 
-def _write_stacks(folder: Path, volumes: dict[str, LabelledVolume], *, exact: bool) -> list[Path]:
-    def fill(file: tuple[Path, str]) -> None:
-        partial, name = file
-        with _naming(partial):
-            _fill_stack(partial, folder / name, volumes[name], exact=exact)
+def _write_stacks(
+    folder: Path, names: dict[Variant, str], data: np.ndarray, label: np.ndarray, *, exact: bool
+) -> list[Path]:
+    def fill(variant: Variant) -> None:
+        arrays = {"data": to_caffe_axes(variant.turn(data)), "label": to_caffe_axes(variant.turn(label))}
+        if exact and (folder / names[variant]).exists():
+            arrays = in_old_shape(folder / names[variant], arrays)
+        with _naming(partials[variant]):
+            fill_datasets(partials[variant], arrays, dtype=np.float32)
 
     made_here = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as all_or_none:
-            partials = [all_or_none.enter_context(whole_file(folder / name)) for name in volumes]
-            files = list(zip(partials, volumes, strict=True))
-            if exact:  # old values may be in memory too
-                list(map(fill, files))
-            else:
-                for_each(fill, files)
+            partials = {
+                variant: all_or_none.enter_context(whole_file(folder / name)) for variant, name in names.items()
+            }
+            # in exact mode, old values of every file that is being written are in memory
+            for_each_variant(fill, list(names), data, label, at_once=not exact)
     except BaseException:
         if made_here:
             with suppress(OSError):
                 folder.rmdir()
         raise
-    return [folder / name for name in volumes]
+    return [folder / name for name in names.values()]
 
 
 @contextmanager
@@ -247,10 +252,3 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or os.fspath(path)
         raise
-
-
-def _fill_stack(partial: Path, target: Path, volume: LabelledVolume, *, exact: bool) -> None:
-    arrays: dict[str, np.ndarray] = {"data": volume.data, "label": volume.label}
-    if exact and target.exists():
-        arrays = in_old_shape(target, arrays)
-    fill_datasets(partial, arrays, dtype=np.float32)

@@ -55,7 +55,11 @@ class Variant:
         >>> variant(10).apply(np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])).tolist()
         [[[7, 8], [5, 6]], [[3, 4], [1, 2]]]
         """
-        return orient(stack[::-1] if self.reverses_planes else stack, self.orientation)
+        return self.turn(stack[::-1] if self.reverses_planes else stack)
+
+    def turn(self, stack: np.ndarray) -> np.ndarray:
+        """Return the stack in this variant's orientation, its planes in the order that they have, as a view."""
+        return orient(stack, self.orientation)
 
     def undo(self, stack: np.ndarray) -> np.ndarray:
         """Return a stack of predictions in the volume's own orientation, as a view; the inverse of `apply`."""

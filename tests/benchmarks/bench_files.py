@@ -158,14 +158,15 @@ def steps(volume: Volume) -> Iterator[Step]:
 def measure(step: Step, settings: Settings) -> Iterator[Figure]:
     """Run a step and its copy in turns; the best of each counts."""
     runs, copies, written = [], [], {}
-    for _ in range(settings.repeats):
+    for repeat in range(settings.repeats):
         shutil.rmtree(step.makes, ignore_errors=True)
         step.prepare()
         before = sizes_in(step.makes)
         os.sync()
         runs.append(settings.command(step.name, *step.arguments))
         written = {path: size for path, size in sizes_in(step.makes).items() if path not in before}
-        keep_for_later_steps(step)
+        if repeat == 0:
+            keep_for_later_steps(step)
         shutil.rmtree(step.makes, ignore_errors=True)
         os.sync()
         copies.append(copy_time(step.reads, list(written.values()), settings.folder / "copy"))

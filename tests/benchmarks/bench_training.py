@@ -27,8 +27,8 @@ from benchmarks.bench_prediction import Result, best_rate, count
 from benchmarks.figures import Figure
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.engines.embedded.executor import Net
-from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.engines.embedded.training import total_loss
+from cdeep3m.memory import kept_memory
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN
@@ -60,7 +60,7 @@ def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int =
     with tempfile.TemporaryDirectory() as folder:
         made = training_net(net, side, width, Path(folder))
         seconds, rate = [], 0.0
-        with memory_for(made.context.device):
+        with kept_memory():
             for _ in range(batches):
                 rate = max(rate, best_rate(1024 * side // 320))
                 start = time.perf_counter()

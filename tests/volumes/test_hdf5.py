@@ -40,6 +40,20 @@ def test_slabs_of_any_size_give_the_same_file(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "whole.h5").read_bytes() == (tmp_path / "slabs.h5").read_bytes()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("values", [np.uint8, np.uint16, bool])
+def test_views_of_every_layout_are_written_as_they_read(
+    values: type, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "SLAB_BYTES", 70)
+    source = ADDRESSES.astype(values)
+    for order in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
+        for steps in ((1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1), (-2, 2, 1)):
+            view = source.transpose(order)[tuple(slice(None, None, step) for step in steps)]
+            write_datasets(tmp_path / "a.h5", {"data": view}, dtype=dtype)
+            np.testing.assert_array_equal(read_dataset(tmp_path / "a.h5"), view.astype(dtype))
+
+
 def test_the_same_values_give_the_same_bytes_at_any_time(tmp_path: Path) -> None:
     write_datasets(tmp_path / "a.h5", {"data": ADDRESSES})
     time.sleep(1.1)

@@ -207,11 +207,25 @@ def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtyp
 def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
     """Yield parts of `array` along its first axis, contiguous and of `dtype`, each in the memory of the one before."""
     rows = max(1, SLAB_BYTES // max(1, array[:1].size * dtype.itemsize))
-    memory = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
+    memory = np.empty((min(rows, len(array)), *array.shape[1:]), array.dtype)
+    converted = memory if dtype == array.dtype else np.empty(memory.shape, dtype)
+    source, target = (_runs(array), _runs(memory)) if _has_runs(array) else (array, memory)
     for begin in range(0, len(array), rows):
-        slab = memory[: len(array) - begin]
-        slab[...] = array[begin : begin + rows]
-        yield slab
+        count = min(rows, len(array) - begin)
+        target[:count] = source[begin : begin + count]
+        if converted is not memory:
+            converted[:count] = memory[:count]
+        yield converted[:count]
+
+
+def _has_runs(array: np.ndarray) -> bool:
+    """Return whether values lie together along the last axis."""
+    return array.ndim > 1 and array.size > 0 and array.strides[-1] == array.itemsize
+
+
+def _runs(array: np.ndarray) -> np.ndarray:
+    """Return the array with all values along the last axis as one element, which is copied as a whole."""
+    return array.view(np.dtype((np.void, array.shape[-1] * array.itemsize)))[..., 0]
 
 
 def _write_all(descriptor: int, slab: np.ndarray) -> None:

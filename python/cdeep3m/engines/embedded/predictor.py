@@ -9,9 +9,9 @@ import torch
 
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.fused import FusedNet
-from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.errors import NetError
 from cdeep3m.geometry import to_caffe_axes
+from cdeep3m.memory import kept_memory
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net
@@ -94,7 +94,7 @@ class Predictor:
             yield (scores.softmax(dim=0) if self._net.softmax else scores).contiguous().cpu().numpy()
 
     def _scores(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
-        with memory_for(self._device):
+        with kept_memory():
             for batch in _batches(windows, self._windows_at_once):
                 self._check(batch[0])
                 blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)

@@ -15,10 +15,10 @@ from cdeep3m.engines.base import Progress
 from cdeep3m.engines.embedded import snapshots
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.glog import GLog, number, output_line
-from cdeep3m.engines.embedded.memory import memory_for
 from cdeep3m.engines.embedded.solver import Sgd, check_solver
 from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.errors import EngineError, InputError, MissingFileError
+from cdeep3m.memory import kept_memory
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net, read_solver
@@ -68,7 +68,7 @@ def train(
     check_solver(solver)
     _check_places(job, solver)
     device = torch.device(device)
-    with GLog(job.log, stream) as log, _repeatable(solver, device), memory_for(device):
+    with GLog(job.log, stream) as log, _repeatable(solver, device), kept_memory():
         training = Training(job, solver, device, log, report or _ignore)
         try:
             training.start()
