@@ -7,7 +7,15 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from cdeep3m.engines.embedded.kernels import FEW_CHANNELS, FEW_OUTPUTS, MANY_CHANNELS, convolve, deconvolve
+from cdeep3m.engines.embedded.kernels import (
+    CHANNELS_TO_POOL,
+    FEW_CHANNELS,
+    FEW_OUTPUTS,
+    convolve,
+    deconvolve,
+    deconvolve_sum,
+    max_pool,
+)
 from cdeep3m.engines.embedded.layers.convolution import Kernel
 
 KERNEL = Kernel(size=(4, 3), stride=(2, 1), pad=(1, 0), dilation=(1, 2))
@@ -24,11 +32,19 @@ def plain(function, bottom, weight, bias):
     return PLAIN[function](bottom, weight, bias, **settings)
 
 
+def assert_same(found, expected, wanted):
+    """Compare values, and gradients for the blobs that are wanted."""
+    assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    (gradient,) = blobs(found.shape)
+    pairs = (torch.autograd.grad(top, wanted, gradient) for top in (found, expected))
+    for one, other in zip(*pairs, strict=True):
+        assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
 CASES = {
     "few channels": (convolve, FEW_CHANNELS, 2),
     "many channels": (convolve, FEW_CHANNELS + 1, 2),
     "two classes": (deconvolve, 3, 2),
-    "two classes of many channels": (deconvolve, MANY_CHANNELS, 2),
     "many outputs": (deconvolve, 3, FEW_OUTPUTS + 1),
 }
 
@@ -39,13 +55,29 @@ def test_values_and_gradients_are_those_of_plain_pytorch(function, channels, out
     shape = (outputs, channels) if function is convolve else (channels, outputs)
     bottom, weight, bias = blobs((2, channels, 6, 7), (*shape, *KERNEL.size), (outputs,))
     given = (bottom, weight, bias if biased else None)
-    found, expected = function(*given, KERNEL), plain(function, *given)
-    assert_close(found, expected, rtol=1e-5, atol=1e-4)
-    (gradient,) = blobs(found.shape)
-    wanted = [blob for blob in given if blob is not None]
-    pairs = (torch.autograd.grad(top, wanted, gradient) for top in (found, expected))
-    for one, other in zip(*pairs, strict=True):
-        assert_close(one, other, rtol=1e-5, atol=1e-4)
+    assert_same(function(*given, KERNEL), plain(function, *given), [blob for blob in given if blob is not None])
+
+
+KERNELS = [Kernel((4, 3), (2, 1), (1 + 3 * d // 2, d), (d + 1, d + 1)) for d in (0, 2, 4)]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_sum_of_deconvolutions_is_that_of_each(biased):
+    bottom, bias, *weights = blobs((2, 5, 6, 7), (2,), *[(5, 2, *kernel.size) for kernel in KERNELS])
+    found = deconvolve_sum(bottom, weights, bias if biased else None, KERNELS)
+    tops = [
+        deconvolve(bottom, *each) for each in zip(weights, [bias if biased else None, None, None], KERNELS, strict=True)
+    ]
+    assert_same(found, sum(tops[1:], tops[0]), [bottom, *weights, *[bias] * biased])
+
+
+@pytest.mark.parametrize("channels", [CHANNELS_TO_POOL, CHANNELS_TO_POOL - 1])
+@pytest.mark.parametrize("size", [((3, 3), (2, 2), (0, 0)), ((2, 4), (2, 3), (1, 0)), ((3, 3), (1, 1), (1, 1))])
+def test_maxima_and_their_gradients_are_those_of_plain_pytorch_also_among_equals(size, channels):
+    generator = torch.Generator().manual_seed(2)
+    bottom = torch.randint(0, 3, (2, channels, 8, 11), generator=generator).float().requires_grad_()
+    for blob in (bottom, bottom.contiguous(memory_format=torch.channels_last)):
+        assert_same(max_pool(blob, *size), functional.max_pool2d(blob, *size, ceil_mode=True), [blob])
 
 
 def test_a_bottom_that_needs_no_gradient_gets_none():

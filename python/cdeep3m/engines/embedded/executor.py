@@ -10,7 +10,7 @@ import torch
 
 from cdeep3m.engines.embedded.layers import make_layer
 from cdeep3m.engines.embedded.layers.base import Context, Layer, Shape, show
-from cdeep3m.engines.embedded.merged import NormaliseScale, merged
+from cdeep3m.engines.embedded.merged import MergedStep, merged
 from cdeep3m.errors import NetError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import array_to_blob, blob_shape, blob_to_array
@@ -106,8 +106,10 @@ class Net:
         self.shapes = dict(self.input_shapes)
         self.layers = [self._build(layer) for layer in included]
         self.outputs = _outputs(self.layers)
-        self._steps = merged(self.layers) if self.context.training else self.layers
+        self._steps: Sequence[MergedStep] = merged(self.layers) if self.context.training else self.layers
         self._dead = _last_uses(self._steps, self.outputs)
+        self._not_made = {name for layer in self.layers for name in layer.tops}
+        self._not_made -= {name for step in self._steps for name in step.tops}
         self._checked = {self._signature(self.input_shapes)}
         _share_named_blobs(self.layers)
 
@@ -134,7 +136,10 @@ class Net:
             When an input is missing, or does not fit the net.
         """
         blobs = self._accept(inputs or {})
-        for step, dead in zip(self._steps, self._dead, strict=True):
+        steps, dead_after = self._steps, self._dead
+        if not self._not_made.isdisjoint(keep):
+            steps, dead_after = self.layers, _last_uses(self.layers, self.outputs)
+        for step, dead in zip(steps, dead_after, strict=True):
             if step.type == "Input":
                 continue
             tops = step.forward(*(blobs[name] for name in step.bottoms))
@@ -274,7 +279,7 @@ def _outputs(layers: Iterable[Layer]) -> tuple[str, ...]:
     return tuple(available)
 
 
-def _last_uses(layers: Sequence[Layer | NormaliseScale], outputs: Collection[str]) -> list[set[str]]:
+def _last_uses(layers: Sequence[MergedStep], outputs: Collection[str]) -> list[set[str]]:
     """Return, for each layer, the blobs that no later layer touches and that the net does not return."""
     last = {name: i for i, layer in enumerate(layers) for name in (*layer.bottoms, *layer.tops)}
     dead: list[set[str]] = [set() for _ in layers]

@@ -1,29 +1,32 @@
-"""Convolution and deconvolution by the faster of PyTorch's two sets of CPU kernels, oneDNN's and its own.
+"""Convolution, deconvolution and pooling by the fastest of what PyTorch has for the CPU.
 
-oneDNN's are faster but for these nets' thin ends: deconvolutions to two classes, and convolutions of a few channels. On
-a GPU there is nothing to choose.
+There are oneDNN's kernels and PyTorch's own. oneDNN's are faster but for these nets' thin ends: deconvolutions to two
+classes, and convolutions of a few channels. Maxima are found faster with the channels innermost in memory. On a GPU
+there is nothing to choose.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cdeep3m.engines.embedded.layers.convolution import Kernel
 
 FEW_OUTPUTS = 8
 """Deconvolutions with at most so many outputs are faster forward with PyTorch's own kernels."""
 
-MANY_CHANNELS = 128
-"""Such deconvolutions are faster backward with them, too, from so many channels on."""
-
 FEW_CHANNELS = 4
 """Convolutions with at most so many channels are faster backward with PyTorch's own kernels."""
+
+CHANNELS_TO_POOL = 16
+"""With fewer channels, maxima are found as fast in the order that they lie in."""
 
 
 class Own(NamedTuple):
@@ -59,9 +62,57 @@ def deconvolve(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel, *, groups: int = 1
 ) -> torch.Tensor:
     """Deconvolve; as `convolve`, with weights (channels, outputs / groups, spatial...)."""
-    few = weight.shape[1] * groups <= FEW_OUTPUTS
-    own = Own(forward=few, backward=few and weight.shape[0] >= MANY_CHANNELS)
+    own = Own(forward=weight.shape[1] * groups <= FEW_OUTPUTS, backward=False)
     return _run(bottom, weight, bias, kernel, groups, transposed=True, own=own)
+
+
+def deconvolve_sum(
+    bottom: torch.Tensor, weights: Sequence[torch.Tensor], bias: torch.Tensor | None, kernels: Sequence[Kernel]
+) -> torch.Tensor:
+    """Return the sum of several 2-D deconvolutions of one bottom, which is read once for all of them.
+
+    Parameters
+    ----------
+    bottom : torch.Tensor, shape (n, channels, x, y)
+    weights : sequence of torch.Tensor, shape (channels, outputs, x, y)
+        As many outputs for each.
+    bias : torch.Tensor, shape (outputs,), optional
+        The sum of theirs.
+    kernels : sequence of Kernel
+        The kernel of each; their tops have one shape.
+
+    Returns
+    -------
+    torch.Tensor, shape (n, outputs, x, y)
+    """
+    sides = bottom.shape[2:]
+    if bottom.device.type != "cpu":
+        tops = [deconvolve(bottom, weight, None, kernel) for weight, kernel in zip(weights, kernels, strict=True)]
+    else:
+        matrix = torch.cat([weight.flatten(1) for weight in weights], dim=1).t()
+        product = functional.conv2d(bottom, matrix[:, :, None, None]).flatten(2)
+        parts = product.split([weight[0].numel() for weight in weights], dim=1)
+        tops = [
+            functional.fold(
+                part,
+                kernel.deconvolved(sides),
+                kernel.size,
+                dilation=kernel.dilation,
+                padding=kernel.pad,
+                stride=kernel.stride,
+            )
+            for part, kernel in zip(parts, kernels, strict=True)
+        ]
+    total = reduce(torch.add, tops)
+    return total if bias is None else total + bias[:, None, None]
+
+
+def max_pool(bottom: torch.Tensor, size: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> torch.Tensor:
+    """Return the maxima of a blob (n, channels, x, y) in windows; a last, partial step makes one more of them."""
+    quick = bottom.device.type == "cpu" and bottom.is_contiguous() and bottom.shape[1] >= CHANNELS_TO_POOL
+    if not quick:
+        return functional.max_pool2d(bottom, tuple(size), tuple(stride), tuple(pad), ceil_mode=True)
+    return _MaxPool.apply(bottom, list(size), list(stride), list(pad))  # type: ignore[no-untyped-call]
 
 
 def _run(
@@ -106,6 +157,26 @@ class _Chosen(torch.autograd.Function):
                 gradients[0], bottom, weight, ctx.biases, *ctx.settings, list(ctx.needs_input_grad[:3])
             )
         return (*found, None, None)
+
+
+class _MaxPool(torch.autograd.Function):
+    """PyTorch's pooling, forward with the channels innermost, backward as the blob lies."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: torch.Tensor, size: list[int], stride: list[int], pad: list[int]) -> torch.Tensor:
+        inner = bottom.contiguous(memory_format=torch.channels_last)
+        top, places = functional.max_pool2d(inner, size, stride, pad, ceil_mode=True, return_indices=True)
+        ctx.save_for_backward(bottom, places.contiguous())
+        ctx.settings = size, stride, pad
+        return top.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        bottom, places = ctx.saved_tensors
+        found = torch.ops.aten.max_pool2d_with_indices_backward(
+            gradients[0].contiguous(), bottom, *ctx.settings, [1, 1], True, places
+        )
+        return found, None, None, None
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class BatchNorm(SameShape):
         mean, variance = torch.zeros_like(self.blobs[0]), torch.zeros_like(self.blobs[1])
         top = torch.native_batch_norm(blob, factor, bias, mean, variance, True, 1.0, self.eps)[0]
         self.accumulate(mean, variance, voxels=blob.numel() // self.channels)
-        return top.reshape(bottom.shape)
+        return top if blob is bottom else top[:, 0]  # no view of the whole: in-place layers would copy its gradient
 
     def accumulate(self, mean: torch.Tensor, variance: torch.Tensor, *, voxels: int) -> None:
         """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums."""

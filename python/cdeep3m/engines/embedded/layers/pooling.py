@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional
 
+from cdeep3m.engines.embedded.kernels import max_pool
 from cdeep3m.engines.embedded.layers.base import Layer, Shape, show
 from cdeep3m.engines.embedded.layers.convolution import axis_pair, per_axis
 from cdeep3m.errors import NetError
@@ -14,7 +15,7 @@ from cdeep3m.proto import caffe_pb2
 if TYPE_CHECKING:
     import torch
 
-MAXIMUM = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+MAXIMUM = {1: functional.max_pool1d, 3: functional.max_pool3d}
 AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
@@ -53,6 +54,8 @@ class Pooling(Layer):
         """Pool."""
         param = self.message.pooling_param
         size = bottoms[0].shape[2:] if param.global_pooling else self.size
+        if self.axes == 2 and param.pool == caffe_pb2.PoolingParameter.MAX:
+            return (max_pool(bottoms[0], size, self.stride, self.pad),)
         pool = AVERAGE if param.pool == caffe_pb2.PoolingParameter.AVE else MAXIMUM
         return (pool[self.axes](bottoms[0], size, self.stride, self.pad, ceil_mode=True),)
 
