@@ -58,6 +58,17 @@ def test_values_and_gradients_are_those_of_plain_pytorch(function, channels, out
     assert_same(function(*given, KERNEL), plain(function, *given), [blob for blob in given if blob is not None])
 
 
+@pytest.mark.parametrize(
+    ("planes", "taps", "pad", "dilation", "groups"),
+    [(1, 1, 0, 1, 1), (3, 3, 0, 1, 1), (3, 3, 1, 1, 1), (4, 3, 0, 1, 1), (3, 2, 0, 2, 1), (3, 3, 0, 1, 2)],
+)
+def test_3d_convolutions_are_those_of_plain_pytorch_also_where_one_plane_comes_out(planes, taps, pad, dilation, groups):
+    kernel = Kernel((3, 2, taps), (2, 1, 1), (1, 0, pad), (1, 2, dilation))
+    given = blobs((2, 6, 7, 6, planes), (4, 6 // groups, *kernel.size), (4,))
+    settings = {"stride": kernel.stride, "padding": kernel.pad, "dilation": kernel.dilation, "groups": groups}
+    assert_same(convolve(*given, kernel, groups=groups), functional.conv3d(*given, **settings), given)
+
+
 KERNELS = [Kernel((4, 3), (2, 1), (1 + 3 * d // 2, d), (d + 1, d + 1)) for d in (0, 2, 4)]
 
 

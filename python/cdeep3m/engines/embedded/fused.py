@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 
-from cdeep3m.engines.embedded.layers.convolution import Convolution, Kernel
+from cdeep3m.engines.embedded.layers.convolution import Convolution
 from cdeep3m.engines.embedded.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.layers.reshape import Reshape
@@ -183,7 +183,7 @@ class Rewriter:
                 weights=[weight],
                 bias=bias.repeat_interleave(planes),
                 planes=planes,
-                kernel=_flat(layer.kernel),
+                kernel=layer.kernel.along(2),
                 groups=layer.groups,
             )
         )
@@ -305,10 +305,6 @@ def _weight(layer: Convolution | Deconvolution) -> torch.Tensor:
 def _bias(layer: Convolution | Deconvolution) -> torch.Tensor:
     outputs = layer.message.convolution_param.num_output
     return torch.zeros(outputs, dtype=torch.float64) if layer.bias is None else layer.bias.detach().double().cpu()
-
-
-def _flat(kernel: Kernel) -> Kernel:
-    return Kernel(kernel.size[:2], kernel.stride[:2], kernel.pad[:2], kernel.dilation[:2])
 
 
 def _last_uses(steps: Sequence[Step], output: int) -> list[list[int]]:

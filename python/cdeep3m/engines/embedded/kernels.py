@@ -54,8 +54,25 @@ def convolve(
     -------
     torch.Tensor, shape (n, outputs, spatial...)
     """
+    if _sees_all_planes(bottom, kernel, groups):
+        flat = kernel.along(2)
+        return convolve(_planes_as_channels(bottom), _planes_as_channels(weight), bias, flat)[..., None]
     few = weight.shape[1] <= FEW_CHANNELS and weight.shape[0] <= 2 * FEW_CHANNELS
     return _run(bottom, weight, bias, kernel, groups, transposed=False, own=Own(forward=False, backward=few))
+
+
+def _sees_all_planes(bottom: torch.Tensor, kernel: Kernel, groups: int) -> bool:
+    """Return whether a 3-D convolution has one output plane, made of all planes: it is a 2-D one of more channels."""
+    return (
+        len(kernel.size) == 3
+        and groups == 1
+        and (kernel.extent[2], kernel.size[2]) == (bottom.shape[4],) * 2
+        and kernel.pad[2] == 0
+    )
+
+
+def _planes_as_channels(blob: torch.Tensor) -> torch.Tensor:
+    return blob.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
 def deconvolve(

@@ -37,6 +37,10 @@ class Kernel:
         """Voxels from the first tap to the last one."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))
 
+    def along(self, axes: int) -> Kernel:
+        """Return the kernel along the first `axes` axes."""
+        return Kernel(self.size[:axes], self.stride[:axes], self.pad[:axes], self.dilation[:axes])
+
     def convolved(self, sides: Sequence[int]) -> tuple[int, ...]:
         """Return the sides of a convolution's top."""
         return tuple(
