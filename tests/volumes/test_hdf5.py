@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.volumes import hdf5, open_volume
+from cdeep3m.volumes import hdf5, mapped, open_volume
 from cdeep3m.volumes.hdf5 import in_old_shape, read_dataset, write_datasets
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def test_a_larger_or_smaller_file_is_replaced_whole(tmp_path: Path) -> None:
         assert read_dataset(tmp_path / "a.h5", "data").shape == shape
 
 
-def test_the_original_keeps_the_old_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [0, 10**6])
+def test_the_original_keeps_the_old_shape(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(hdf5, "SLAB_BYTES", 6 * 6 * 4)
     write_datasets(tmp_path / "a.h5", {"data": np.zeros((2, 6, 6), np.float32)})
     kept = in_old_shape(tmp_path / "a.h5", {"data": ADDRESSES})["data"]
     assert (kept.shape, kept.dtype) == ((2, 6, 6), np.float32)
@@ -82,10 +85,10 @@ def test_the_original_keeps_the_old_shape(tmp_path: Path) -> None:
 
 def test_contiguous_datasets_are_mapped_and_others_read(tmp_path: Path) -> None:
     write_datasets(tmp_path / "a.h5", {"data": ADDRESSES})
-    mapped = read_dataset(tmp_path / "a.h5", "data")
-    assert isinstance(mapped, np.memmap)
-    assert not mapped.flags.writeable
-    np.testing.assert_array_equal(mapped, ADDRESSES)
+    found = read_dataset(tmp_path / "a.h5", "data")
+    assert isinstance(found, np.memmap)
+    assert not found.flags.writeable
+    np.testing.assert_array_equal(found, ADDRESSES)
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file.create_dataset("data", data=ADDRESSES, chunks=(2, 2, 2), compression="gzip")
     np.testing.assert_array_equal(read_dataset(tmp_path / "b.h5", "data"), ADDRESSES)

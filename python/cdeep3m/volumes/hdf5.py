@@ -15,7 +15,7 @@ from cdeep3m.errors import FormatError, InputError
 from cdeep3m.files import whole_file
 from cdeep3m.geometry import Roi, from_caffe_axes
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.mapped import release
+from cdeep3m.volumes.mapped import release, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -152,13 +152,27 @@ def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
         The existing file.
     arrays : mapping of str to ndarray
         What was to be written.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Large ones lie in nameless files beside `path`.
     """
-    kept = {}
-    for name, array in arrays.items():
-        old = np.array(read_dataset(path, name))
-        overlap = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, array.shape, strict=True))
-        old[overlap] = array[overlap]
-        kept[name] = old
+    return {name: _overlaid(read_dataset(path, name), array, Path(path).parent) for name, array in arrays.items()}
+
+
+def _overlaid(old: np.ndarray, new: np.ndarray, folder: Path) -> np.ndarray:
+    """Return a copy of `old` with the values of `new` where both overlap; little of a large one is in memory."""
+    kept = zeros(old.shape, old.dtype, folder=folder)
+    overlap = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
+    values, place = new[overlap], kept[overlap]
+    rows = max(1, SLAB_BYTES // max(1, old[:1].nbytes))
+    for begin in range(0, len(old), rows):
+        part = slice(begin, begin + rows)
+        kept[part] = old[part]
+        place[part] = values[part]
+        release(old)
+        release(kept)
     return kept
 
 
