@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -46,9 +45,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
     """Measure the three nets, each in a process of its own."""
     size = ("--side", 64, "--width", 16, "--batches", 1) if settings.small else ("--batches", 4)
     for net in ("1fm",) if settings.small else prototxts.NETS:
-        command = map(str, (sys.executable, __file__, "--net", net, *size, "--json"))
-        said = subprocess.run(list(command), env=dict(settings.environment), capture_output=True, text=True, check=True)
-        result = Result(**json.loads(said.stdout))
+        result = Result(**settings.program(__file__, "--net", net, *size))
         limit = result.operations / result.rate
         name = f"training, a batch of {net}"
         yield Figure(name=name, value=min(result.seconds), unit="s", peak=limit, target=1.6, aim="ratio")

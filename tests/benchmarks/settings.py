@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +64,14 @@ class Settings:
     def command(self, name: str, *arguments: object, cores: Sequence[int] = ()) -> Run:
         """Run one of the tree's commands, on some cores alone if any are named."""
         return run([self.tree / "scripts" / name, *arguments], environment=self.environment, cores=cores)
+
+    def program(self, script: str, *arguments: object) -> dict[str, Any]:
+        """Run a benchmark of the tree as a program of its own; return the JSON that it prints."""
+        command = [str(part) for part in (sys.executable, self.tree / Path(script).relative_to(HERE), *arguments)]
+        ended = subprocess.run([*command, "--json"], env=dict(self.environment), capture_output=True, text=True)
+        if ended.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr}")
+        return json.loads(ended.stdout)
 
     def python(self, *arguments: object) -> Run:
         """Run the Python that has the tree's package."""
