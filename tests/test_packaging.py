@@ -90,7 +90,7 @@ def test_a_package_read_in_parts_is_the_same(kind, exact, planes, tmp_path, monk
     source = f"{source}/" if source.is_dir() else source
     package = define_packages(source, tmp_path / "aug", exact=exact).packages[0]
     monkeypatch.setattr(packaging, "PART_BYTES", 5 * 20 * 30)
-    monkeypatch.setattr(packaging, "CANVASES_AT_A_TIME", 2)
+    monkeypatch.setattr(packaging, "CANVAS_BYTES", 2 * 1024**2)
     read = open_volume(source, exact=exact)
     expected = package.canvas(read.read(package.read))[list(package.padded_planes)]
     stack = packaging.padded_stack(read, package)

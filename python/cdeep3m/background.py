@@ -95,7 +95,8 @@ def spread(function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:
     """
     threads = min(processors(), len(items))
     if threads <= 1:
-        yield from map(function, items)
+        with kept_memory():
+            yield from map(function, items)
         return
     waiting: deque[Future[T]] = deque()
     with kept_memory(), ThreadPoolExecutor(max_workers=threads) as pool:

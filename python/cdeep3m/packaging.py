@@ -16,6 +16,7 @@ from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
 from cdeep3m.layout import copy_stack, for_each_variant, repeat_planes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.packages import INFO, Division
 from cdeep3m.variants import variants_for
 from cdeep3m.volumes import open_volume
@@ -34,7 +35,8 @@ STACK = "image_stacks_v{}.h5"
 DONE = "DONE"
 PART_BYTES = 256 * 2**20
 """So much of a package is read at a time; all of it for 8- and 16-bit images."""
-CANVASES_AT_A_TIME = 32
+CANVAS_BYTES = 128 * 2**20
+"""So much of its canvas is made at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -151,10 +153,11 @@ def _canvases(volume: Volume, package: Package) -> Iterator[tuple[int, np.ndarra
     """Yield some planes' canvases after others, each with the number of its first plane, counted in the package."""
     (first, y0, x0), (last, y1, x1) = package.read.begin, package.read.end
     step = max(1, PART_BYTES // (math.prod(package.read.shape[1:]) * volume.dtype.itemsize))
+    canvases = max(1, CANVAS_BYTES // (CANVAS**2 * volume.dtype.itemsize))
     for z in range(first, last, step):
         part = volume.read(Roi((z, y0, x0), (min(z + step, last), y1, x1)))
-        for k in range(0, len(part), CANVASES_AT_A_TIME):
-            yield z + k - first, package.canvas(part[k : k + CANVASES_AT_A_TIME])
+        for k in range(0, len(part), canvases):
+            yield z + k - first, package.canvas(part[k : k + canvases])
 
 
 def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: str, speed: int) -> None:
