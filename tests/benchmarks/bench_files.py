@@ -1,9 +1,9 @@
 """The steps that make files of files, as whole commands, against writing or copying the same bytes.
 
 Writing alone is what the steps are held to that write far more than they read; the others are held to a copy: reading
-the files that they read, and writing as many bytes as they write. Both take turns with the command. Commands end when
-the system has taken what they write into memory; how long it then takes until all of it is on the disk is a figure of
-its own, for those that write much.
+the files that they read, and writing as many bytes as they write. Both take turns with the command, and use one thread
+or one for each processor, whichever is faster. Commands end when the system has taken what they write into memory; how
+long it then takes until all of it is on the disk is a figure of its own, for those that write much.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.settings import best
+from cdeep3m.background import processors
 from cdeep3m.synthetic import synthesize
 from cdeep3m.volumes.hdf5 import write_datasets
 from cdeep3m.volumes.png import write_plane
@@ -174,7 +176,9 @@ def measure(step: Step, settings: Settings) -> Iterator[Figure]:
             keep_for_later_steps(step)
         shutil.rmtree(step.makes, ignore_errors=True)
         os.sync()
-        copies.append(copy_times(step.reads, list(written.values()), settings.folder / "copy"))
+        for threads in {1, processors()}:
+            copy = copy_times(step.reads, list(written.values()), settings.folder / "copy", threads=threads)
+            copies.append(copy)
     taken = best(runs)
     copied, copied_to_disk = (min(times) for times in zip(*copies, strict=True))
     yield Figure(name=step.name, value=taken.seconds, unit="s", peak=copied, target=step.target, aim=step.aim)
@@ -202,7 +206,7 @@ def sizes_in(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
-def copy_times(reads: Sequence[Path], sizes: Sequence[int], folder: Path) -> tuple[float, float]:
+def copy_times(reads: Sequence[Path], sizes: Sequence[int], folder: Path, *, threads: int = 1) -> tuple[float, float]:
     """Return how long it takes to read all files in `reads` and write files of `sizes`, and nothing else.
 
     Returns
@@ -211,23 +215,32 @@ def copy_times(reads: Sequence[Path], sizes: Sequence[int], folder: Path) -> tup
         Seconds until all is written, and until it is on the disk.
     """
     files = [path for source in reads for path in sizes_in(source)]
-    memory = bytearray(len(BUFFER))
     folder.mkdir()
     start = time.perf_counter()
-    for path in files:
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(memory):
-                pass
-    for k, size in enumerate(sizes):
-        with (folder / str(k)).open("wb", buffering=0) as file:
-            for begin in range(0, size, len(BUFFER)):
-                file.write(memoryview(BUFFER)[: size - begin])
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read_alone, files))
+        list(pool.map(write_alone, [folder / str(k) for k in range(len(sizes))], sizes))
     written = time.perf_counter() - start
     os.sync()
     on_disk = time.perf_counter() - start
     shutil.rmtree(folder)
     os.sync()
     return written, on_disk
+
+
+def read_alone(path: Path) -> None:
+    """Read a file and keep nothing of it."""
+    memory = bytearray(len(BUFFER))
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(memory):
+            pass
+
+
+def write_alone(path: Path, size: int) -> None:
+    """Write a file of random bytes."""
+    with path.open("wb", buffering=0) as file:
+        for begin in range(0, size, len(BUFFER)):
+            file.write(memoryview(BUFFER)[: size - begin])
 
 
 def link_all(source: Path, target: Path) -> None:
