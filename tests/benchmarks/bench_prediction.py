@@ -1,4 +1,4 @@
-"""How fast a plane is predicted on the CPU, against the machine's own best rate of float32 convolution.
+"""How fast a plane is predicted, against the machine's own best rate of convolution with the same numbers.
 
 Both are measured in one process, taking turns, and the best of several tries counts: so other work on the machine
 disturbs the ratio little. From the project's folder:
@@ -6,6 +6,7 @@ disturbs the ratio little. From the project's folder:
     python tests/benchmarks/bench_prediction.py                    1fm, 1024 x 1024, whole width
     python tests/benchmarks/bench_prediction.py --net 3fm --side 256 --width 8 --planes 2
     python tests/benchmarks/bench_prediction.py --precision fast
+    python tests/benchmarks/bench_prediction.py --gpu 0
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.bench_scaling import predict, write_images, write_trained
 from benchmarks.figures import Figure
+from cdeep3m.engines.base import CPU
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.layers.convolution import Kernelled
+from cdeep3m.engines.embedded.predictor import NUMBERS
 from cdeep3m.nets import prototxts
 from random_nets import random_net, write_model
 
@@ -46,6 +49,14 @@ FIRST = 23 / 6 / 1.85
 """The most that a command with one plane may take, in times of the limit: a sixth of Caffe's 23 s, there 1.85 s."""
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+PROCESSOR = torch.device("cpu")
+
+GPU_WINDOWS = 32
+"""Planes of one try on a GPU, where reading results and preparing planes overlap with the net."""
+
+GPU_CONVOLUTIONS = 10
+"""Convolutions of one try on a GPU, which runs behind the program."""
 
 
 @dataclass(frozen=True)
@@ -109,21 +120,30 @@ def first_plane(settings: Settings) -> float:
 
 
 def measure(
-    net: str = "1fm", *, side: int = 1024, width: int = 1, planes: int = 5, precision: Precision = "float32"
+    net: str = "1fm",
+    *,
+    side: int = 1024,
+    width: int = 1,
+    planes: int = 5,
+    precision: Precision = "float32",
+    gpu: int = CPU,
 ) -> Result:
     """Predict random planes with a random net, measuring convolutions in between."""
+    device, windows = EmbeddedEngine().place(gpu), 1 if gpu == CPU else GPU_WINDOWS
+    number = torch.float32 if gpu == CPU else NUMBERS[precision]
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         made = random_net(prototxts.deploy(net, width=width, sides=(side, side)))
         operations = count(made)
-        predictor = EmbeddedEngine().load(write_model(made, Path(folder), net), precision=precision)
+        predictor = EmbeddedEngine().load(write_model(made, Path(folder), net), gpu=gpu, precision=precision)
         del made
         window = np.random.default_rng(0).integers(0, 256, (predictor.frames, side, side), dtype=np.uint8)
         seconds, rate = [], 0.0
         for _ in range(planes):
-            rate = max(rate, best_rate(side))
+            rate = max(rate, best_rate(side, device, number))
             start = time.perf_counter()
-            next(predictor.foreground([window]))
-            seconds.append(time.perf_counter() - start)
+            for _ in predictor.foreground([window] * windows):
+                pass
+            seconds.append((time.perf_counter() - start) / windows)
     return Result(operations, rate, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
@@ -137,17 +157,28 @@ def count(net) -> int:
     return total
 
 
-def best_rate(side: int) -> float:
+def best_rate(side: int, device: torch.device = PROCESSOR, number: torch.dtype = torch.float32) -> float:
     """Return the best of the big convolutions' rates, their sides in proportion to `side`."""
     rates = []
+    times = 1 if device.type == "cpu" else GPU_CONVOLUTIONS
     for channels, outputs, whole_side, stride in CONVOLUTIONS:
         for layout in LAYOUTS:
-            bottom = torch.rand(1, channels, *[whole_side * side // 1024] * 2).to(memory_format=layout)
-            weight = torch.rand(outputs, channels, 3, 3).to(memory_format=layout)
+            blobs = torch.rand(1, channels, *[whole_side * side // 1024] * 2), torch.rand(outputs, channels, 3, 3)
+            bottom, weight = (blob.to(device, number).to(memory_format=layout) for blob in blobs)
+            wait_for(device)
             start = time.perf_counter()
-            top = functional.conv2d(bottom, weight, None, stride, 1)
-            rates.append(2 * weight.numel() * top.shape[2] * top.shape[3] / (time.perf_counter() - start))
+            for _ in range(times):
+                top = functional.conv2d(bottom, weight, None, stride, 1)
+            wait_for(device)
+            operations = 2 * weight.numel() * top.shape[2] * top.shape[3]
+            rates.append(times * operations / (time.perf_counter() - start))
     return max(rates)
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -157,10 +188,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
     parser.add_argument("--planes", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "fast"), default="float32")
+    parser.add_argument("--gpu", type=int, default=CPU, help="number of a CUDA device; default: the CPU")
     parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
     size = {"side": options.side, "width": options.width, "planes": options.planes}
-    result = measure(options.net, **size, precision=options.precision)
+    result = measure(options.net, **size, precision=options.precision, gpu=options.gpu)
     print(json.dumps(asdict(result)) if options.json else result)
     return 0
 

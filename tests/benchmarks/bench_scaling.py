@@ -98,12 +98,13 @@ def predict(
     return seconds
 
 
-def write_trained(folder: Path, *, width: int) -> Path:
-    """Write a net with 1/width of the channels and random weights, as a training leaves it."""
-    models = folder / "1fm" / "trainedmodel"
-    models.mkdir(parents=True)
-    made = write_model(random_net(prototxts.deploy("1fm", width=width)), models, "1fm")
-    made.deploy.rename(models.parent / "deploy.prototxt")
+def write_trained(folder: Path, *, width: int, nets: Sequence[str] = ("1fm",)) -> Path:
+    """Write nets with 1/width of the channels and random weights, as a training leaves them."""
+    for net in nets:
+        models = folder / net / "trainedmodel"
+        models.mkdir(parents=True)
+        made = write_model(random_net(prototxts.deploy(net, width=width)), models, net)
+        made.deploy.rename(models.parent / "deploy.prototxt")
     return folder
 
 

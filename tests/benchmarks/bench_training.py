@@ -1,4 +1,4 @@
-"""How fast a training batch is on the CPU, forward and backward, against the machine's own best rate of convolution.
+"""How fast a training batch is, forward and backward, against the machine's own best rate of convolution.
 
 Both are measured in one process, taking turns. From the project's folder:
 
@@ -22,9 +22,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.bench_prediction import Result, best_rate, count
+from benchmarks.bench_prediction import Result, best_rate, count, wait_for
 from benchmarks.figures import Figure
-from cdeep3m.engines.base import LabelledVolume
+from cdeep3m.engines.base import CPU, LabelledVolume
+from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.executor import Net
 from cdeep3m.engines.embedded.training import total_loss
 from cdeep3m.memory import kept_memory
@@ -34,6 +35,8 @@ from cdeep3m.proto.caffe_pb2 import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     from benchmarks.settings import Settings
 
@@ -52,30 +55,32 @@ def figures(settings: Settings) -> Iterator[Figure]:
         yield Figure(name=f"{name}, memory", value=result.memory / 1e9, unit="GB", target=5)
 
 
-def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int = 4) -> Result:
+def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int = 4, gpu: int = CPU) -> Result:
     """Train on random patches, measuring convolutions in between."""
+    device = EmbeddedEngine().place(gpu)
     with tempfile.TemporaryDirectory() as folder:
-        made = training_net(net, side, width, Path(folder))
+        made = training_net(net, side, width, Path(folder), device)
         seconds, rate = [], 0.0
         with kept_memory():
             for _ in range(batches):
-                rate = max(rate, best_rate(1024 * side // 320))
+                rate = max(rate, best_rate(1024 * side // 320, device))
                 start = time.perf_counter()
                 step(made)
+                wait_for(device)
                 seconds.append(time.perf_counter() - start)
         close(made)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Result(PASSES * count(made), rate, seconds, memory)
 
 
-def training_net(net: str, side: int, width: int, folder: Path) -> Net:
+def training_net(net: str, side: int, width: int, folder: Path, device: torch.device) -> Net:
     """Return a net that draws patches of `side` from a random volume."""
     prototxt.write(folder / prototxts.LABEL_CLASS_SELECTION, prototxts.label_class_selection())
     rng = np.random.default_rng(0)
     shape = (side + 8, side + 8, 20)
     data, label = rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, 2, shape, dtype=np.uint8)
     message = prototxts.train_val(net, width=width, patch_side=side)
-    return Net(message, phase=TRAIN, folder=folder, sources={"volumes": [LabelledVolume(data, label)]})
+    return Net(message, phase=TRAIN, device=device, folder=folder, sources={"volumes": [LabelledVolume(data, label)]})
 
 
 def step(net: Net) -> None:
@@ -98,9 +103,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
     parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--gpu", type=int, default=CPU, help="number of a CUDA device; default: the CPU")
     parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
-    result = measure(options.net, side=options.side, width=options.width, batches=options.batches)
+    size = {"side": options.side, "width": options.width, "batches": options.batches}
+    result = measure(options.net, **size, gpu=options.gpu)
     print(json.dumps(asdict(result)) if options.json else str(result).replace("plane", "batch"))
     return 0
 

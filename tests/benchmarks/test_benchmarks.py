@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.bench_files import copy_times, mirrored, sizes_in
+from benchmarks.bench_gpu import Watch
 from benchmarks.figures import Figure, table_of
 from benchmarks.settings import HERE, Settings, best
 
@@ -31,6 +33,31 @@ def test_every_group_runs_small_and_leaves_nothing(group, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(figure["name"] in printed for figure in found["groups"][group])
     assert not list(folder.iterdir())
+
+
+def test_without_a_gpu_there_are_no_figures_of_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert benchmarks.measure("gpu", Settings(folder=tmp_path)) == []
+    assert "there is no CUDA device" in capsys.readouterr().err
+
+
+def test_a_busy_gpu_is_seen(monkeypatch):
+    answers = iter([(0, "97\n"), (9, "no devices"), (0, "35\n")])
+    done = threading.Event()
+
+    def answer(*arguments):
+        assert "--id=3" in arguments
+        try:
+            return next(answers)
+        except StopIteration:
+            done.set()
+            return 1, ""
+
+    monkeypatch.setattr("benchmarks.bench_gpu.ask", answer)
+    monkeypatch.setattr("benchmarks.bench_gpu.ASK_EVERY", 0.001)
+    with Watch(3) as watch:
+        assert done.wait(60)
+    assert watch.percent == [97, 35]
 
 
 def test_an_unknown_group_is_one_line():
