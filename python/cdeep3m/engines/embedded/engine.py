@@ -9,7 +9,6 @@ import torch
 
 from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.engines.embedded.predictor import Predictor
-from cdeep3m.engines.embedded.stacks import predict_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +61,8 @@ class EmbeddedEngine:
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""
+        from cdeep3m.engines.embedded.stacks import predict_file
+
         net = self.load(job.model, gpu=job.gpu)
         _note(job.log, f"{job.model.weights} on {self.device(job.gpu)}")
         for done, (stack, folder) in enumerate(job.stacks, start=1):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 
+from cdeep3m.engines.embedded.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.layers.convolution import Convolution
 from cdeep3m.engines.embedded.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.layers.eltwise import Eltwise
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.embedded.executor import Net
     from cdeep3m.engines.embedded.layers.base import Layer, Shape
-
-FEW_OUTPUTS = 8
-"""Deconvolutions with at most so many outputs become matrix products."""
 
 DROP_LAST_AXIS = caffe_pb2.ReshapeParameter(shape=caffe_pb2.BlobShape(dim=[0, 0, 0, 0]))
 """What the nets' Reshape says: five axes, the last of one plane, become four."""

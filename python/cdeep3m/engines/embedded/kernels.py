@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdeep3m.engines.embedded.layers.convolution import Kernel
 
 FEW_OUTPUTS = 8
-"""Deconvolutions with at most so many outputs are faster forward with PyTorch's own kernels."""
+"""Deconvolutions with at most so many outputs are faster forward as matrix products, which PyTorch's kernels make."""
 
 FEW_CHANNELS = 4
 """Convolutions with at most so many channels are faster backward with PyTorch's own kernels."""
