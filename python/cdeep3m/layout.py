@@ -25,7 +25,7 @@ def copy_stack(source: np.ndarray, target: np.ndarray) -> None:
     """Copy a (z, y, x) stack into another one of its shape, on all processors.
 
     Where one of them has x and the other z fastest in memory, one thread takes a quarter of `target[...] = source`:
-    planes lie a power of two apart and would push each other out of the cache, so parts of rows are gathered first.
+    planes often lie a power of two apart and push each other out of the cache, so parts of rows are gathered first.
     """
     planes, rows, columns = source.shape
     width = min(columns, max(1, GATHERED_BYTES // max(1, planes * source.itemsize)))

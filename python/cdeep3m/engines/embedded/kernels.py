@@ -25,8 +25,8 @@ FEW_OUTPUTS = 8
 FEW_CHANNELS = 4
 """Convolutions with at most so many channels are faster backward with PyTorch's own kernels."""
 
-CHANNELS_TO_POOL = 16
-"""With fewer channels, maxima are found as fast in the order that they lie in."""
+CHANNELS_TO_POOL = 4
+"""With fewer channels, maxima are found faster as the blob lies; with 8, half as fast."""
 
 
 class Own(NamedTuple):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cdeep3m.errors import NetError
@@ -68,6 +69,18 @@ def test_any_number_of_axes_is_normalised_by_channel(shape):
     bottom = addresses(*shape)
     (top,) = run('type: "BatchNorm"', bottom, blobs=[[1, 2, 3], [4, 5, 6], [1]])
     assert_allclose(top, normalised(bottom, [1, 2, 3], [4, 5, 6]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_single_axis_is_one_channel():
+    layer = make('type: "BatchNorm"', (4,), phase=TRAIN)
+    (top,) = forward(layer, np.array([1, 2, 3, 6]))
+    assert_allclose(top, normalised(np.array([[1], [2], [3], [6]]), [3], [3.5])[:, 0], rtol=1e-4)
+
+
+def test_its_top_is_no_view_whose_gradient_layers_in_place_would_copy():
+    layer = make('type: "BatchNorm"', BOTTOM.shape, phase=TRAIN)
+    (top,) = layer.forward(torch.ones(BOTTOM.shape, requires_grad=True))
+    assert not top._is_view()
 
 
 def test_its_blobs_are_learnable_without_a_gradient():
