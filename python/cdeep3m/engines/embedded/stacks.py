@@ -133,7 +133,8 @@ def window_at(data: np.ndarray, k: int, frames: int, *, mean: float = 0.0, axis:
     begin = [0, 0, 0]
     begin[ALONG_Z - axis] = k - size[ALONG_Z - axis] // 2
     shift = np.float32(mean) if mean else data.dtype.type(0)
-    inside = [range(max(0, at), max(0, min(at + n, whole))) for at, n, whole in zip(begin, size, data.shape, strict=True)]
+    axes = zip(begin, size, data.shape, strict=True)
+    inside = [range(max(0, at), min(at + n, whole)) for at, n, whole in axes]
     window = np.zeros(size, np.float32 if mean else data.dtype)
     target = tuple(slice(part.start - at, part.stop - at) for part, at in zip(inside, begin, strict=True))
     if all(inside):
