@@ -70,9 +70,9 @@ def score_net(
                     log.info("caffe.cpp:275", f"Batch {batch}, {name} = {number(value)}")
     log.info("caffe.cpp:280", f"Loss: {number(loss / iterations)}")
     means = {name: (total / iterations).tolist() for name, total in sums.items()}
-    for name, values in means.items():
+    for name, outputs in means.items():
         weight = loss_weights(net).get(name, 0.0)
-        for value in values:
+        for value in outputs:
             share = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
             log.info("caffe.cpp:292", f"{name} = {number(value)}{share}")
     return means
