@@ -110,7 +110,7 @@ def test_an_interrupt_exits_as_shells_expect(folder, capsys, monkeypatch):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cdeep3m.engines.embedded.training.train", interrupted)
+    monkeypatch.setattr("cdeep3m.engines.embedded.training.loop.train", interrupted)
     assert main(["train", "--solver=solver.prototxt", "--gpu=-1"]) == 130
     assert "Go on with --snapshot" in capsys.readouterr().err
 
@@ -193,7 +193,7 @@ def test_devices_are_described_or_missed_in_one_line(capsys, monkeypatch):
     ],
 )
 def test_signals_have_the_effects_that_flags_say(folder, monkeypatch, flags, number, status, iterations):
-    from cdeep3m.engines.embedded import training
+    from cdeep3m.engines.embedded.training import loop as training
 
     make_training(folder, max_iter=3)
     iterate = training.Training._iterate

@@ -82,7 +82,7 @@ def _parser() -> CommandParser:
 def _train(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainJob
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.training import train
+    from cdeep3m.engines.embedded.training.loop import train
     from cdeep3m.proto.prototxt import read_solver
 
     job = TrainJob(
@@ -131,9 +131,9 @@ def effects_of_signals(effects: dict[signal.Signals, str]) -> Iterator[Callable[
 
 
 def _test(options: argparse.Namespace) -> None:
-    from cdeep3m.engines.embedded.brews import score_net
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.glog import GLog
+    from cdeep3m.engines.embedded.training.brews import score_net
+    from cdeep3m.engines.embedded.training.glog import GLog
 
     device = EmbeddedEngine().place(_gpu(options.gpu))
     with GLog(stream=sys.stderr) as log:
@@ -141,9 +141,9 @@ def _test(options: argparse.Namespace) -> None:
 
 
 def _time(options: argparse.Namespace) -> None:
-    from cdeep3m.engines.embedded.brews import time_net
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.glog import GLog
+    from cdeep3m.engines.embedded.training.brews import time_net
+    from cdeep3m.engines.embedded.training.glog import GLog
 
     device = EmbeddedEngine().place(_gpu(options.gpu))
     with GLog(stream=sys.stderr) as log:
@@ -151,8 +151,8 @@ def _time(options: argparse.Namespace) -> None:
 
 
 def _query(options: argparse.Namespace) -> None:
-    from cdeep3m.engines.embedded.brews import describe_devices
-    from cdeep3m.engines.embedded.glog import GLog
+    from cdeep3m.engines.embedded.training.brews import describe_devices
+    from cdeep3m.engines.embedded.training.glog import GLog
 
     gpus = None if options.gpu in (None, "", "all") else _numbers(options.gpu)
     with GLog(stream=sys.stderr) as log:

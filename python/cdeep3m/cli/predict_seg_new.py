@@ -57,7 +57,7 @@ def _parser() -> CommandParser:
 def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainedModel
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.stacks import predict_file
+    from cdeep3m.engines.embedded.prediction.stacks import predict_file
 
     model = TrainedModel(net=options.model.stem, deploy=options.model, weights=options.weights)
     net = EmbeddedEngine().load(model, gpu=options.gpu)
