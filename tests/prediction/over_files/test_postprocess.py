@@ -18,7 +18,7 @@ from cdeep3m.tiling.packages import Division
 from cdeep3m.tiling.stitching import to_probability_map
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
-from cdeep3m.volumes.png import write_plane
+from cdeep3m.volumes.png import write_picture, write_plane
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
 
@@ -312,10 +312,27 @@ def test_6_black_planes_binarise_others_in_exact_mode_only(nets, tmp_path):
 @pytest.mark.correction(17, "exact", "corrected")
 def test_17_folders_of_different_lengths_are_cut_in_exact_mode_only(nets, tmp_path):
     (nets[1] / "Segmented_0003.png").unlink()
-    assert ensemble_folders(nets, tmp_path / "exact", exact=True) == 2
+    assert ensemble_folders(nets[::-1], tmp_path / "exact", exact=True) == 2
     with pytest.raises(InputError, match=r"1fm has 3, .*3fm has 2"):
         ensemble_folders(nets, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.correction(17, "exact")
+def test_17_exact_mode_stops_where_a_later_folder_has_no_plane_left(nets, tmp_path):
+    third = png_folder(tmp_path / "5fm", synth(1, 15, 16, 5), "Segmented_%04d.png")
+    with pytest.raises(InputError, match=r"1fm has 3, .*3fm has 3, .*5fm has 1") as caught:
+        ensemble_folders([*nets, third], tmp_path / "out", exact=True)
+    assert caught.value.exit_code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["Segmented_0001.png"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("which", [0, 1])
+def test_colours_are_an_error_that_names_the_file(nets, tmp_path, exact, which):
+    write_picture(nets[which] / "Segmented_0002.png", np.arange(15 * 16 * 3, dtype=np.uint8).reshape(15, 16, 3))
+    with pytest.raises(InputError, match=r"fm/Segmented_0002.png (holds|is in) colour"):
+        ensemble_folders(nets, tmp_path / "out", exact=exact)
 
 
 @pytest.mark.correction(17, "same")

@@ -38,6 +38,7 @@ STITCHED = "Segmented_{:04d}.png"
 DONE = "DONE"
 AVERAGED_MARKER = ".averaged"
 FOREGROUND = 1
+GRAY_AXES = 2
 
 
 def average_variants(folder: str | os.PathLike[str], *, exact: bool = False) -> int:
@@ -247,7 +248,8 @@ def ensemble_folders(
     out : path
         Gets the averages under the first folder's names; made when it is not there.
     exact : bool
-        Read bilevel planes as logical and cut to the shortest folder, as the original does (defects 6 and 17).
+        Read bilevel planes as logical (defect 6), take as many planes as the first folder has, and stop where a
+        later one has none left (defect 17).
 
     Returns
     -------
@@ -259,7 +261,7 @@ def ensemble_folders(
     MissingFileError
         A folder that is not there, or has no PNG files.
     InputError
-        Fewer than two folders, or folders that do not fit each other.
+        Fewer than two folders, or folders that do not fit each other; in exact mode the planes that all have are there.
     """
     if len(folders) < 2:
         raise InputError(f"found {len(folders)} folder to average; expected at least two.")
@@ -276,6 +278,8 @@ def ensemble_folders(
         write_plane(Path(out) / paths[0].name, stitching.ensemble(planes))
 
     for_each(write_average, rows)
+    if len(rows) < len(listings[0]):
+        require_same_number(listings)
     return len(rows)
 
 
@@ -309,9 +313,18 @@ def read_in_class_of_first(paths: Sequence[Path]) -> list[np.ndarray]:
 
 
 def read_as_octave(path: Path) -> np.ndarray:
-    """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white."""
+    """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white.
+
+    Raises
+    ------
+    InputError
+        It is no gray plane; the original stops there, too.
+    """
     pixels = read_plane(path)
-    return imread(pixels.values, palette=pixels.palette)
+    plane = imread(pixels.values, palette=pixels.palette)
+    if plane.ndim != GRAY_AXES:
+        raise InputError(f"{path} holds colours; expected gray planes, as predictions are. Convert it to 8-bit gray")
+    return plane
 
 
 def read_gray(path: Path) -> np.ndarray:
