@@ -32,7 +32,7 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.fast.taps import Scratch
+from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution

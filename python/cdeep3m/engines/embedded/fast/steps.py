@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from cdeep3m.engines.embedded.fast.taps import Scratch, deconvolve
+from cdeep3m.engines.embedded.net import products
+from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
 from cdeep3m.engines.embedded.net.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
@@ -17,7 +18,7 @@ from cdeep3m.engines.embedded.net.layers.scale import Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdeep3m.engines.embedded.net.kernels import Kernel
+    from cdeep3m.engines.embedded.net.kernel import Kernel
     from cdeep3m.engines.embedded.net.layers.base import Layer
 
 
@@ -118,8 +119,12 @@ class ConvolutionStep(LinearStep):
         """Convolve."""
         kernel, weight = self.kernel, self.weights[0]
         bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        top = functional.conv2d(bottom, weight, self.bias, kernel.stride, kernel.pad, kernel.dilation, self.groups)
-        return self.finish(top)
+        if products.suit(bottom, kernel, self.groups):
+            return self.finish(products.convolve(bottom, weight, self.bias, kernel))
+        settings = (kernel.stride, kernel.pad, kernel.dilation, self.groups)
+        if self.rectified and has_rectified_convolution(bottom):
+            return torch.cudnn_convolution_relu(bottom, weight, self.bias, *settings)
+        return self.finish(functional.conv2d(bottom, weight, self.bias, *settings))
 
 
 @dataclass(kw_only=True)
@@ -190,6 +195,11 @@ class RollStep(Step):
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
         """Return the blob with an axis of planes."""
         return bottoms[0].unflatten(1, (-1, self.planes)).permute(0, 1, 3, 4, 2)
+
+
+def has_rectified_convolution(bottom: torch.Tensor) -> bool:
+    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers."""
+    return bottom.is_cuda and torch.version.cuda is not None and bottom.dtype in (torch.float16, torch.bfloat16)
 
 
 def is_plain_relu(layer: Layer) -> bool:
