@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cdeep3m.tiling.variants import Variant
+
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
 
@@ -165,6 +167,33 @@ class LoadedNet(Protocol):
         ------
         ndarray of float32, shape (y, x)
             Probability of the foreground class, in [0, 1].
+        """
+
+    def averaged(
+        self,
+        windows: Iterable[np.ndarray],
+        variants: Sequence[Variant],
+        *,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Predict the middle plane of every window in each of its variants, and average them, in order.
+
+        Predictions are undone, summed in double in the order of `variants`, divided by their number and rounded to 16
+        bits (merge_16_probs).
+
+        Parameters
+        ----------
+        windows : iterable of ndarray of uint8, uint16, float32 or float64, shape (frames, y, x)
+            As for `foreground`, in the volume's own orientation; at most one is read ahead.
+        variants : sequence of Variant
+            In ascending order; at least one.
+        before_batch : callable, optional
+            Called before each few variants are predicted, and at least once a window; what it raises ends the
+            prediction.
+
+        Yields
+        ------
+        ndarray of uint16, shape (y, x)
         """
 
 

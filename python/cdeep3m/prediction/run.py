@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 logger = logging.getLogger(__name__)
 
+WINDOWS_AHEAD = 2
+"""Windows that are read while others are predicted."""
+
 SPEEDS = (1, 2, 4, 10)
 """What `--augspeed` accepts: the share of the 16 variants that is left out grows with it."""
 
@@ -198,7 +201,7 @@ def stream_planes(
     exact : bool
         Scale every plane by its own maximum, as Merge_LargeData.m does.
     before_pass : callable, optional
-        Called before each window is made; what it raises ends the prediction.
+        Called before each batch of variants; what it raises ends the prediction.
 
     Yields
     ------
@@ -208,21 +211,12 @@ def stream_planes(
     read = (_reader_as_the_original if division.exact else _reader)(volume, division, net.frames)
     packages = {z: division.packages_at(z) for z in planes}
 
-    def windows() -> Iterator[np.ndarray]:
-        for z in planes:
-            for package in packages[z]:
-                window = _window(package, z, net.frames, read)
-                for variant in variants:
-                    if before_pass:
-                        before_pass()
-                    yield variant.apply(window)
-
-    predictions = net.foreground(ahead(windows(), depth=2 * len(variants)))
+    windows = (_window(package, z, net.frames, read) for z in planes for package in packages[z])
+    means = net.averaged(ahead(windows, depth=WINDOWS_AHEAD), variants, before_batch=before_pass)
     for z in planes:
         stitched = np.zeros(volume.shape[1:], dtype=np.uint16)
         for package in packages[z]:
-            mean = stitching.average(zip(variants, predictions))  # noqa: B905 - the predictions go on
-            stitching.paste(stitched, package, stitching.to_png16(mean))
+            stitching.paste(stitched, package, next(means))
         yield z, stitching.to_probability_map(stitched, exact=exact)
 
 

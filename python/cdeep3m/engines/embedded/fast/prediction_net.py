@@ -83,18 +83,24 @@ class FusedNet:
             step.place(self.device, number)
         self._dead = _last_uses(self.steps, self.output)
 
-    def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, inputs: Mapping[str, torch.Tensor], *, extremes: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """Return the net's output, before Softmax where `softmax` says so.
 
         Parameters
         ----------
         inputs : mapping of str to torch.Tensor of float32
             Values of the net's inputs, axes as Caffe's.
+        extremes : list of torch.Tensor, optional
+            Gets the least and the greatest number of every blob.
         """
         with torch.inference_mode():
             blobs = {number: inputs[name].to(self.device) for name, number in self.inputs.items()}
             for step, dead in zip(self.steps, self._dead, strict=True):
                 blobs[step.top] = step.run(*(blobs[number] for number in step.bottoms))
+                if extremes is not None:
+                    extremes += [extreme.float() for extreme in blobs[step.top].aminmax()]
                 for number in dead:
                     del blobs[number]
             return blobs[self.output]
