@@ -44,11 +44,12 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         planes
         labels
-        base
-        axes
+        base formats
+        address axes
         units damage listing mapped synthetic
     """,
     "maps": """
