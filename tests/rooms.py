@@ -17,7 +17,7 @@ LAYERS = """
     tiling nets
     matlab_ports proto caffe_models
     system
-    errors geometry
+    errors geometry rules
 """
 """Imports point down; neighbours on a line do not import each other."""
 
@@ -44,11 +44,13 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         planes
         labels
-        base
-        damage listing mapped synthetic
+        base formats
+        address axes
+        units damage listing mapped synthetic
     """,
     "maps": """
         agreement
@@ -69,7 +71,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cdeep3m.tiling.packages import Division
+from cdeep3m.rules import ORIGINAL
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.stitching import average, ensemble, paste, to_png16, to_probability_map
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 
@@ -20,9 +21,9 @@ def addresses(height, width):
     return ((y * 257 + x * 7919 + y * x) % 65521).astype(np.uint16)
 
 
-def stitched(plane, division, through=lambda canvas: canvas):
+def stitched(plane, tiling, through=lambda canvas: canvas):
     out = np.zeros(plane.shape, np.uint16)
-    for package in division.packages:
+    for package in tiling.packages:
         paste(out, package, through(package.canvas(plane[np.newaxis][package.read.slices])[0]))
     return out
 
@@ -30,32 +31,32 @@ def stitched(plane, division, through=lambda canvas: canvas):
 @pytest.mark.parametrize("height", HEIGHTS)
 def test_identity_returns_every_row(height):
     plane = addresses(height, 14)
-    assert_array_equal(stitched(plane, Division.of((1, *plane.shape))), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, *plane.shape))), plane)
 
 
 @pytest.mark.parametrize("width", HEIGHTS)
 def test_identity_returns_every_column(width):
     plane = addresses(14, width)
-    assert_array_equal(stitched(plane, Division.of((1, *plane.shape))), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, *plane.shape))), plane)
 
 
 @pytest.mark.parametrize(("height", "width"), PAIRS)
 def test_identity_returns_the_plane(height, width):
     plane = addresses(height, width)
-    division = Division.of((1, height, width), folder_input=True)
-    assert_array_equal(stitched(plane, division, lambda canvas: to_png16(canvas / 65535)), plane)
+    tiling = Tiling.of((1, height, width), folder_input=True)
+    assert_array_equal(stitched(plane, tiling, lambda canvas: to_png16(canvas / 65535)), plane)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1025, 1500), (300, 200), (1024, 1013), (2012, 2012)])
 def test_exact_mode_returns_the_plane_of_a_stack_where_the_original_is_right(height, width):
     plane = addresses(height, width)
-    assert_array_equal(stitched(plane, Division.of((1, height, width), exact=True)), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, height, width), rules=ORIGINAL)), plane)
 
 
 @pytest.mark.correction(3, "exact")
 def test_exact_mode_leaves_13_black_rows_beside_a_cut_axis():
     plane = addresses(700, 1500) | 1
-    out = stitched(plane, Division.of((1, 700, 1500), exact=True))
+    out = stitched(plane, Tiling.of((1, 700, 1500), rules=ORIGINAL))
     assert not out[:13].any()
     assert_array_equal(out[13:], plane[13:])
 
@@ -88,14 +89,14 @@ def test_9_one_scale_serves_all_planes(dtype, top):
 @pytest.mark.correction(9, "exact")
 def test_9_exact_mode_multiplies_the_noise_of_an_empty_plane():
     noise = np.array([[0, 1023]], np.uint16)
-    assert to_probability_map(noise, exact=True).tolist() == [[0, 255]]
+    assert to_probability_map(noise, rules=ORIGINAL).tolist() == [[0, 255]]
     assert to_probability_map(noise).tolist() == [[0, 4]]
 
 
 @pytest.mark.correction(9, "same")
 def test_9_a_plane_with_full_values_is_the_same_in_both_modes():
     plane = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    assert_array_equal(to_probability_map(plane), to_probability_map(plane, exact=True))
+    assert_array_equal(to_probability_map(plane), to_probability_map(plane, rules=ORIGINAL))
 
 
 def test_an_ensemble_of_one_is_itself():

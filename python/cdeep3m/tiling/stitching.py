@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.matlab_ports import ensemble_predictions, merge_16_probs, merge_large_data
+from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,15 +56,15 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None
     plane : ndarray, shape (y, x)
         A plane of the volume.
     package : Package
-        Packages are pasted in the order of `Division.packages`; in exact mode later ones overwrite earlier ones.
+        Packages are pasted in the order of `Tiling.packages`; in exact mode later ones overwrite earlier ones.
     canvas_plane : ndarray, shape (1024, 1024)
         The package's prediction of that plane.
 
     Examples
     --------
-    >>> from cdeep3m.tiling.packages import Division
+    >>> from cdeep3m.tiling.packages import Tiling
     >>> plane, canvas = np.zeros((20, 30), int), np.arange(1024 * 1024).reshape(1024, 1024)
-    >>> paste(plane, Division.of((1, 20, 30)).packages[0], canvas)
+    >>> paste(plane, Tiling.of((1, 20, 30)).packages[0], canvas)
     >>> int(plane[0, 0]) == 12 * 1024 + 12
     True
     """
@@ -71,13 +72,13 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None
     plane[rows, columns] = canvas_plane[package.canvas_write]
 
 
-def to_probability_map(plane: np.ndarray, *, exact: bool = False) -> np.ndarray:
+def to_probability_map(plane: np.ndarray, *, rules: Rules = CORRECTED) -> np.ndarray:
     """Scale a stitched plane to the 8-bit map (Merge_LargeData.m).
 
     Parameters
     ----------
     plane : ndarray of uint16, uint8 or bool, shape (y, x)
-    exact : bool
+    rules : Rules
         Scale by the power of two nearest to the plane's own maximum (defect 9); otherwise one scale serves all planes,
         65536 for 16-bit and 256 for 8-bit input.
 
@@ -85,7 +86,7 @@ def to_probability_map(plane: np.ndarray, *, exact: bool = False) -> np.ndarray:
     -------
     ndarray of uint8, shape (y, x)
     """
-    scale = merge_large_data.scale_by_maximum if exact else merge_large_data.scale_by_dtype
+    scale = merge_large_data.scale_by_maximum if rules.scales_planes_alone else merge_large_data.scale_by_dtype
     return merge_large_data.to_uint8(plane, scale(plane))
 
 

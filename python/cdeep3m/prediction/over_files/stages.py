@@ -23,17 +23,19 @@ from cdeep3m.engines.base import PredictJob, Progress
 from cdeep3m.errors import InputError, RunError, failing_with
 from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages
 from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
+from cdeep3m.rules import CORRECTED, Rules, rules_of
 from cdeep3m.runs.prediction import PredictionRun, read_config
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import Background, ahead
-from cdeep3m.tiling.packages import COUNTS, Division
+from cdeep3m.tiling.info_file import COUNTS, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
 
 PREPARED = "DONE"
@@ -66,9 +68,9 @@ class FileRun:
         The nets, one after another.
     aug_speed : int
         Which variants run.
-    division : Division
+    tiling : Tiling
         The packages.
-    exact : bool
+    rules : Rules
         Reproduce the original bit for bit.
     """
 
@@ -77,8 +79,8 @@ class FileRun:
     images: Path
     nets: tuple[str, ...]
     aug_speed: int
-    division: Division
-    exact: bool = False
+    tiling: Tiling
+    rules: Rules = CORRECTED
 
     @classmethod
     def open(cls, folder: Path) -> FileRun:
@@ -97,21 +99,21 @@ class FileRun:
         if not (folder / COUNTS).is_file():
             with failing_with(NO_COUNTS):
                 raise RunError(f"{folder} has no {COUNTS}: run DefDataPackages.m {config['imagedir']} {folder} first")
-        exact, images = config.get("exact") == "true", Path(config["imagedir"])
+        rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
         return cls(
             run=PredictionRun.create(folder),
             trained=Path(config["trainedmodeldir"]),
             images=images,
             nets=tuple(config["models"].split(",")),
             aug_speed=int(config["augspeed"]),
-            division=Division.read(folder, exact=exact, folder_input=images.is_dir()),
-            exact=exact,
+            tiling=read_tiling(folder, rules=rules, folder_input=images.is_dir()),
+            rules=rules,
         )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
         """Yield every net with every package, in the order of work."""
         for net in self.nets:
-            for package in self.division.packages:
+            for package in self.tiling.packages:
                 yield net, package
 
     def augmented(self, net: str, package: Package) -> Path:
@@ -139,8 +141,8 @@ class FileRun:
         if not self.is_prepared(net, package):
             aug = self.run.folder / AUGMENTED
             aug.mkdir(exist_ok=True)
-            self.division.write(aug)
-            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, exact=self.exact)
+            write_tiling(self.tiling, aug)
+            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, rules=self.rules)
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
     def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpu: int) -> None:
@@ -154,7 +156,7 @@ class FileRun:
         """Average the variants of one package; `DONE` comes last."""
         folder = self.predicted(net, package)
         if not self.is_finished(net, package):
-            planes = average_variants(folder, exact=self.exact)
+            planes = average_variants(folder, rules=self.rules)
             write_text(folder / FINISHED, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
             self.run.log("postprocess", f"{net} {package.name}: {planes} planes averaged")
@@ -162,7 +164,7 @@ class FileRun:
     def stitch(self, net: str) -> None:
         """Join the packages of a net that are all finished, and remove them."""
         if not self.run.net_is_done(net):
-            planes = merge_packages(self.run.net_folder(net), exact=self.exact)
+            planes = merge_packages(self.run.net_folder(net), rules=self.rules)
             self.run.log("postprocess", f"{net}: {planes} planes stitched")
         for folder in self.run.net_folder(net).glob("Pkg*"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -247,10 +249,10 @@ def predict_over_files(
     report : callable, optional
         Told of every package that has been predicted.
     """
-    trained, total = TrainedRun(work.trained), len(work.division.packages)
+    trained, total = TrainedRun(work.trained), len(work.tiling.packages)
     for net in work.nets:
         model = trained.model(net)
-        todo = [package for package in work.division.packages if not work.is_finished(net, package)]
+        todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
         with Background(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
@@ -308,7 +310,7 @@ def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
     with _alone(work, "postprocessing", AVERAGING_FAILED), work.run.recording_errors():
         for net in work.nets:
             with failing_with(AVERAGING_FAILED):
-                for package in work.division.packages:
+                for package in work.tiling.packages:
                     while not work.is_predicted(net, package):
                         _look_around(work, wait)
                     work.finish(net, package)
