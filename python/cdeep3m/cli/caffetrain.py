@@ -47,8 +47,9 @@ def _train(options: argparse.Namespace) -> None:
     folder = options.out / options.model
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
-    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], rules=rules_of(exact=options.exact))
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {options.precision}", file=sys.stderr)
+    rules = rules_of(exact=options.exact)
+    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], rules=rules, precision=options.precision)
     with ProgressDisplay("iteration") as report:
         train_net(job, engine, report=report)
 

@@ -101,6 +101,8 @@ class TrainJob:
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
+    precision : {"float32", "fast"}
+        What convolutions are computed with (in-process engines only); weights stay float32.
     """
 
     solver: Path
@@ -112,6 +114,7 @@ class TrainJob:
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
+from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import Engine, LabelledVolume, Progress
+    from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +117,13 @@ class TrainRequest:
         Iterations to add to those of `retrain`.
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (defect 20).
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner.
 
     Raises
     ------
     InputError
-        No net, or a value out of range.
+        No net, a value out of range, or fast numbers where the original's results are wanted.
     """
 
     out: Path
@@ -131,8 +133,10 @@ class TrainRequest:
     retrain: Path | None = None
     additerations: int = 2000
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
         _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
         _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
@@ -154,6 +158,8 @@ class NetTraining:
         A model to start from where there is no snapshot to go on from.
     rules : Rules
         Stop where the original stops (defect 20).
+    precision : {"float32", "fast"}
+        What convolutions are computed with.
     """
 
     folder: Path
@@ -161,11 +167,20 @@ class NetTraining:
     gpu: int = CPU
     weights: Path | None = None
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
 
     @property
     def net(self) -> str:
         """Name of the net."""
         return self.folder.name
+
+
+def _demand_faithful(rules: Rules, precision: Precision) -> None:
+    if rules.stops_without_background and precision != "float32":
+        raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
 
 
 def train(
@@ -250,7 +265,13 @@ def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, rules=request.rules)
+        NetTraining(
+            folder=request.out / net,
+            settings=request.settings,
+            gpu=gpu,
+            rules=request.rules,
+            precision=request.precision,
+        )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -300,6 +321,8 @@ def _train_on(
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
 ) -> None:
+    if job.precision != "float32" and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} trains as Caffe does: leave --precision {job.precision} out")
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
     if reached is not None and reached >= job.settings.numiterations:
@@ -319,6 +342,7 @@ def _train_on(
             training=training,
             validation=validation,
             rules=job.rules,
+            precision=job.precision,
         ),
         report=(lambda progress: report(job.net, progress)) if report else None,
     )

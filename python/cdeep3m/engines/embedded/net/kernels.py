@@ -61,6 +61,8 @@ def convolve(
         return convolve(_planes_as_channels(bottom), _planes_as_channels(weight), bias, flat)[..., None]
     if products.suit(bottom, kernel, groups):
         return products.convolve(bottom, weight, bias, kernel)
+    if bottom.is_cuda and bottom.dim() == 4:
+        bottom = bottom.contiguous(memory_format=torch.channels_last)
     few = weight.shape[1] <= FEW_CHANNELS and weight.shape[0] <= 2 * FEW_CHANNELS
     return _run(bottom, weight, bias, kernel, groups, transposed=False, own=Own(forward=False, backward=few))
 
