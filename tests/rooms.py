@@ -26,7 +26,7 @@ INSIDE = {
         select doctor
         embedded docker local identity
         tools
-        images job_files
+        images job_files averages
         nvidia base
     """,
     "engines.embedded": """
@@ -53,11 +53,21 @@ INSIDE = {
         units damage listing mapped synthetic
     """,
     "maps": """
-        agreement
+        open
+        png_folder
+        agreement base
     """,
     "prediction": """
         run
-        over_files
+        streaming
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""

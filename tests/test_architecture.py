@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "torch": ("engines.embedded",),
+    "triton": ("engines.embedded.net.one_pass",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "skimage": ("matlab_ports.apply_3d_watershed",),
