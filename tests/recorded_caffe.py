@@ -96,12 +96,17 @@ def _write_batches(folder: Path, path: Path, phase: str) -> None:
     (folder / f"{phase}.txt").write_text("".join(f"{name}.h5\n" for name in names))
 
 
-def train_from(folder: Path, state: Path, *, device: str = "cpu") -> Outputs:
+def train_from(
+    folder: Path, state: Path, *, device: str = "cpu", precision: Precision = "float32"
+) -> Outputs:
     """Go on from one of Caffe's solver states; return what is logged. Snapshots go to `folder`/snap."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     path = folder / f"{state.stem}.log"
-    train(TrainJob(solver=folder / "solver.prototxt", folder=folder, snapshot=state, log=path), device=device)
+    job = TrainJob(
+        solver=folder / "solver.prototxt", folder=folder, snapshot=state, log=path, precision=precision
+    )
+    train(job, device=device)
     torch.set_num_threads(threads)
     return outputs(path)
 
