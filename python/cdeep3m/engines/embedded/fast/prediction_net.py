@@ -100,7 +100,7 @@ class FusedNet:
             for step, dead in zip(self.steps, self._dead, strict=True):
                 blobs[step.top] = step.run(*(blobs[number] for number in step.bottoms))
                 if extremes is not None:
-                    extremes += [extreme.float() for extreme in blobs[step.top].aminmax()]
+                    extremes += [extreme.float() for extreme in as_it_lies(blobs[step.top]).aminmax()]
                 for number in dead:
                     del blobs[number]
             return blobs[self.output]
@@ -290,6 +290,12 @@ class Rewriter:
     def _new_number(self) -> int:
         self.numbers += 1
         return self.numbers - 1
+
+
+def as_it_lies(blob: torch.Tensor) -> torch.Tensor:
+    """Return a view of a blob with its axes in the order that they have in memory."""
+    inner = blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last)
+    return blob.permute(0, 2, 3, 1) if inner else blob
 
 
 def is_sum(layer: Layer) -> TypeGuard[Eltwise]:

@@ -135,7 +135,7 @@ def deconvolve_sum(
 def max_pool(bottom: torch.Tensor, size: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> torch.Tensor:
     """Return the maxima of a blob (n, channels, x, y) in windows; a last, partial step makes one more of them."""
     quick = bottom.device.type == "cpu" and bottom.is_contiguous() and bottom.shape[1] >= CHANNELS_TO_POOL
-    if not quick:
+    if not quick and not (bottom.is_cuda and torch.are_deterministic_algorithms_enabled()):
         return functional.max_pool2d(bottom, tuple(size), tuple(stride), tuple(pad), ceil_mode=True)
     return _MaxPool.apply(bottom, list(size), list(stride), list(pad))  # type: ignore[no-untyped-call]
 
@@ -185,7 +185,10 @@ class _Chosen(torch.autograd.Function):
 
 
 class _MaxPool(torch.autograd.Function):
-    """PyTorch's pooling, forward with the channels innermost, backward as the blob lies."""
+    """PyTorch's pooling, forward with the channels innermost, backward with the channels outermost.
+
+    On a GPU the other way back adds in any order, and does not repeat bit for bit.
+    """
 
     @staticmethod
     def forward(ctx: Any, bottom: torch.Tensor, size: list[int], stride: list[int], pad: list[int]) -> torch.Tensor:
@@ -199,7 +202,7 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         bottom, places = ctx.saved_tensors
         found = torch.ops.aten.max_pool2d_with_indices_backward(
-            gradients[0].contiguous(), bottom, *ctx.settings, [1, 1], True, places
+            gradients[0].contiguous(), bottom.contiguous(), *ctx.settings, [1, 1], True, places
         )
         return found, None, None, None
 

@@ -113,7 +113,7 @@ class Batches:
         self._given = {name: blob.clone() for name, blob in given.items()}
         torch.cuda.empty_cache()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # another thread reads ahead
             self._made = self._plainly(self._given)
 
     def _short_numbers(self, net: Net) -> torch.autocast:
