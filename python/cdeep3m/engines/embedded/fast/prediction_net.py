@@ -9,7 +9,7 @@ What differs from the plain executor:
 - Deconvolutions with few outputs become matrix products (taps.py); those that are summed, five for each scale, share a
   bottom and a top and run as soon as the bottom is there.
 - What Softmax would do is left to the caller.
-- If asked for, numbers are of a shorter type; deconvolutions and what follows them to the scores add up in float32.
+- If asked for, numbers are of a shorter type (on a GPU with channels filled up, alignment.py); deconvolutions and what follows them to the scores add up in float32.
 
 Layers that none of this fits run as they are.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 
+from cdeep3m.engines.embedded.fast.alignment import align
 from cdeep3m.engines.embedded.fast.steps import (
     ConvolutionStep,
     DeconvolutionStep,
@@ -79,6 +80,8 @@ class FusedNet:
             graph = graph._replace(nodes=graph.nodes[:-1], output=graph.nodes[-1].bottoms[0])
         self.inputs = graph.inputs
         self.steps, self.output = Rewriter(graph).rewrite()
+        if number != torch.float32 and self.device.type == "cuda":
+            align(self.steps, self.output)
         for step in self.steps:
             step.place(self.device, number)
         self._dead = _last_uses(self.steps, self.output)
