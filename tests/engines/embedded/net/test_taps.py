@@ -103,6 +103,12 @@ def compare_in_one_pass(device: str) -> None:
         product = (matrix_of(weights) @ bottom.permute(0, 2, 3, 1).reshape(-1, bottom.shape[1]).t()).to(device)
         found = one_pass.add_up(product, tuple(kernels), (len(bottom), *bottom.shape[2:]))
         assert_close(found.cpu(), deconvolved(bottom, weights, kernels), rtol=1e-5, atol=1e-4)
+        gradient = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+        parts = [functional.unfold(gradient, k.size, k.dilation, k.pad, k.stride) for k in kernels]
+        expected = torch.cat(parts, dim=1).transpose(0, 1).flatten(1)
+        places = (len(bottom), *bottom.shape[2:])
+        back = one_pass.take_apart(gradient.to(device), tuple(kernels), places, torch.float32)
+        assert_close(back.cpu(), expected, rtol=0, atol=0)
 
 
 @pytest.mark.gpu

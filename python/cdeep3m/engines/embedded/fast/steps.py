@@ -120,7 +120,8 @@ class ConvolutionStep(LinearStep):
         kernel, weight = self.kernel, self.weights[0]
         bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
         if products.suit(bottom, kernel, self.groups):
-            return self.finish(products.convolve(bottom, weight, self.bias, kernel))
+            convolve = products.convolve_and_rectify if self.rectified else products.convolve
+            return convolve(bottom, weight, self.bias, kernel)
         settings = (kernel.stride, kernel.pad, kernel.dilation, self.groups)
         if self.rectified and has_rectified_convolution(bottom):
             return torch.cudnn_convolution_relu(bottom, weight, self.bias, *settings)

@@ -65,6 +65,56 @@ def add_up(product: torch.Tensor, kernels: tuple[Kernel, ...], bottom: tuple[int
     return top
 
 
+def take_apart(
+    gradient: torch.Tensor, kernels: tuple[Kernel, ...], bottom: tuple[int, ...], like: torch.dtype
+) -> torch.Tensor:
+    """Return the gradient of a product from that of `add_up`: every tap takes that of the voxel that it was added to.
+
+    Parameters
+    ----------
+    gradient : torch.Tensor of float32, shape (n, outputs, x, y)
+    kernels, bottom
+        See `taps.add_up`.
+    like : torch.dtype
+        Type of the product.
+
+    Returns
+    -------
+    torch.Tensor, shape (rows, n * x * y)
+    """
+    windows, outputs, *top_sides = gradient.shape
+    rows = _rows(kernels, outputs, gradient.device)
+    columns = windows * bottom[1] * bottom[2]
+    product = torch.empty((len(rows), columns), dtype=like, device=gradient.device)
+    with torch.cuda.device_of(gradient):
+        _take_kernel[len(rows), triton.cdiv(columns, BLOCK)](
+            gradient.contiguous(),
+            rows,
+            product,
+            outputs,
+            *bottom[1:],
+            *top_sides,
+            columns,
+            STEP_X=kernels[0].stride[0],
+            STEP_Y=kernels[0].stride[1],
+            BLOCK=BLOCK,
+        )
+    return product
+
+
+@lru_cache(maxsize=64)
+def _rows(kernels: tuple[Kernel, ...], outputs: int, device: torch.device) -> torch.Tensor:
+    """Return for each row of a product its output and where its tap falls: int32, shape (rows, 3)."""
+    rows = [
+        (output, kernel.dilation[0] * x - kernel.pad[0], kernel.dilation[1] * y - kernel.pad[1])
+        for kernel in kernels
+        for output in range(outputs)
+        for x in range(kernel.size[0])
+        for y in range(kernel.size[1])
+    ]
+    return torch.tensor(rows, dtype=torch.int32).to(device)
+
+
 @lru_cache(maxsize=64)
 def _tables(kernels: tuple[Kernel, ...], outputs: int, device: torch.device) -> tuple[torch.Tensor, ...]:
     """Return where each kernel's rows begin, its taps along y, and which taps fall on each position within a stride.
@@ -147,4 +197,31 @@ def _add(  # type: ignore[no-untyped-def]
     tl.store(top + line.to(tl.int64) * top_y + y, total, mask=inside)
 
 
-_add_kernel = None if triton is None else triton.jit(_add)
+def _take(  # type: ignore[no-untyped-def]
+    gradient,
+    rows,
+    product,
+    outputs,
+    side_x,
+    side_y,
+    top_x,
+    top_y,
+    columns,
+    STEP_X: tl.constexpr,
+    STEP_Y: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Make a part of one row of the product's gradient."""
+    row, part = tl.program_id(0), tl.program_id(1)
+    column = part * BLOCK + tl.arange(0, BLOCK)
+    output = tl.load(rows + 3 * row)
+    window, place = column // (side_x * side_y), column % (side_x * side_y)
+    x = place // side_y * STEP_X + tl.load(rows + 3 * row + 1)
+    y = place % side_y * STEP_Y + tl.load(rows + 3 * row + 2)
+    inside = column < columns
+    there = inside & (x >= 0) & (x < top_x) & (y >= 0) & (y < top_y)
+    values = tl.load(gradient + ((window * outputs + output) * top_x + x) * top_y + y, mask=there, other=0)
+    tl.store(product + row.to(tl.int64) * columns + column, values.to(product.dtype.element_ty), mask=inside)
+
+
+_add_kernel, _take_kernel = (None, None) if triton is None else (triton.jit(_add), triton.jit(_take))

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cdeep3m.engines.embedded.net.kernel import Kernel
 
@@ -44,6 +44,30 @@ def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
     return _Convolution.apply(bottom, weight, bias, kernel)  # type: ignore[no-untyped-call]
 
 
+@torch.inference_mode()
+def convolve_and_rectify(
+    bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kernel: Kernel
+) -> torch.Tensor:
+    """Convolve, and turn negative values into 0 on the way to memory; without gradients."""
+    return _convolved(bottom, weight, bias, kernel, multiply=torch.ops.aten._addmm_activation.out)
+
+
+def _convolved(
+    bottom: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    kernel: Kernel,
+    *,
+    multiply: Callable[..., torch.Tensor] = torch.addmm,
+) -> torch.Tensor:
+    matrix = _matrix(weight).t()
+    added = bottom.new_zeros(len(weight)) if bias is None else bias
+    top = bottom.new_empty((len(bottom), *kernel.convolved(bottom.shape[2:]), len(weight)))
+    for windows in _parts(bottom, kernel):
+        multiply(added, _columns(bottom[windows], kernel), matrix, out=top[windows].flatten(0, 2))
+    return top.permute(0, 3, 1, 2)
+
+
 class _Convolution(torch.autograd.Function):
     """Product forward; two products backward."""
 
@@ -53,15 +77,7 @@ class _Convolution(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(bottom, weight)
         ctx.kernel, ctx.biased = kernel, bias is not None
-        matrix = _matrix(weight).t()
-        top = bottom.new_empty((len(bottom), *kernel.convolved(bottom.shape[2:]), len(weight)))
-        for windows in _parts(bottom, kernel):
-            rows = top[windows].flatten(0, 2)
-            if bias is None:
-                torch.mm(_columns(bottom[windows], kernel), matrix, out=rows)
-            else:
-                torch.addmm(bias, _columns(bottom[windows], kernel), matrix, out=rows)
-        return top.permute(0, 3, 1, 2)
+        return _convolved(bottom, weight, bias, kernel)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

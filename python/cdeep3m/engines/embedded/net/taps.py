@@ -105,11 +105,13 @@ class _AddUp(torch.autograd.Function):
     def forward(
         ctx: Any, product: torch.Tensor, kernels: tuple[Kernel, ...], bottom: tuple[int, ...]
     ) -> torch.Tensor:
-        ctx.kernels, ctx.like = kernels, product.dtype
+        ctx.kernels, ctx.bottom, ctx.like = kernels, bottom, product.dtype
         return add_up(product.contiguous(), kernels, bottom)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if gradients[0].is_cuda and in_one_pass(gradients[0].device):
+            return one_pass.take_apart(gradients[0], ctx.kernels, ctx.bottom, ctx.like), None, None
         gradient = gradients[0].to(ctx.like)
         parts = [
             functional.unfold(gradient, kernel.size, kernel.dilation, kernel.pad, kernel.stride)
