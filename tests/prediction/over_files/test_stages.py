@@ -22,7 +22,7 @@ from cdeep3m.prediction.over_files.stages import (
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.prediction import forget_errors
-from cdeep3m.tiling.packages import COUNTS, INFO
+from cdeep3m.tiling.info_file import COUNTS, INFO
 from cdeep3m.volumes.png import write_plane
 
 

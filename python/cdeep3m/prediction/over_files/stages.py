@@ -30,13 +30,14 @@ from cdeep3m.runs.prediction import CONFIG_KEYS, PredictionRun, read_config, rec
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import Background, ahead, side_by_side
-from cdeep3m.tiling.packages import COUNTS, INFO, Division
+from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
 
 PREPARED = "DONE"
@@ -72,7 +73,7 @@ class FileRun:
         The nets, one after another.
     aug_speed : int
         Which variants run.
-    division : Division
+    tiling : Tiling
         The packages.
     rules : Rules
         Reproduce the original bit for bit.
@@ -83,7 +84,7 @@ class FileRun:
     images: Path
     nets: tuple[str, ...]
     aug_speed: int
-    division: Division
+    tiling: Tiling
     rules: Rules = CORRECTED
 
     @classmethod
@@ -102,21 +103,21 @@ class FileRun:
                 _check_config(config, folder)
             rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
             with failing_with(NO_COUNTS):
-                division = _read_division(folder, rules=rules, images=images)
+                tiling = _read_tiling(folder, rules=rules, images=images)
             return cls(
                 run=PredictionRun.create(folder),
                 trained=Path(config["trainedmodeldir"]),
                 images=images,
                 nets=tuple(net.strip() for net in config["models"].split(",")),
                 aug_speed=int(config["augspeed"]),
-                division=division,
+                tiling=tiling,
                 rules=rules,
             )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
         """Yield every net with every package, in the order of work."""
         for net in self.nets:
-            for package in self.division.packages:
+            for package in self.tiling.packages:
                 yield net, package
 
     def augmented(self, net: str, package: Package) -> Path:
@@ -151,7 +152,7 @@ class FileRun:
         aug = self.run.folder / AUGMENTED
         aug.mkdir(exist_ok=True)
         for place in (aug, self.run.folder):
-            self.division.write(place)
+            write_tiling(self.tiling, place)
         return aug
 
     def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpus: Sequence[int]) -> None:
@@ -198,7 +199,7 @@ def _check_config(config: Mapping[str, str], folder: Path) -> None:
         raise RunError(f"{place} says augspeed={config['augspeed']}: expected 1, 2, 4 or 10")
 
 
-def _read_division(folder: Path, *, rules: Rules, images: Path) -> Division:
+def _read_tiling(folder: Path, *, rules: Rules, images: Path) -> Tiling:
     """Return the packages, which the original defines in augimages/, and this project in the run's folder, too.
 
     Raises
@@ -212,7 +213,7 @@ def _read_division(folder: Path, *, rules: Rules, images: Path) -> Division:
             f"no {COUNTS} in {folder / AUGMENTED} or {folder}: run DefDataPackages.m {images} "
             f"{folder / AUGMENTED} first"
         )
-    found = [Division.read(place, rules=rules, folder_input=images.is_dir()) for place in places]
+    found = [read_tiling(place, rules=rules, folder_input=images.is_dir()) for place in places]
     if found[1:] and found[0] != found[1]:
         raise RunError(
             f"{places[0]} and {places[1]} define different packages: delete {COUNTS} and {INFO} in the one that is old"
@@ -349,11 +350,11 @@ def predict_over_files(
     report : callable, optional
         Told of every package that has been predicted.
     """
-    trained, total = TrainedRun(work.trained), len(work.division.packages)
+    trained, total = TrainedRun(work.trained), len(work.tiling.packages)
     aug = work.define()
     for net in work.nets:
         model = trained.model(net)
-        todo = [package for package in work.division.packages if not work.is_finished(net, package)]
+        todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
         with Background(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
@@ -412,7 +413,7 @@ def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
     with _alone(work, "postprocessing", AVERAGING_FAILED), work.run.recording_errors():
         for net in work.nets:
             with failing_with(AVERAGING_FAILED):
-                for package in work.division.packages:
+                for package in work.tiling.packages:
                     _look_around(work, 0)
                     while not work.is_predicted(net, package):
                         _look_around(work, wait)
