@@ -49,7 +49,15 @@ class MissingModelError(CDeep3MError, LookupError):
 
 
 class EngineError(CDeep3MError, RuntimeError):
-    """An engine that cannot run here, or failed while it ran."""
+    """An engine that cannot run here, or failed while it ran.
+
+    Attributes
+    ----------
+    status : int or None
+        Exit status of the program that failed, where it was one.
+    """
+
+    status: int | None = None
 
 
 class MissingExtraError(CDeep3MError, ImportError):
@@ -68,6 +76,12 @@ class StoppedError(RunError):
     """A run that somebody asked to stop (KILL.REQUEST)."""
 
     exit_code = 11
+
+
+class FailedElsewhereError(StoppedError):
+    """A run that stops because another stage, or an earlier run, has failed (ERROR)."""
+
+    exit_code = 99
 
 
 def describe(error: BaseException) -> str:
@@ -110,7 +124,7 @@ def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
 def failing_with(exit_code: int) -> Iterator[None]:
     """Give every error of the block `exit_code`, the status that the command's contract names for this stage.
 
-    A stop that somebody asked for keeps its own.
+    A stop that was asked for, or that follows another stage's failure, keeps its own.
 
     Raises
     ------
