@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,14 +130,34 @@ def write_datasets(
 def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None) -> None:
     """Write as `write_datasets`, but to `path` itself, for callers that keep several files back until all are there."""
     types = {name: np.dtype(dtype or _stored_type(array.dtype)) for name, array in arrays.items()}
-    with _system_errors_of_hdf5(), h5py.File(path, "w") as file:
-        offsets = {name: _allocate(file, name, array.shape, types[name]) for name, array in arrays.items()}
-    with Path(path).open("r+b", buffering=0) as raw:
+    if not 1 <= len(arrays) <= 2 or not all(array.size for array in arrays.values()):
+        Path(path).write_bytes(_image({name: array.astype(types[name]) for name, array in arrays.items()}))
+        return
+    header, offsets = _header({name: (array.shape, types[name]) for name, array in arrays.items()})
+    with Path(path).open("w+b", buffering=0) as raw:
+        _write_all(raw.fileno(), np.frombuffer(header, np.uint8))
         for name, array in arrays.items():
             raw.seek(offsets[name])
             for slab in _slabs(array, types[name]):
                 _write_all(raw.fileno(), slab)
                 release(array)
+
+
+def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays that fit into memory twice as datasets of an HDF5 file, as h5py itself does, whole or not at all.
+
+    HDF5 works in memory alone: where it meets a full disk, it ends the process.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(_image(arrays))
+
+
+def _image(arrays: Mapping[str, np.ndarray]) -> bytes:
+    with h5py.File("image", "w", driver="core", backing_store=False) as file:
+        for name, array in arrays.items():
+            file[name] = array
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -193,29 +212,50 @@ def _stored_type(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64) if dtype.kind == "b" else dtype
 
 
-@contextmanager
-def _system_errors_of_hdf5() -> Iterator[None]:
-    """Raise as OSError what HDF5 reports of the system in the text of another error, a full disk above all."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+FIRST_VALUES = 2048
+"""Where HDF5 begins to place values behind the descriptions of one or two datasets."""
+END_OF_FILE = 40
+"""Where the file's size stands in it."""
 
 
-def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Make an empty contiguous dataset, without a date, and return where its values go in the file."""
+def _header(datasets: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> tuple[bytes, dict[str, int]]:
+    """Return the beginning of an HDF5 file, as HDF5 itself writes it, and where the values of each dataset go.
+
+    HDF5 works in memory alone: where it meets a full disk, it ends the process. There the datasets get no place at
+    first, as memory would be needed for it; places, and what else depends on them, are put in afterwards.
+    """
+    with h5py.File("header", "w", driver="core", backing_store=False) as file:
+        for name, (shape, dtype) in datasets.items():
+            _describe(file, name, shape, dtype)
+        file.flush()
+        image = bytearray(file.id.get_file_image())
+    assert len(image) <= FIRST_VALUES
+    offsets, at, found = {}, FIRST_VALUES, 0
+    for name, (shape, dtype) in datasets.items():
+        size = math.prod(shape) * dtype.itemsize
+        found = image.index(NO_PLACE + size.to_bytes(8, "little"), found)
+        place = found + len(LAYOUT)
+        image[place : place + 8] = at.to_bytes(8, "little")
+        image[place - 6], image[place - 17] = 1, 1  # the message is constant; values have their place from the start
+        offsets[name], at = at, at + size
+    image[END_OF_FILE : END_OF_FILE + 8] = at.to_bytes(8, "little")
+    return bytes(image), offsets
+
+
+LAYOUT = b"\x03\x01"
+"""The message that says where contiguous values are."""
+NO_PLACE = LAYOUT + 8 * b"\xff"
+
+
+def _describe(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Make a contiguous dataset without a place for its values, and without a date."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
-    made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, plan)
-    offset = made.get_offset()
-    return 0 if offset is None else offset
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, plan)
 
 
 def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.files import demand_file
+from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.damage import damaged
 
 if TYPE_CHECKING:

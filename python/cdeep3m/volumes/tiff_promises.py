@@ -78,7 +78,7 @@ def check_promises(path: Path, pages: Sequence[Directory]) -> int:
         _check_behind_each_other(path, pages[0], promised)
         return promised
     full = [page for page in pages if not page.reduced]
-    if promised > len(full):
+    if promised > len(full) * (pages[0].samples if "?" in said else 1):
         raise damaged(path, "TIFF", f"it is incomplete: its description promises {promised} planes, it holds {len(full)}")
     return len(pages)
 
