@@ -45,10 +45,10 @@ INSIDE = {
     "volumes": """
         open labelled
         png tiff hdf5 z_fastest
-        planes
-        labels
-        base
-        damage listing mapped synthetic
+        planes tiff_codecs tiff_promises
+        labels listing tiff_directories
+        base gray names
+        axes damage mapped synthetic units
     """,
     "maps": """
         agreement

@@ -86,7 +86,7 @@ def _open_file(path: Path, *, exact: bool, role: Role, importer: Importer) -> Vo
         from cdeep3m.volumes.hdf5 import Hdf5Volume
         from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 
-        volume = Hdf5Volume(path, checked=not exact and role == "image")
+        volume = Hdf5Volume(path, gray=not exact and role == "image", as_said=not exact)
         if role == "segmentation":
             return SegmentationVolume(volume, str(path))
         return LabelVolume(volume, str(path)) if role == "label" and not exact else volume

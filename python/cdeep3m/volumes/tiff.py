@@ -194,6 +194,7 @@ def _pixels(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int
     return Pixels(
         _scaled_to_8_bits(_native(values), keyframe.bitspersample),
         min_is_white=keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
+        one_bit=keyframe.bitspersample == 1,
     )
 
 
