@@ -17,7 +17,7 @@ LAYERS = """
     tiling nets
     matlab_ports proto caffe_models
     system
-    errors geometry
+    errors geometry rules
 """
 """Imports point down; neighbours on a line do not import each other."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.volumes.listing import image_files
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ def touch(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def listed(folder: Path, *, exact: bool = False) -> list[str]:
-    return [path.name for path in image_files(folder, exact=exact)]
+def listed(folder: Path, *, rules: Rules = CORRECTED) -> list[str]:
+    return [path.name for path in image_files(folder, rules=rules)]
 
 
 @pytest.mark.correction(18, "exact")
 def test_exact_mode_keeps_the_bytewise_order(tmp_path: Path) -> None:
     touch(tmp_path, ["img1.png", "img10.png", "Img3.png", "img2.png", "a.png"])
-    assert listed(tmp_path, exact=True) == ["Img3.png", "a.png", "img1.png", "img10.png", "img2.png"]
+    assert listed(tmp_path, rules=ORIGINAL) == ["Img3.png", "a.png", "img1.png", "img10.png", "img2.png"]
 
 
 @pytest.mark.correction(18, "corrected")
@@ -52,7 +53,7 @@ def test_where_both_orders_agree_there_is_no_warning(
 ) -> None:
     touch(tmp_path, names)
     with caplog.at_level(logging.WARNING):
-        assert listed(tmp_path) == listed(tmp_path, exact=True) == names
+        assert listed(tmp_path) == listed(tmp_path, rules=ORIGINAL) == names
     assert not caplog.text
 
 
@@ -64,13 +65,13 @@ def test_only_visible_files_of_known_kinds_count_and_case_does_not(tmp_path: Pat
 
 def test_as_many_tif_as_png_means_tif(tmp_path: Path) -> None:
     touch(tmp_path, ["a.png", "b.tif"])
-    assert listed(tmp_path) == listed(tmp_path, exact=True) == ["b.tif"]
+    assert listed(tmp_path) == listed(tmp_path, rules=ORIGINAL) == ["b.tif"]
 
 
 def test_tif_and_tiff_are_one_kind_but_not_in_exact_mode(tmp_path: Path) -> None:
     touch(tmp_path, ["a.tiff", "b.tiff"])
     with pytest.raises(InputError, match=r"no images .*a\.tiff"):
-        listed(tmp_path, exact=True)
+        listed(tmp_path, rules=ORIGINAL)
     assert listed(tmp_path) == ["a.tiff", "b.tiff"]
     touch(tmp_path, ["c.TIF"])
     assert listed(tmp_path) == ["a.tiff", "b.tiff", "c.TIF"]
@@ -84,9 +85,9 @@ def test_tif_and_tiff_are_one_kind_but_not_in_exact_mode(tmp_path: Path) -> None
         (["s1.png", "s2.png", "s3.png.part", "s4.PNG.gz"], "s3.png.part, s4.PNG.gz are left out"),
     ],
 )
-@pytest.mark.parametrize("exact", [False, True])
-def test_images_that_are_left_out_are_named(tmp_path: Path, caplog, names, left_out, exact) -> None:
-    listed(touch(tmp_path, names), exact=exact)
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+def test_images_that_are_left_out_are_named(tmp_path: Path, caplog, names, left_out, rules) -> None:
+    listed(touch(tmp_path, names), rules=rules)
     assert left_out in caplog.text
 
 
@@ -106,7 +107,14 @@ def test_a_pipe_among_the_images_is_refused_without_waiting_for_it(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "names",
-    [["s1.png", "s1 (copy).png"], ["s1.png", "s1 (1).png"], ["s1.tif", "s1.tiff"], ["s1.png", "s01.png"], ["a.png", "A copy.png", "a copy 2.png"], ["s1.png", "Copy of s1.png"]],
+    [
+        ["s1.png", "s1 (copy).png"],
+        ["s1.png", "s1 (1).png"],
+        ["s1.tif", "s1.tiff"],
+        ["s1.png", "s01.png"],
+        ["a.png", "A copy.png", "a copy 2.png"],
+        ["s1.png", "Copy of s1.png"],
+    ],
 )
 def test_two_files_for_one_plane_are_refused(tmp_path: Path, names) -> None:
     with pytest.raises(InputError, match="two files for one plane"):

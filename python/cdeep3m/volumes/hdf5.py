@@ -155,7 +155,9 @@ def demand_stored(dataset: h5py.Dataset, path: str | os.PathLike[str]) -> None:
     if dataset.chunks is None:
         offset = dataset.id.get_offset()
         if declared and (stored < declared or (offset is not None and offset + declared > os.path.getsize(path))):
-            raise damaged(path, "HDF5", f"it is truncated: {dataset.name} declares {declared} bytes, {stored} are there")
+            raise damaged(
+                path, "HDF5", f"it is truncated: {dataset.name} declares {declared} bytes, {stored} are there"
+            )
         return
     if stored > os.path.getsize(path) or declared > 2**20 + MOST_FROM_A_BYTE * stored:
         raise damaged(path, "HDF5", f"it is incomplete: {dataset.name} declares {declared} bytes, {stored} are there")
@@ -163,7 +165,11 @@ def demand_stored(dataset: h5py.Dataset, path: str | os.PathLike[str]) -> None:
     written = dataset.id.get_num_chunks()
     if written < chunks:
         logger.warning(
-            "Warning: %s of %s lacks %d of its %d chunks; they are read as 0", dataset.name, path, chunks - written, chunks
+            "Warning: %s of %s lacks %d of its %d chunks; they are read as 0",
+            dataset.name,
+            path,
+            chunks - written,
+            chunks,
         )
 
 
@@ -253,7 +259,8 @@ def _image(arrays: Mapping[str, np.ndarray]) -> bytes:
 def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what the original leaves when it writes `arrays` over an existing file (defect 11).
 
-    The datasets keep their old shape and type; new values stand where both overlap, old ones elsewhere.
+    The datasets keep their old shape and type; new values stand where both overlap, old ones elsewhere. Where a new
+    array is too large, the overlap gets its first values in the order of the file instead of those of its corner.
 
     Parameters
     ----------
@@ -273,8 +280,8 @@ def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
 def _overlaid(old: np.ndarray, new: np.ndarray, folder: Path) -> np.ndarray:
     """Return a copy of `old` with the values of `new` where both overlap; little of a large one is in memory."""
     kept = zeros(old.shape, old.dtype, folder=folder)
-    overlap = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
-    values, place = new[overlap], kept[overlap]
+    shape = tuple(min(a, b) for a, b in zip(old.shape, new.shape, strict=True))
+    values, place = _first_values(new, shape), kept[tuple(map(slice, shape))]
     rows = max(1, SLAB_BYTES // max(1, old[:1].nbytes))
     for begin in range(0, len(old), rows):
         part = slice(begin, begin + rows)
@@ -283,6 +290,21 @@ def _overlaid(old: np.ndarray, new: np.ndarray, folder: Path) -> np.ndarray:
         release(old)
         release(kept)
     return kept
+
+
+def _first_values(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return as many values of `array`, from its first one on in C order, as fill `shape`.
+
+    Examples
+    --------
+    >>> _first_values(np.arange(12).reshape(3, 4), (2, 3)).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    if shape[1:] == array.shape[1:]:
+        return array[: shape[0]]
+    count = math.prod(shape)
+    rows = -(-count // math.prod(array.shape[1:]))
+    return array[:rows].reshape(-1)[:count].reshape(shape)
 
 
 def _only_dataset(file: h5py.File, path: Path) -> h5py.Dataset:

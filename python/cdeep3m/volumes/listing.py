@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.volumes.names import doubled, in_order, listing, natural_key, oddities
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".filepart", ".tm
 """What downloads and compressions put behind a name."""
 
 
-def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
+def image_files(folder: Path, *, rules: Rules = CORRECTED) -> list[Path]:
     """Return the images of a folder in the order of their planes; say what is left out, or looks odd.
 
     Files only, names beginning with a dot left out, suffixes in any case. The more numerous of PNG and TIFF counts,
@@ -36,7 +37,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
     Parameters
     ----------
     folder : Path
-    exact : bool
+    rules : Rules
         Keep the original's bytewise order, in which img10 comes before img2 (defect 18), instead of the natural one.
 
     Returns
@@ -52,7 +53,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
         When an image is a link that leads nowhere.
     """
     names = _files_in(folder)
-    pngs, tiffs = (_of(names, kind) for kind in (PNG, TIFF[:1] if exact else TIFF))
+    pngs, tiffs = (_of(names, kind) for kind in (PNG, TIFF[:1] if rules.bytewise_order else TIFF))
     chosen = pngs if len(pngs) > len(tiffs) else tiffs
     left_out = sorted(set(names) - set(chosen), key=natural_key)
     left_out = [name for name in left_out if _is_image(name)]
@@ -71,7 +72,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
             len(chosen),
             kind,
         )
-    return [folder / name for name in (_bytewise(folder, chosen) if exact else _ordered(folder, chosen))]
+    return [folder / name for name in (_bytewise(folder, chosen) if rules.bytewise_order else _ordered(folder, chosen))]
 
 
 def _bytewise(folder: Path, chosen: Sequence[str]) -> list[str]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 DIGITS = re.compile(r"[0-9]+")
-POSITION = re.compile(r"(?P<before>.*?)(?P<sign>[-+\u2212]?)(?P<number>[0-9]+(?:[.,][0-9]+)?)(?P<after>[^0-9]*)", re.DOTALL)
+POSITION = re.compile(
+    r"(?P<before>.*?)(?P<sign>[-+\u2212]?)(?P<number>[0-9]+(?:[.,][0-9]+)?)(?P<after>[^0-9]*)", re.DOTALL
+)
 """A name that ends with one position, such as z-1.5 or s003_gray."""
 COPY = re.compile(
     r"(?:(?P<of>Copy of |Kopie von |Copie de )(?P<base>.+)|"
@@ -240,7 +242,7 @@ def _grid(series: Series) -> list[str]:
 def _is_fraction(pattern: str, k: int) -> bool:
     """Return whether number `k` of a pattern stands behind another one and a point, or before one."""
     parts = pattern.split("#")
-    return (0 < k and parts[k] in (".", ",")) or (k + 1 < len(parts) - 1 and parts[k + 1] in (".", ","))
+    return (k > 0 and parts[k] in (".", ",")) or (k + 1 < len(parts) - 1 and parts[k + 1] in (".", ","))
 
 
 def _positions(names: Sequence[str]) -> dict[str, tuple[Decimal, str]] | None:

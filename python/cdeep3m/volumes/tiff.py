@@ -221,7 +221,9 @@ def _demand_type(values: np.ndarray, page: tifffile.TiffPage, path: Path) -> Non
     expected = np.dtype(page.dtype or np.uint8).newbyteorder("=")
     if values.dtype.newbyteorder("=") not in (expected, np.dtype(bool)) or values.size != page.size:
         raise damaged(
-            path, "TIFF", f"its header names {page.size} samples of {expected}, its pixels are {values.size} {values.dtype}"
+            path,
+            "TIFF",
+            f"its header names {page.size} samples of {expected}, its pixels are {values.size} {values.dtype}",
         )
 
 

@@ -79,7 +79,9 @@ def check_promises(path: Path, pages: Sequence[Directory]) -> int:
         return promised
     full = [page for page in pages if not page.reduced]
     if promised > len(full) * (pages[0].samples if "?" in said else 1):
-        raise damaged(path, "TIFF", f"it is incomplete: its description promises {promised} planes, it holds {len(full)}")
+        raise damaged(
+            path, "TIFF", f"it is incomplete: its description promises {promised} planes, it holds {len(full)}"
+        )
     return len(pages)
 
 
@@ -119,7 +121,9 @@ def _number(text: str | None) -> int:
 
 def _refuse_channels(path: Path, said: Mapping[str, int]) -> None:
     if said.get("series", 1) > 1:
-        raise InputError(f"{path} holds {said['series']} images (series); expected one. Save the one that is meant alone")
+        raise InputError(
+            f"{path} holds {said['series']} images (series); expected one. Save the one that is meant alone"
+        )
     if said.get("c", 1) > 1:
         raise InputError(
             f"{path} holds {said['c']} channels; expected one gray channel. Save the one that is meant as a file of its "
@@ -130,7 +134,9 @@ def _refuse_channels(path: Path, said: Mapping[str, int]) -> None:
             f"{path} holds {said['t']} times of {said['z']} planes; expected one volume. Save each time as a file of its own"
         )
     if said.get("t", 1) > 1:
-        logger.warning("Warning: %s calls its %d planes times (frames); they are read as planes along z", path, said["t"])
+        logger.warning(
+            "Warning: %s calls its %d planes times (frames); they are read as planes along z", path, said["t"]
+        )
 
 
 def _check_behind_each_other(path: Path, page: Directory, promised: int) -> None:
