@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -248,8 +249,16 @@ def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
         partial.write_bytes(_image(arrays))
 
 
+def _in_memory() -> h5py.File:
+    """Return a new file that lies in memory alone; several threads may have one at a time."""
+    return h5py.File(f"in memory {next(_numbers)}", "w", driver="core", backing_store=False)
+
+
+_numbers = itertools.count()
+
+
 def _image(arrays: Mapping[str, np.ndarray]) -> bytes:
-    with h5py.File("image", "w", driver="core", backing_store=False) as file:
+    with _in_memory() as file:
         for name, array in arrays.items():
             file[name] = array
         file.flush()
@@ -342,7 +351,7 @@ def _header(datasets: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> tuple[b
     HDF5 works in memory alone: where it meets a full disk, it ends the process. There the datasets get no place at
     first, as memory would be needed for it; places, and what else depends on them, are put in afterwards.
     """
-    with h5py.File("header", "w", driver="core", backing_store=False) as file:
+    with _in_memory() as file:
         for name, (shape, dtype) in datasets.items():
             _describe(file, name, shape, dtype)
         file.flush()
