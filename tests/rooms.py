@@ -44,11 +44,13 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         planes tiff_codecs tiff_promises
         labels listing tiff_directories
-        base gray names
-        axes damage mapped synthetic units
+        base formats gray names
+        address axes
+        units damage mapped synthetic
     """,
     "maps": """
         agreement
@@ -69,7 +71,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

@@ -50,7 +50,7 @@ class OneLine(logging.Formatter):
 
 
 def settle() -> None:
-    """Open what is closed, so that no file of a run gets the number of a standard stream, and let every name be shown."""
+    """Open what is closed, so that no file of a run takes its number, and let every name be shown."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

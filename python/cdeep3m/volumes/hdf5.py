@@ -15,15 +15,19 @@ import h5py
 import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.gray import demand_finite, gray_type, gray_values
+from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 from cdeep3m.volumes.mapped import release, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
 
 SLAB_BYTES = 2**20
 """So much of an array is written at a time: it stays in the processor's cache."""
@@ -31,6 +35,8 @@ MOST_FROM_A_BYTE = 1100
 """So many bytes deflate can pack into one."""
 MOST_DATASETS = 1000
 """So many are listed, or counted at all."""
+
+ANYTHING = Selection()
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,8 @@ class Hdf5Volume:
         Whether its values are gray values, which read as uint8 or uint16 whatever holds them (see `gray_values`).
     as_said : bool
         Whether what the file says of its axes counts.
+    selection : Selection
+        What the user says of them.
 
     Raises
     ------
@@ -56,8 +64,9 @@ class Hdf5Volume:
     """
 
     is_folder = False
+    placement = Placement()
 
-    def __init__(self, path: Path, *, gray: bool = True, as_said: bool = True) -> None:
+    def __init__(self, path: Path, *, gray: bool = True, as_said: bool = True, selection: Selection = ANYTHING) -> None:
         self._path = path
         self._gray = gray
         with opened(path) as file:
@@ -66,12 +75,13 @@ class Hdf5Volume:
             demand_stored(dataset, path)
             said = said_axes(dataset) if as_said else None
             stored = dataset.dtype.newbyteorder("=")
-            shape = dataset.shape
-        if said is None and (len(shape) != 3 or 0 in shape):
+            shape, chunks = dataset.shape, dataset.chunks
+        if said is None and selection.axes is None and (len(shape) != 3 or 0 in shape):
             raise InputError(f"{self._name} of {path} has the shape {shape}; expected (x, y, z)")
-        self._layout = layout_of(shape, said or "xyz", Selection(), name=f"{self._name} of {path}")
+        self._layout = layout_of(shape, said or "xyz", selection, name=f"{self._name} of {path}")
         self.dtype = gray_type(stored, f"{self._name} of {path}") if gray else stored
         self.shape: tuple[int, int, int] = self._layout.shape
+        self.chunks: tuple[int, int, int] = self._layout.in_space(chunks or (1, *shape[1:]), missing=1)
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only they are read from the file."""
@@ -172,6 +182,16 @@ def demand_stored(dataset: h5py.Dataset, path: str | os.PathLike[str]) -> None:
             chunks - written,
             chunks,
         )
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open the one dataset of a file."""
+    octave = reading.rules.octave_images
+    gray = not octave and reading.role == "image"
+    volume = Hdf5Volume(address.path, gray=gray, as_said=not octave, selection=reading.selection)
+    if reading.role == "segmentation":
+        return SegmentationVolume(volume, str(address))
+    return LabelVolume(volume, str(address)) if reading.role == "label" and not octave else volume
 
 
 def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray:

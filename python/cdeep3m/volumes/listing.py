@@ -83,8 +83,8 @@ def _bytewise(folder: Path, chosen: Sequence[str]) -> list[str]:
 def _ordered(folder: Path, chosen: Sequence[str]) -> list[str]:
     if twice := doubled(sorted(chosen, key=natural_key)):
         raise InputError(
-            f"{folder / twice[1]} and {twice[0]} are two files for one plane; expected one file a plane. Remove the copy, "
-            "or move it elsewhere"
+            f"{folder / twice[1]} and {twice[0]} are two files for one plane; expected one file a plane. "
+            "Remove the copy, or move it elsewhere"
         )
     names, words = in_order(chosen)
     bytewise = sorted(chosen, key=os.fsencode)

@@ -9,9 +9,10 @@ import numpy as np
 import tifffile
 
 from cdeep3m.errors import InputError
+from cdeep3m.geometry import Placement
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.planes import Header, Pixels
+from cdeep3m.volumes.planes import Header, Pixels, open_planes
 from cdeep3m.volumes.tiff_codecs import BYTE_CODECS, IMAGE_CODECS, decode_page, decode_picture, refuse
 from cdeep3m.volumes.tiff_directories import COMPRESSIONS, directories
 from cdeep3m.volumes.tiff_promises import check_promises
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
     from cdeep3m.volumes.tiff_directories import Directory
 
 logger = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class TiffFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
@@ -92,6 +96,7 @@ class TiffStack:
     """
 
     is_folder = False
+    placement = Placement()
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -118,11 +123,7 @@ class TiffStack:
         demand_file(self._file)
         with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:
-                if self._behind_each_other:
-                    pixels = self._plane(tiff, z)
-                else:
-                    pixels = _pixels(tiff.pages[z], self._file, z)
-                yield pixels
+                yield self._plane(tiff, z) if self._behind_each_other else _pixels(tiff.pages[z], self._file, z)
 
     def _plane(self, tiff: tifffile.TiffFile, z: int) -> Pixels:
         """Return plane `z` of those that lie behind each other."""
@@ -132,6 +133,11 @@ class TiffStack:
         raw = tiff.filehandle.read(page.plane_bytes)
         values = np.frombuffer(raw, stored).reshape(height, width, page.samples)
         return Pixels(_native(values[..., 0] if page.samples == 1 else values), min_is_white=page.photometric == 0)
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open a stack file."""
+    return open_planes(TiffStack(address.path), reading)
 
 
 def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Pages of TIFF files that tifffile leaves to a package that is not installed: unpacked by the libtiff in Pillow.
 
-LZW, zstd and the like pack bytes, whatever they mean; so each strip is handed over as one row of 8-bit samples, and what
-comes back goes through tifffile like an uncompressed one. Types, byte order, predictors and photometric stay its business.
+LZW, zstd and the like pack bytes, whatever they mean; so each strip is handed over as one row of 8-bit samples, and
+what comes back goes through tifffile like an uncompressed one. Types, byte order and predictors stay its business.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def decode_picture(path: Path, index: int) -> tuple[np.ndarray, np.ndarray | Non
 def refuse(path: Path, name: str) -> InputError:
     """Return the error for a compression that nothing here decodes."""
     return InputError(
-        f"{path} is compressed with {name}, which is not read here; expected no compression, LZW, deflate, zstd or JPEG. "
-        "Save it without compression, or `pip install imagecodecs`"
+        f"{path} is compressed with {name}, which is not read here; expected no compression, LZW, deflate, zstd "
+        "or JPEG. Save it without compression, or `pip install imagecodecs`"
     )
 
 

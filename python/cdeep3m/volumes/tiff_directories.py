@@ -1,4 +1,4 @@
-"""The directories of a TIFF file, followed to their end: what the file promises, compared with the bytes that are there.
+"""The directories of a TIFF file, followed to their end: what it promises, compared with the bytes that are there.
 
 One directory a page, each of them tags and the place of the next one (TIFF 6.0, BigTIFF).
 """
@@ -151,7 +151,7 @@ class _Reader:
         return int(struct.unpack(f"{self._order}{form}", part)[0])
 
     def tags(self, at: int, *, page: int) -> tuple[_Tags, int]:
-        """Return the tags of a directory (type, number of values, and their bytes or place), and the next one's place."""
+        """Return the tags of a directory (type, number, and bytes or place of the values), and the next one's place."""
         counter, entry, form, link = ("Q", 20, "HHQ", "Q") if self._big else ("H", 12, "HHI", "I")
         (count,) = struct.unpack(f"{self._order}{counter}", self._read(at, struct.calcsize(f"={counter}"), page))
         if not 0 < count <= MOST_ENTRIES:

@@ -27,11 +27,11 @@ WORDS = {"c": "channels", "t": "times", "z": "planes"}
 
 
 def planes_said(text: str) -> dict[str, int] | None:
-    """Return how many planes a description promises along each axis, the slowest axis first; None where it says nothing.
+    r"""Return how many planes a description promises along each axis, the slowest first; None where it says nothing.
 
     Examples
     --------
-    >>> planes_said("ImageJ=1.54f\\nimages=8\\nchannels=2\\nslices=4\\n")
+    >>> planes_said("ImageJ=1.54f\nimages=8\nchannels=2\nslices=4\n")
     {'t': 1, 'z': 4, 'c': 2}
     >>> planes_said('<OME><Image><Pixels DimensionOrder="XYZCT" SizeC="1" SizeT="1" SizeZ="5"/></Image></OME>')
     {'t': 1, 'c': 1, 'z': 5}
@@ -126,12 +126,13 @@ def _refuse_channels(path: Path, said: Mapping[str, int]) -> None:
         )
     if said.get("c", 1) > 1:
         raise InputError(
-            f"{path} holds {said['c']} channels; expected one gray channel. Save the one that is meant as a file of its "
-            "own (ImageJ: Image > Color > Split Channels)"
+            f"{path} holds {said['c']} channels; expected one gray channel. Save the one that is meant as a file of "
+            "its own (ImageJ: Image > Color > Split Channels)"
         )
     if said.get("t", 1) > 1 and said.get("z", 1) > 1:
         raise InputError(
-            f"{path} holds {said['t']} times of {said['z']} planes; expected one volume. Save each time as a file of its own"
+            f"{path} holds {said['t']} times of {said['z']} planes; expected one volume. Save each time as "
+            "a file of its own"
         )
     if said.get("t", 1) > 1:
         logger.warning(
