@@ -50,7 +50,15 @@ class MissingModelError(CDeep3MError, LookupError):
 
 
 class EngineError(CDeep3MError, RuntimeError):
-    """An engine that cannot run here, or failed while it ran."""
+    """An engine that cannot run here, or failed while it ran.
+
+    Attributes
+    ----------
+    status : int or None
+        Exit status of the program that failed, where it was one.
+    """
+
+    status: int | None = None
 
 
 class MissingExtraError(CDeep3MError, ImportError):
@@ -73,6 +81,12 @@ class StoppedError(RunError):
 
 class FullDiskError(RunError):
     """A run that found no room for a file: a pause, after which the same command goes on."""
+
+
+class FailedElsewhereError(StoppedError):
+    """A run that stops because another stage, or an earlier run, has failed (ERROR)."""
+
+    exit_code = 99
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -168,7 +182,7 @@ def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
 def failing_with(exit_code: int) -> Iterator[None]:
     """Give every error of the block `exit_code`, the status that the command's contract names for this stage.
 
-    A stop that somebody asked for keeps its own.
+    A stop that was asked for, or that follows another stage's failure, keeps its own.
 
     Raises
     ------

@@ -80,11 +80,11 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
-    from cdeep3m.prediction.run import PredictRequest, images_of, predict
+    from cdeep3m.prediction.run import PredictRequest, predict
 
     request = PredictRequest(
         trained=options.trained,
-        images=images_of(options.images),
+        images=options.images,
         out=options.out,
         nets=nets,
         aug_speed=options.augspeed,
@@ -96,7 +96,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
     with ProgressDisplay("plane") as report:
-        if not predict(request, engine, gpu=gpus[0], report=report):
+        if not predict(request, engine, gpu=gpus[0], also=gpus[1:], report=report):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
