@@ -46,11 +46,11 @@ INSIDE = {
         open labelled
         image_folder
         png tiff hdf5 z_fastest
-        planes
-        labels
-        base formats
+        planes tiff_codecs tiff_promises
+        labels listing tiff_directories
+        base formats gray names
         address axes
-        units damage listing mapped synthetic
+        units damage mapped synthetic
     """,
     "maps": """
         open
