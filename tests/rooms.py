@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -49,7 +50,7 @@ INSIDE = {
         planes tiff_codecs tiff_promises
         labels listing tiff_directories
         base formats gray names
-        address axes
+        address axes arrays
         units damage mapped synthetic
     """,
     "maps": """
