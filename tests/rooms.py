@@ -53,11 +53,21 @@ INSIDE = {
         units damage listing mapped synthetic
     """,
     "maps": """
-        agreement
+        open
+        png_folder
+        agreement base
     """,
     "prediction": """
         run
-        over_files
+        streaming
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""
