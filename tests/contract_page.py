@@ -33,6 +33,11 @@ class Row:
     absent: tuple[str, ...]
     given: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """What a test of the row is called."""
+        return f"{self.command} {self.situation}".replace("`", "")
+
 
 def rows(page: str | None = None) -> list[Row]:
     """Rows of all tables of the page."""

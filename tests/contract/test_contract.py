@@ -713,7 +713,7 @@ def test_every_row_has_a_scenario_and_every_scenario_a_row():
     assert set(keys) == set(SCENARIOS)
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.command} {row.situation}".replace("`", ""))
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
 def test_the_command_does_what_the_page_says(row, world, capsys):
     temporary = world.folder.parent / "temporary"
     temporary.mkdir()
