@@ -56,7 +56,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
-## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap)
+## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
 
