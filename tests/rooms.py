@@ -47,7 +47,7 @@ INSIDE = {
         image_folder
         png tiff hdf5 z_fastest
         planes tiff_codecs tiff_promises
-        labels listing tiff_directories
+        labels listing tiff_directories identity
         base formats gray names
         address axes
         units damage mapped synthetic
