@@ -422,6 +422,8 @@ def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
     if len(folders) == 1:
         run.link_ensemble(folders[0])
     else:
+        if run.ensemble_folder.is_symlink():
+            run.ensemble_folder.unlink()
         ensemble_folders(folders, run.ensemble_folder, rules=request.rules)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 

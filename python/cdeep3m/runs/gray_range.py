@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NOTE = "training_images.json"
+NOTE = ".training_images.json"
 """File in a folder of training data, or of a training."""
 EIGHT_BITS = 255
 FAR = 4
@@ -34,16 +34,19 @@ class GrayRange:
         As they are read: uint8 or uint16; others in exact mode.
     low, high : float
         Their smallest and their largest value, as far as was looked.
+    source : str
+        What tells the files that they are from, labels included, from others; empty where nothing does.
     """
 
     type: str
     low: float
     high: float
+    source: str = ""
 
     @classmethod
-    def of(cls, values: np.ndarray) -> GrayRange:
+    def of(cls, values: np.ndarray, *, source: str = "") -> GrayRange:
         """Return the range of some images."""
-        return cls(type=values.dtype.name, low=float(values.min()), high=float(values.max()))
+        return cls(type=values.dtype.name, low=float(values.min()), high=float(values.max()), source=source)
 
     def __str__(self) -> str:
         return f"{self.type} values from {self.low:g} to {self.high:g}"
@@ -58,7 +61,8 @@ def read_range(folder: Path) -> GrayRange | None:
     """Return what `folder` notes of the images that were trained on; None where it notes nothing that makes sense."""
     try:
         noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        found = GrayRange(type=str(noted["type"]), low=float(noted["low"]), high=float(noted["high"]))
+        low, high, source = float(noted["low"]), float(noted["high"]), str(noted.get("source", ""))
+        found = GrayRange(type=str(noted["type"]), low=low, high=high, source=source)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return found if np.isfinite((found.low, found.high)).all() else None
