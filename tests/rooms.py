@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -49,15 +50,25 @@ INSIDE = {
         planes tiff_codecs tiff_promises
         labels listing tiff_directories identity
         base formats gray names
-        address axes
+        address axes arrays
         units damage mapped synthetic
     """,
     "maps": """
-        agreement
+        open
+        png_folder
+        agreement base
     """,
     "prediction": """
         run
-        over_files
+        streaming
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""

@@ -13,7 +13,7 @@ from cdeep3m.system.interrupts import uninterrupted
 from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class _End(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterable[T], *, depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
     """Make `items` in a thread, at most `depth` of them before they are asked for.
 
     An error of the thread is raised where its item would have come. When the consumer stops early (an error, an
