@@ -48,7 +48,7 @@ INSIDE = {
         image_folder
         png tiff hdf5 z_fastest
         planes tiff_codecs tiff_promises
-        labels listing tiff_directories
+        labels listing tiff_directories identity
         base formats gray names
         address axes arrays
         units damage mapped synthetic
