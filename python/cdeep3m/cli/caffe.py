@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, run
 from cdeep3m.cli.gflags import with_two_dashes
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +92,7 @@ def _train(options: argparse.Namespace) -> None:
         gpu=_gpu(options.gpu, read_solver(options.solver)),
         snapshot=options.snapshot,
         weights=options.weights,
-        exact=exact_by_environment(),
+        rules=rules_of(exact=exact_by_environment()),
     )
     effects = {signal.SIGINT: options.sigint_effect, signal.SIGHUP: options.sighup_effect}
     with effects_of_signals(effects) as asked:

@@ -200,7 +200,7 @@ class Training:
             device=device,
             generator=torch.Generator().manual_seed(seed % SEEDS),
             folder=self.job.folder,
-            sources={"volumes": volumes, "exact": self.job.exact},
+            sources={"volumes": volumes, "needs_background": self.job.rules.stops_without_background},
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
 
