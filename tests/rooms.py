@@ -45,10 +45,13 @@ INSIDE = {
     "volumes": """
         open labelled
         png tiff hdf5 z_fastest
+        mrc zarr n5 precomputed hdf5_layouts
+        chunked ome_zarr bigdataviewer
         planes
         labels
         base
-        axes
+        axes stores
+        place
         units damage listing mapped synthetic
     """,
     "maps": """

@@ -24,7 +24,7 @@ ONLY_IN = {
     "isal": ("volumes.png",),
     "tifffile": ("volumes",),
     "mrcfile": ("volumes", "maps"),
-    "tensorstore": ("volumes.stores",),
+    "tensorstore": ("volumes.stores", "volumes.chunked"),
     "yaozarrs": ("volumes.ome_zarr",),
     "pydantic": ("volumes.ome_zarr",),
     "tomli": ("engines.images",),

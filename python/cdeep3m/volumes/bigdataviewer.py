@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.volumes.chunked import Place
+from cdeep3m.volumes.place import Place
 from cdeep3m.volumes.units import known_unit
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read_setups(text: bytes, name: str) -> dict[int, Setup]:
     return {setup.number: setup for setup in setups if setup is not None}
 
 
-def place_of(setup: Setup | None, factors: Sequence[int]) -> Place:
+def place_of(setup: Setup | None, factors: Sequence[float]) -> Place:
     """Return where a level lies, of which each voxel is a mean of `factors` voxels along (z, y, x)."""
     if setup is None:
         return Place()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,32 +16,10 @@ if TYPE_CHECKING:
     import tensorstore
 
     from cdeep3m.volumes.axes import Layout
+    from cdeep3m.volumes.place import Place
 
 NUMBERS = "uif"
 """Kinds of values that are images or labels."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a volume lies in the world.
-
-    Attributes
-    ----------
-    voxel_size : tuple of float, optional
-        Sides of a voxel along (z, y, x); None where the file does not say.
-    unit : str, optional
-        Unit of length of `voxel_size` and `offset`, such as "nanometer".
-    offset : tuple of float
-        Where the first voxel lies, along (z, y, x).
-    """
-
-    voxel_size: tuple[float, float, float] | None = None
-    unit: str | None = None
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if self.voxel_size is not None and not all(0 < side < float("inf") for side in self.voxel_size):
-            raise InputError(f"found voxels of {self.voxel_size}; expected sides above 0")
 
 
 class ChunkedVolume:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.volumes import bigdataviewer
 from cdeep3m.volumes.axes import Selection, layout_of
-from cdeep3m.volumes.chunked import ChunkedVolume, Place
+from cdeep3m.volumes.chunked import ChunkedVolume
+from cdeep3m.volumes.place import Place
 from cdeep3m.volumes.stores import Store
 from cdeep3m.volumes.units import known_unit
 

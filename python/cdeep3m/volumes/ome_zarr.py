@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
 from cdeep3m.errors import FormatError, InputError, needing
-from cdeep3m.volumes.chunked import Place
+from cdeep3m.volumes.place import Place
 from cdeep3m.volumes.units import in_unit, known_unit
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from cdeep3m.matlab_ports.imread import imread, to_quantum, without_alpha
 from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 
 if TYPE_CHECKING:
-    from cdeep3m.rules import Rules
     from collections.abc import Callable, Iterator
 
+    from cdeep3m.rules import Rules
     from cdeep3m.volumes.base import Importer, Role, Volume
 
     Area = tuple[slice, slice]

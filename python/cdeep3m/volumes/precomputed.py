@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.volumes.axes import Selection, layout_of
-from cdeep3m.volumes.chunked import ChunkedVolume, Place
+from cdeep3m.volumes.chunked import ChunkedVolume
+from cdeep3m.volumes.place import Place
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.stores import Attributes, Store

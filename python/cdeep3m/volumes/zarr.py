@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.volumes.axes import Selection, layout_of
-from cdeep3m.volumes.chunked import ChunkedVolume, Place
+from cdeep3m.volumes.chunked import ChunkedVolume
 from cdeep3m.volumes.ome_zarr import Pyramid, read_pyramid
+from cdeep3m.volumes.place import Place
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.stores import Attributes, Store
