@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,9 @@ from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Roi
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.mrc import IMOD_STAMP, MrcVolume
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 mrcfile = pytest.importorskip("mrcfile")
 

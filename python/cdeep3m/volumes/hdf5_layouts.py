@@ -1,4 +1,4 @@
-"""HDF5 files of other programs: ilastik's axis tags, CREMI's resolution, BigDataViewer's levels, Fiji's element sizes."""
+"""HDF5 files of other programs: ilastik's axis tags, CREMI's resolution, BigDataViewer's levels, Fiji's sizes."""
 
 from __future__ import annotations
 
