@@ -44,18 +44,18 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         mrc zarr n5 precomputed hdf5_layouts
         chunked ome_zarr bigdataviewer
         planes
         labels
-        base
-        axes stores
-        place
+        base formats stores
+        address axes
         units damage listing mapped synthetic
     """,
     "maps": """
-        agreement
+        pyramid agreement
     """,
     "prediction": """
         run

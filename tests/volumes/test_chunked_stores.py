@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.errors import DownloadError, FormatError, InputError, MissingFileError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.n5 import open_n5
 from cdeep3m.volumes.precomputed import open_precomputed
@@ -82,7 +82,7 @@ class TestPlainZarr:
         store = write(tmp_path / "v.zarr", ADDRESSES.transpose(2, 0, 1))
         volume = open_zarr(store, "", Selection(axes="xzy"), name="v.zarr")
         assert (volume.shape, volume.dtype, volume.is_folder) == ((5, 7, 9), np.uint16, False)
-        assert (volume.voxel_size, volume.unit) == (None, None)
+        assert (volume.placement.voxel_size, volume.placement.unit) == (None, None)
         np.testing.assert_array_equal(volume.read(ALL), ADDRESSES)
         np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])
 
@@ -170,10 +170,10 @@ class TestOmeZarr:
         full, reduced = (open_zarr(store, "", Selection(level=level), name="v") for level in (0, 1))
         np.testing.assert_array_equal(full.read(BOX), ADDRESSES[BOX.slices])
         np.testing.assert_array_equal(reduced.read(Roi((0, 0, 0), half.shape)), half)
-        assert (full.voxel_size, full.unit, full.offset) == ((30, 8, 8), "nanometer", (0, 100, 200))
-        assert (reduced.voxel_size, reduced.offset) == ((30, 16, 16), (0, 104, 204))
+        assert full.placement == Placement((30, 8, 8), "nanometer", (0, 100, 200))
+        assert (reduced.placement.voxel_size, reduced.placement.offset) == ((30, 16, 16), (0, 104, 204))
         named = open_zarr(store, "1", NONE, name="v::1")
-        assert (named.shape, named.offset) == (reduced.shape, reduced.offset)
+        assert (named.shape, named.placement.offset) == (reduced.shape, reduced.placement.offset)
         with pytest.raises(InputError, match="has levels 0 to 1; found --level 2"):
             open_zarr(store, "", Selection(level=2), name="v")
 
@@ -184,7 +184,7 @@ class TestOmeZarr:
         store = ome(tmp_path, version, axes, {"0": scaled([1, 1, 30, 8, 8])})
         volume = open_zarr(store, "", Selection(channel=1), name="v")
         np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices] + 1000)
-        assert volume.voxel_size == (30, 8, 8)
+        assert volume.placement.voxel_size == (30, 8, 8)
         with pytest.raises(InputError, match="holds 2 channels"):
             open_zarr(store, "", NONE, name="v")
 
@@ -193,21 +193,21 @@ class TestOmeZarr:
         shared = scaled([10, 10, 10], [5, 6, 7])
         store = ome(tmp_path, version, NM, {"0": scaled([3, 2, 1], [1, 1, 1])}, shared)
         volume = open_zarr(store, "", NONE, name="v")
-        assert (volume.voxel_size, volume.offset) == ((30, 20, 10), (15, 16, 17))
+        assert (volume.placement.voxel_size, volume.placement.offset) == ((30, 20, 10), (15, 16, 17))
 
     def test_one_unit_serves_all_axes(self, version: str, write: Any, tmp_path: Path) -> None:
         write(tmp_path / "0", ADDRESSES)
         axes = [space("z", "micrometer"), space("y", "nanometer"), space("x", "nanometer")]
         store = ome(tmp_path, version, axes, {"0": scaled([0.03, 8, 8], [1, 2, 3])})
         volume = open_zarr(store, "", NONE, name="v")
-        assert (volume.voxel_size, volume.unit, volume.offset) == ((30, 8, 8), "nanometer", (1000, 2, 3))
+        assert volume.placement == Placement((30, 8, 8), "nanometer", (1000, 2, 3))
 
     def test_metadata_that_say_nothing_of_size_give_none(self, version: str, write: Any, tmp_path: Path) -> None:
         write(tmp_path / "0", ADDRESSES)
         volume = open_zarr(
             ome(tmp_path, version, [space(a) for a in "zyx"], {"0": scaled([1, 1, 1])}), "", NONE, name="v"
         )
-        assert (volume.voxel_size, volume.unit, volume.offset) == (None, None, (0, 0, 0))
+        assert volume.placement == Placement(None, None, (0, 0, 0))
 
     def test_metadata_that_break_the_rules_are_refused(self, version: str, write: Any, tmp_path: Path) -> None:
         write(tmp_path / "0", ADDRESSES)
@@ -239,7 +239,7 @@ class TestN5:
         pixel = {"pixelResolution": {"dimensions": [8, 9, 30], "unit": "nm"}}
         path.write_text(json.dumps({**json.loads(path.read_text()), **pixel}))
         volume = open_n5(Store.at(tmp_path / "v.n5"), "raw", NONE, name="v")
-        assert (volume.voxel_size, volume.unit) == ((30, 9, 8), "nanometer")
+        assert (volume.placement.voxel_size, volume.placement.unit) == ((30, 9, 8), "nanometer")
         del store
 
     def test_levels_of_bigdataviewer_are_found_and_take_their_size_from_the_xml(self, tmp_path: Path) -> None:
@@ -254,8 +254,12 @@ class TestN5:
             "<size>8.0 9.0 30.0</size></voxelSize></ViewSetup></ViewSetups></SequenceDescription></SpimData>"
         )
         volume = open_n5(Store.at(home), "", Selection(level=1), name="v")
-        assert (volume.shape, volume.voxel_size, volume.unit) == ((5, 4, 5), (30, 18, 16), "nanometer")
-        assert volume.offset == (0, 4.5, 4)
+        assert (volume.shape, volume.placement.voxel_size, volume.placement.unit) == (
+            (5, 4, 5),
+            (30, 18, 16),
+            "nanometer",
+        )
+        assert volume.placement.offset == (0, 4.5, 4)
         with pytest.raises(InputError, match="holds the setups 0; found --channel 3"):
             open_n5(Store.at(home), "", Selection(channel=3), name="v")
 
@@ -293,7 +297,7 @@ class TestPrecomputed:
         store = self.write(tmp_path / "v")
         volume = open_precomputed(store, "", NONE, name="v")
         assert (volume.shape, volume.chunks, volume.dtype) == ((5, 7, 9), (2, 3, 4), np.uint16)
-        assert (volume.voxel_size, volume.unit, volume.offset) == ((30, 9, 8), "nanometer", (900, 180, 80))
+        assert volume.placement == Placement((30, 9, 8), "nanometer", (900, 180, 80))
         np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])
         for level in (
             open_precomputed(store, "", Selection(level=1), name="v"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.hdf5_layouts import Hdf5Dataset, is_of_the_original
 
@@ -79,7 +79,7 @@ def test_cremi_says_its_resolution_along_z_y_x(tmp_path: Path) -> None:
     path = h5(tmp_path / "v.hdf", {"volumes/raw": ADDRESSES, "volumes/labels/neuron_ids": ADDRESSES}, cremi)
     volume = Hdf5Dataset(path, "volumes/raw")
     same(volume)
-    assert (volume.voxel_size, volume.unit, volume.offset) == ((40, 4, 5), "nanometer", (1520, 3644, 3644))
+    assert volume.placement == Placement((40, 4, 5), "nanometer", (1520, 3644, 3644))
     same(Hdf5Dataset(path, "volumes/labels"))
     with pytest.raises(
         InputError, match=r"holds 2 datasets \(volumes/labels/neuron_ids, volumes/raw\); .*v.hdf::volumes/"
@@ -96,7 +96,7 @@ def test_fiji_s_element_size_is_read(tmp_path: Path) -> None:
         h5(tmp_path / "v.h5", {"data": ADDRESSES}, {"element_size_um": np.float32([0.03, 0.009, 0.008])})
     )
     same(volume)
-    assert (volume.voxel_size, volume.unit) == ((0.03, 0.009, 0.008), "micrometer")
+    assert (volume.placement.voxel_size, volume.placement.unit) == ((0.03, 0.009, 0.008), "micrometer")
 
 
 def test_one_of_several_datasets_of_which_nothing_is_said_needs_axes(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_bigdataviewer_s_levels_and_times_are_found(tmp_path: Path) -> None:
     full = Hdf5Dataset(path, "", Selection(time=1))
     assert full.dtype == np.uint16
     same(full, ADDRESSES + 40001)
-    assert (full.voxel_size, full.unit) == ((0.03, 0.009, 0.008), "micrometer")
+    assert (full.placement.voxel_size, full.placement.unit) == ((0.03, 0.009, 0.008), "micrometer")
     half = Hdf5Dataset(path, "", Selection(time=0, level=1))
     np.testing.assert_array_equal(half.read(Roi((0, 0, 0), half.shape)), (ADDRESSES + 40000)[:, ::2, ::2])
-    assert (half.voxel_size, half.offset) == ((0.03, 0.018, 0.016), (0, 0.0045, 0.004))
+    assert (half.placement.voxel_size, half.placement.offset) == ((0.03, 0.018, 0.016), (0, 0.0045, 0.004))
     same(Hdf5Dataset(path, "t00001/s00/0/cells"), ADDRESSES + 40001)
     same(Hdf5Dataset(path, "t00001"), ADDRESSES + 40001)
     with pytest.raises(InputError, match="holds the times 0, 1; expected one to be chosen with --time"):

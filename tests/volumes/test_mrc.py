@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.mrc import IMOD_STAMP, MrcVolume
 
@@ -87,21 +87,21 @@ def test_voxel_size_and_origin_are_in_angstrom(tmp_path: Path) -> None:
         file.voxel_size = (40, 50, 300)
         file.header.origin = (1, 2, 3)
     volume = MrcVolume(path)
-    assert (volume.voxel_size, volume.unit, volume.offset) == ((300, 50, 40), "angstrom", (3, 2, 1))
-    assert MrcVolume(stamped(path, 0)).offset == (-3, -2, -1)
-    assert MrcVolume(stamped(path, 4)).offset == (3, 2, 1)
+    assert volume.placement == Placement((300, 50, 40), "angstrom", (3, 2, 1))
+    assert MrcVolume(stamped(path, 0)).placement.offset == (-3, -2, -1)
+    assert MrcVolume(stamped(path, 4)).placement.offset == (3, 2, 1)
 
 
 def test_starts_count_where_there_is_no_origin(tmp_path: Path) -> None:
     path = mrc(tmp_path / "v.mrc", ADDRESSES.astype(np.int16), nxstart=1, nystart=2, nzstart=3)
     with mrcfile.open(path, "r+") as file:
         file.voxel_size = (40, 50, 300)
-    assert MrcVolume(path).offset == (900, 100, 40)
+    assert MrcVolume(path).placement.offset == (900, 100, 40)
 
 
 def test_no_cell_means_no_voxel_size(tmp_path: Path) -> None:
     volume = MrcVolume(mrc(tmp_path / "v.mrc", ADDRESSES.astype(np.int16)))
-    assert (volume.voxel_size, volume.unit, volume.offset) == (None, None, (0, 0, 0))
+    assert volume.placement == Placement(None, None, (0, 0, 0))
 
 
 def test_axes_follow_mapc_mapr_and_maps(tmp_path: Path) -> None:

@@ -94,7 +94,5 @@ class Grid:
 
     def _at(self, index: Coordinate) -> Roi:
         z0, y0, x0 = (i * step for i, step in zip(index, self.step, strict=True))
-        z1, y1, x1 = (
-            min((i + 1) * step, side) for i, step, side in zip(index, self.step, self.shape, strict=True)
-        )
+        z1, y1, x1 = (min((i + 1) * step, side) for i, step, side in zip(index, self.step, self.shape, strict=True))
         return Roi((z0, y0, x0), (z1, y1, x1))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.volumes.place import Place
+from cdeep3m.geometry import Placement
 from cdeep3m.volumes.units import known_unit
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def read_setups(text: bytes, name: str) -> dict[int, Setup]:
     return {setup.number: setup for setup in setups if setup is not None}
 
 
-def place_of(setup: Setup | None, factors: Sequence[float]) -> Place:
+def place_of(setup: Setup | None, factors: Sequence[float]) -> Placement:
     """Return where a level lies, of which each voxel is a mean of `factors` voxels along (z, y, x)."""
     if setup is None:
-        return Place()
+        return Placement()
     sizes = setup.voxel_size
     scaled = [size * factor for size, factor in zip(sizes, factors, strict=True)]
     begins = [(factor - 1) / 2 * size for size, factor in zip(sizes, factors, strict=True)]
-    return Place(
+    return Placement(
         voxel_size=(scaled[0], scaled[1], scaled[2]), unit=setup.unit, offset=(begins[0], begins[1], begins[2])
     )
 

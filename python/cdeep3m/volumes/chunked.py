@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import tensorstore
 
+    from cdeep3m.geometry import Placement
     from cdeep3m.volumes.axes import Layout
-    from cdeep3m.volumes.place import Place
 
 NUMBERS = "uif"
 """Kinds of values that are images or labels."""
@@ -31,7 +31,7 @@ class ChunkedVolume:
         Of any origin: it is read from its first element on.
     layout : Layout
         What its axes mean.
-    place : Place
+    place : Placement
         Voxel size, unit and offset.
     name : str
         What a user calls it, for messages.
@@ -39,14 +39,14 @@ class ChunkedVolume:
 
     is_folder = False
 
-    def __init__(self, array: tensorstore.TensorStore, layout: Layout, place: Place, *, name: str) -> None:
+    def __init__(self, array: tensorstore.TensorStore, layout: Layout, place: Placement, *, name: str) -> None:
         dtype = np.dtype(array.dtype.numpy_dtype)
         if dtype.kind not in NUMBERS:
             raise InputError(f"{name} holds {array.dtype.name} values; expected whole numbers or floating point")
         self.shape = layout.shape
         self.dtype = dtype.newbyteorder("=")
         self.chunks = layout.in_space(_chunk_shape(array), missing=1)
-        self.voxel_size, self.unit, self.offset = place.voxel_size, place.unit, place.offset
+        self.placement = place
         self._array = array[tuple(slice(None) for _ in layout.axes)].translate_to[(0,) * array.rank]
         self._layout = layout
         self._name = name

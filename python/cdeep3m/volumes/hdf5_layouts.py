@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
+from cdeep3m.geometry import Placement
 from cdeep3m.volumes import bigdataviewer
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import boxes_of_chunks
 from cdeep3m.volumes.damage import decoding
-from cdeep3m.volumes.place import Place
-from cdeep3m.volumes.units import known_unit
+from cdeep3m.volumes.units import known_unit, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,14 +41,14 @@ class Found:
         Of the dataset.
     axes : str or None
         A letter for each axis; None where nothing is said.
-    place : Place
+    place : Placement
     as_unsigned : bool
         Whether its 16-bit numbers are meant without a sign, as BigDataViewer stores them.
     """
 
     path: str
     axes: str | None
-    place: Place
+    place: Placement
     as_unsigned: bool = False
 
 
@@ -97,7 +97,7 @@ class Hdf5Dataset:
         self.chunks = self._layout.in_space(
             [min(chunk, side) for chunk, side in zip(chunks, shape, strict=True)], missing=1
         )
-        self.voxel_size, self.unit, self.offset = found.place.voxel_size, found.place.unit, found.place.offset
+        self.placement = found.place
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only the chunks that they need are read."""
@@ -167,25 +167,27 @@ def _said(dataset: h5py.Dataset, name: str) -> Found:
     """Return what a dataset says of itself."""
     attributes = dataset.attrs
     axes: str | None = None
-    place = Place()
+    place = Placement()
     labels = [dimension.label for dimension in dataset.dims]
     if "axistags" in attributes:
         axes = _of_axistags(attributes["axistags"], name)
     elif labels and all(len(label) == 1 for label in labels):
         axes = "".join(labels).lower()
     if FIJI_SIZE in attributes:
-        place = _place(attributes[FIJI_SIZE], None, "micrometer")
+        place = _place(attributes[FIJI_SIZE], None, "micrometer", name)
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
     elif CREMI_SIZE in attributes and len(np.ravel(attributes[CREMI_SIZE])) == 3:
-        place = _place(attributes[CREMI_SIZE], attributes.get("offset"), _text(attributes.get("unit")) or "nanometer")
+        place = _place(
+            attributes[CREMI_SIZE], attributes.get("offset"), _text(attributes.get("unit")) or "nanometer", name
+        )
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
     return Found(path=dataset.name, axes=axes, place=place)
 
 
-def _place(sizes: Any, begins: Any, unit: str) -> Place:
+def _place(sizes: Any, begins: Any, unit: str, name: str) -> Placement:
     z, y, x = (float(f"{size:.7g}") for size in np.ravel(sizes)[:3])
     oz, oy, ox = (float(begin) for begin in (np.zeros(3) if begins is None else np.ravel(begins)[:3]))
-    return Place(voxel_size=(z, y, x), unit=known_unit(unit), offset=(oz, oy, ox))
+    return placed((z, y, x), known_unit(unit), (oz, oy, ox), name=name)
 
 
 def _of_axistags(value: Any, name: str) -> str:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdeep3m.errors import InputError, needing
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +63,7 @@ class MrcVolume:
         self.dtype = np.dtype(np.float32) if dtype == np.float16 else self._data.dtype.newbyteorder("=")
         self.chunks = self._layout.in_space((*(1,) * (len(stored) - 2), *stored[-2:]), missing=1)
         place = _place(header)
-        self.voxel_size, self.unit, self.offset = place.voxel_size, place.unit, place.offset
+        self.placement = place
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); 16-bit floating point comes as float32."""
@@ -152,13 +151,13 @@ def _bytes_are_unsigned(header: Any) -> bool:
     return int(header.nversion) not in VERSIONED and float(header.dmin) >= 0 and float(header.dmax) > 127
 
 
-def _place(header: Any) -> Place:
+def _place(header: Any) -> Placement:
     cells = (float(header.cella.z), float(header.cella.y), float(header.cella.x))
     counts = (int(header.mz), int(header.my), int(header.mx))
     if min(cells) <= 0 or min(counts) <= 0:
-        return Place()
+        return Placement()
     z, y, x = (float(f"{cell / count:.7g}") for cell, count in zip(cells, counts, strict=True))
-    return Place(voxel_size=(z, y, x), unit=UNIT, offset=_offset(header, (z, y, x)))
+    return Placement(voxel_size=(z, y, x), unit=UNIT, offset=_offset(header, (z, y, x)))
 
 
 def _offset(header: Any, sizes: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.geometry import Placement
 from cdeep3m.volumes import bigdataviewer
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
-from cdeep3m.volumes.place import Place
 from cdeep3m.volumes.stores import Store
-from cdeep3m.volumes.units import known_unit
+from cdeep3m.volumes.units import known_unit, placed
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.axes import Layout
@@ -95,18 +95,18 @@ def _axes(attributes: Attributes) -> str | None:
     return {2: "xy", 3: "xyz"}.get(len(attributes["dimensions"]))
 
 
-def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, name: str) -> Place:
+def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, name: str) -> Placement:
     """Return where an array lies: by its own transform or resolution, or by that of the group above it."""
     transform = attributes.get("transform")
     if isinstance(transform, dict) and {"axes", "scale", "translate"} <= set(transform):
-        return _transformed(transform)
+        return _transformed(transform, name)
     parts = [part for part in dataset.split("/") if part]
     above = store.child("/".join(parts[:-1])).read_json(META) if parts else None
     pixel = attributes.get("pixelResolution") or (above or {}).get("pixelResolution")
     sizes: Any = pixel.get("dimensions") if isinstance(pixel, dict) else pixel or attributes.get("resolution")
     unit: Any = pixel.get("unit") if isinstance(pixel, dict) else attributes.get("units") or attributes.get("unit")
     if not _numbers_for(sizes, layout):
-        return Place()
+        return Placement()
     unit = unit[-1] if isinstance(unit, list) and unit else unit
     factors = attributes.get("downsamplingFactors")
     full = layout.in_space([float(size) for size in sizes], missing=1.0)
@@ -115,14 +115,11 @@ def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, n
     given = layout.in_space([float(begin) for begin in begins], missing=0.0) if _numbers_for(begins, layout) else None
     z, y, x = (size * factor for size, factor in zip(full, by, strict=True))
     shift = tuple((factor - 1) / 2 * size for size, factor in zip(full, by, strict=True))
-    return Place(
-        voxel_size=(z, y, x),
-        unit=known_unit(unit if isinstance(unit, str) else None),
-        offset=given or (shift[0], shift[1], shift[2]),
-    )
+    length = known_unit(unit if isinstance(unit, str) else None)
+    return placed((z, y, x), length, given or (shift[0], shift[1], shift[2]), name=name)
 
 
-def _transformed(transform: Attributes) -> Place:
+def _transformed(transform: Attributes, name: str) -> Placement:
     """Return the place that COSEM's attribute names, axis by axis."""
     by_axis = {str(axis).lower(): number for number, axis in enumerate(transform["axes"])}
     order = [by_axis.get(axis) for axis in "zyx"]
@@ -130,7 +127,7 @@ def _transformed(transform: Attributes) -> Place:
     z, y, x = (1.0 if at is None else float(scale[at]) for at in order)
     oz, oy, ox = (0.0 if at is None else float(shift[at]) for at in order)
     units = transform.get("units") or [None]
-    return Place(voxel_size=(z, y, x), unit=known_unit(units[-1]), offset=(oz, oy, ox))
+    return placed((z, y, x), known_unit(units[-1]), (oz, oy, ox), name=name)
 
 
 def _numbers_for(values: object, layout: Layout) -> TypeGuard[list[float]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
 from cdeep3m.errors import FormatError, InputError, needing
-from cdeep3m.volumes.place import Place
-from cdeep3m.volumes.units import in_unit, known_unit
+from cdeep3m.geometry import Placement
+from cdeep3m.volumes.units import in_unit, known_unit, placed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,13 +55,13 @@ class Pyramid:
     units: tuple[str | None, ...]
     levels: tuple[Level, ...]
 
-    def place(self, level: int) -> Place:
+    def place(self, level: int, *, name: str) -> Placement:
         """Return where the volume of a level lies.
 
         Raises
         ------
         InputError
-            A unit is none of length.
+            A unit is none of length, or a voxel has no size.
         """
         found = self.levels[level]
         units = {axis: self._unit(axis) for axis in "zyx" if axis in self.axes}
@@ -70,18 +70,15 @@ class Pyramid:
         sizes, begins = [], []
         for axis in "zyx":
             at = self.axes.find(axis)
-            size, begin = (found.scale[at], found.translation[at]) if at >= 0 else (1.0, 0.0)
+            size, begins_at = (found.scale[at], found.translation[at]) if at >= 0 else (1.0, 0.0)
             own = units.get(axis)
             if own and unit and own != unit:
-                size, begin, _ = in_unit((size, begin, 0.0), own, unit)
+                size, begins_at, _ = in_unit((size, begins_at, 0.0), own, unit)
             sizes.append(size)
-            begins.append(begin)
+            begins.append(begins_at)
         said = unit is not None or any(size != 1 for size in self.levels[0].scale) or any(begins)
-        return Place(
-            voxel_size=(sizes[0], sizes[1], sizes[2]) if said else None,
-            unit=unit,
-            offset=(begins[0], begins[1], begins[2]),
-        )
+        begin = (begins[0], begins[1], begins[2])
+        return placed((sizes[0], sizes[1], sizes[2]), unit, begin, name=name) if said else Placement()
 
     def level_of(self, path: str) -> int | None:
         """Return the number of the level at `path`; None where it is none of them."""
@@ -214,14 +211,14 @@ def _level(dataset: Attributes, shared: list[Attributes], count: int, name: str)
     return Level(path=str(dataset["path"]), scale=tuple(scale), translation=tuple(translation))
 
 
-def downsampled(place: Place, factors: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def downsampled(place: Placement, factors: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return scale and translation of a level whose voxels are means of `factors` voxels.
 
     The centre of the first one lies half of what it covers away from where that begins.
 
     Examples
     --------
-    >>> downsampled(Place(voxel_size=(30, 8, 8), unit="nanometer", offset=(0, 100, 200)), (1, 2, 4))
+    >>> downsampled(Placement(voxel_size=(30, 8, 8), unit="nanometer", offset=(0, 100, 200)), (1, 2, 4))
     ((30.0, 16.0, 32.0), (0.0, 104.0, 212.0))
     """
     sizes = place.voxel_size or (1.0, 1.0, 1.0)

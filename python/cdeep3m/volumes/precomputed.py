@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
-from cdeep3m.volumes.place import Place
+from cdeep3m.volumes.units import placed
 
 if TYPE_CHECKING:
+    from cdeep3m.geometry import Placement
     from cdeep3m.volumes.stores import Attributes, Store
 
 INFO = "info"
@@ -55,14 +56,14 @@ def open_precomputed(store: Store, dataset: str, selection: Selection, *, name: 
     return ChunkedVolume(array, layout, place_of(scales[level], name), name=name)
 
 
-def place_of(scale: Attributes, name: str) -> Place:
+def place_of(scale: Attributes, name: str) -> Placement:
     """Return where a scale of an info lies: its resolution is in nm, its offset in voxels."""
     try:
         x, y, z = (float(side) for side in scale["resolution"])
         ox, oy, oz = (int(begin) for begin in scale.get("voxel_offset", (0, 0, 0)))
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{name}: its info has no resolution of three numbers. Export it again") from error
-    return Place(voxel_size=(z, y, x), unit=UNIT, offset=(oz * z, oy * y, ox * x))
+    return placed((z, y, x), UNIT, (oz * z, oy * y, ox * x), name=name)
 
 
 def _is_key(info: Attributes, dataset: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.geometry import Placement
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
 from cdeep3m.volumes.ome_zarr import Pyramid, read_pyramid
-from cdeep3m.volumes.place import Place
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.stores import Attributes, Store
@@ -52,7 +52,7 @@ def open_zarr(store: Store, dataset: str, selection: Selection, *, name: str) ->
     if kind == "array":
         if selection.level:
             raise InputError(f"{name} is one array and has no level {selection.level}; leave out --level")
-        return _open_array(place, _names_of_dimensions(attributes), Place(), selection, name)
+        return _open_array(place, _names_of_dimensions(attributes), Placement(), selection, name)
     pyramid = read_pyramid(attributes, name)
     if pyramid is None:
         below = ", ".join(_below(place)) or "no names that could be listed"
@@ -83,10 +83,10 @@ def _has_image(attributes: Attributes) -> bool:
 
 def _open_level(pyramid: Pyramid, group: Store, level: int, selection: Selection, name: str) -> ChunkedVolume:
     place = group.child(pyramid.levels[level].path)
-    return _open_array(place, pyramid.axes, pyramid.place(level), selection, name)
+    return _open_array(place, pyramid.axes, pyramid.place(level, name=name), selection, name)
 
 
-def _open_array(store: Store, said: str | None, place: Place, selection: Selection, name: str) -> ChunkedVolume:
+def _open_array(store: Store, said: str | None, place: Placement, selection: Selection, name: str) -> ChunkedVolume:
     version = 3 if store.read("zarr.json") is not None else 2
     array = store.open_array(DRIVERS[version], name=name)
     layout = layout_of(array.shape, said, selection, name=name)
