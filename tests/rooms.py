@@ -46,7 +46,7 @@ INSIDE = {
         open labelled
         image_folder
         png tiff hdf5 z_fastest
-        mrc zarr n5 precomputed hdf5_layouts
+        mrc zarr n5 precomputed hdf5_layouts tiff_series
         chunked ome_zarr bigdataviewer
         planes
         labels

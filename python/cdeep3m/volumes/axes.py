@@ -179,8 +179,10 @@ def _fixed(axes: str, shape: tuple[int, ...], selection: Selection, name: str) -
         side = shape[axes.index(axis)] if axis in axes else 1
         number = asked[axis]
         if number is None and side > 1:
+            planes = "" if "z" in axes else f", or --axes {axes.replace(axis, 'z')} where they are planes"
             raise InputError(
                 f"{name} holds {side} {WORDS[axis]}; expected one to be chosen: {option} 0 to {option} {side - 1}"
+                f"{planes}"
             )
         if number is not None and number >= side:
             raise InputError(f"{name} has {WORDS[axis]} 0 to {side - 1}; found {option} {number}")

@@ -12,6 +12,7 @@ from cdeep3m.geometry import Placement
 from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels, open_planes
+from cdeep3m.volumes.tiff_series import chosen_pages, is_contiguous
 
 if TYPE_CHECKING:
     import os
@@ -73,60 +74,78 @@ class TiffFolder:
 
 
 class TiffStack:
-    """The pages of one TIFF file, or the planes of an ImageJ stack beyond 4 GB; the `PlaneSource` of a stack.
+    """The pages of one TIFF file that make a volume; the `PlaneSource` of a stack.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file. ImageJ's beyond 4 GB, which have one page only, are read too.
+    pages : sequence of int, optional
+        Which pages, in order; default: all.
+    level : int
+        Which of the smaller images that hang from a page, counted from 1; 0 is the page itself.
+    placement : Placement, optional
+        What the file tells of its voxels.
     """
 
     is_folder = False
-    placement = Placement()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        pages: Sequence[int] | None = None,
+        *,
+        level: int = 0,
+        placement: Placement | None = None,
+    ) -> None:
         self.path = str(path)
+        self.placement = placement or Placement()
         self._file = path
+        self._level = level
         self._contiguous: np.ndarray | None = None
         with decoding(path, "TIFF"), tifffile.TiffFile(path) as tiff:
-            self._pages = len(tiff.pages)
-            if (
-                self._pages == 1
-                and tiff.is_imagej
-                and tiff.series[0].ndim == 3
-                and tiff.series[0].dataoffset is not None
-            ):
-                self._contiguous = tiff.series[0].asarray(out="memmap")
-                self._pages = len(self._contiguous)
+            count = len(tiff.pages)
+            if is_contiguous(tiff):
+                planes = tiff.series[0].asarray(out="memmap")
+                self._contiguous = planes.reshape(-1, *planes.shape[-2:])
+                count = len(self._contiguous)
+        self._pages: Sequence[int] = range(count) if pages is None else pages
 
     def __len__(self) -> int:
-        return self._pages
+        return len(self._pages)
 
     def name(self, z: int) -> str:
         """Return the file's path and the page, counted from 1."""
-        return f"page {z + 1} of {self._file}"
+        return f"page {self._pages[z] + 1} of {self._file}"
 
     def headers(self, planes: range) -> Iterator[Header]:
         """Yield size, type and colour of every page."""
         with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:
-                yield _header(tiff.pages[0 if self._contiguous is not None else z])
+                yield _header(self._page(tiff, 0 if self._contiguous is not None else self._pages[z]))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the pages."""
         if self._contiguous is not None:
-            yield from (Pixels(_native(self._contiguous[z])) for z in planes)
+            yield from (Pixels(_native(self._contiguous[self._pages[z]])) for z in planes)
             return
         with tifffile.TiffFile(self._file) as tiff:
             for z in planes:
                 with decoding(self._file, "TIFF"):
-                    pixels = _pixels(tiff.pages[z], self._file, z)
+                    pixels = _pixels(self._page(tiff, self._pages[z]), self._file, self._pages[z])
                 yield pixels
+
+    def _page(self, tiff: tifffile.TiffFile, number: int) -> tifffile.TiffPage | tifffile.TiffFrame:
+        return tiff.pages[number].pages[self._level - 1] if self._level else tiff.pages[number]
 
 
 def open_address(address: Address, reading: Reading) -> Volume:
-    """Open a stack file."""
-    return open_planes(TiffStack(address.path), reading)
+    """Open a stack file; what ImageJ or OME say in it of channels, times and voxels counts, but not in exact mode."""
+    if reading.rules.octave_images:
+        return open_planes(TiffStack(address.path), reading)
+    with decoding(address.path, "TIFF"):
+        found = chosen_pages(address.path, address.dataset, reading.selection, str(address))
+    return open_planes(TiffStack(address.path, found.pages, level=found.level, placement=found.placement), reading)
 
 
 def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:
