@@ -44,12 +44,13 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
-        image_folder
+        image_folder remote
         png tiff hdf5 z_fastest
         mrc zarr n5 precomputed hdf5_layouts tiff_series
         chunked ome_zarr bigdataviewer
-        planes
+        planes values
         labels
+        crop
         base formats stores
         address axes
         units damage listing mapped synthetic

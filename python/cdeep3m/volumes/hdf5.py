@@ -15,9 +15,12 @@ import numpy as np
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement, Roi, from_caffe_axes
 from cdeep3m.system.files import whole_file
+from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.hdf5_layouts import Hdf5Dataset, is_of_the_original
 from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 from cdeep3m.volumes.mapped import release, zeros
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,8 +90,11 @@ class Hdf5Volume:
 
 
 def open_address(address: Address, reading: Reading) -> Volume:
-    """Open the one dataset of a file."""
+    """Open the one dataset of a file as the original lays it out, or another one as its file describes it."""
     octave = reading.rules.octave_images
+    selection = reading.selection
+    if not octave and (address.dataset or selection != Selection() or not is_of_the_original(address.path)):
+        return in_role(Hdf5Dataset(address.path, address.dataset, selection), reading.role, str(address))
     volume = Hdf5Volume(address.path, checked=not octave and reading.role == "image")
     if reading.role == "segmentation":
         return SegmentationVolume(volume, str(address))

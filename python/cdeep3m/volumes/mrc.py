@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdeep3m.errors import InputError, needing
+from cdeep3m.errors import InputError, MissingFileError, needing
 from cdeep3m.geometry import Placement, Roi
-from cdeep3m.volumes.axes import Selection, layout_of
+from cdeep3m.volumes.axes import Selection, layout_of, refuse_unused
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +86,14 @@ class MrcVolume:
         """Yield the planes of `roi`, one at a time."""
         (z0, y0, x0), (z1, y1, x1) = roi.begin, roi.end
         return (self.read(Roi((z, y0, x0), (z + 1, y1, x1)))[0] for z in range(z0, z1))
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open an MRC file."""
+    if address.dataset:
+        raise MissingFileError(f"{address}: MRC files have no datasets; leave out ::{address.dataset}")
+    refuse_unused(Selection(level=reading.selection.level), name=str(address), kind="an MRC file")
+    return in_role(MrcVolume(address.path, reading.selection), reading.role, str(address))
 
 
 def _header(path: Path) -> tuple[Any, int]:

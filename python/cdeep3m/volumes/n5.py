@@ -12,9 +12,12 @@ from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
 from cdeep3m.volumes.stores import Store
 from cdeep3m.volumes.units import known_unit, placed
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
+    from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.axes import Layout
+    from cdeep3m.volumes.base import Reading, Volume
     from cdeep3m.volumes.stores import Attributes
 
 META = "attributes.json"
@@ -24,6 +27,12 @@ DRIVER = "n5"
 def is_n5(store: Store) -> bool:
     """Return whether an N5 group or array is there."""
     return store.read(META) is not None or store.url.lower().endswith(".n5")
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open an address, with or without n5:// before it."""
+    store = Store.at(address.location.removeprefix("n5://"))
+    return in_role(open_n5(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address))
 
 
 def open_n5(store: Store, dataset: str, selection: Selection, *, name: str) -> ChunkedVolume:

@@ -159,12 +159,14 @@ def open_planes(source: PlaneSource, reading: Reading) -> Volume:
         return ImageVolume(source, first.size, _exact_rule(reading.importer, in_folder=source.is_folder))
     for z, header in enumerate(source.headers(range(len(source)))):
         _check_size(source, z, header.size, first.size)
-        if role == "image":
+        if role in ("image", "values"):
             _check_sample(source, z, header.sample, first.sample)
     if role == "label":
         return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
     if role == "segmentation":
         return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64))
+    if role == "values":
+        return ImageVolume(source, first.size, stored_plane, first.sample)
     volume = ImageVolume(source, first.size, image_plane, np.dtype(np.uint8 if first.sample == np.uint8 else np.uint16))
     if first.coloured:
         next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
@@ -220,6 +222,21 @@ def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     if pixels.min_is_white and values.dtype.kind == "u":
         values = np.iinfo(values.dtype).max - values
     return values[area]
+
+
+def stored_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Return the values of an image as they are stored, of any type; those of palettes by their colours.
+
+    Raises
+    ------
+    InputError
+        When there is real colour.
+    """
+    values = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
+    gray = _equal_channels(without_alpha(values), name)
+    if pixels.min_is_white and pixels.palette is None and gray.dtype.kind == "u":
+        gray = np.iinfo(gray.dtype).max - gray
+    return gray[area]
 
 
 def segmentation_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
+from cdeep3m.volumes.stores import Store
 from cdeep3m.volumes.units import placed
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
     from cdeep3m.geometry import Placement
-    from cdeep3m.volumes.stores import Attributes, Store
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
+    from cdeep3m.volumes.stores import Attributes
 
 INFO = "info"
 DRIVER = "neuroglancer_precomputed"
@@ -22,6 +26,14 @@ def is_precomputed(store: Store) -> bool:
     """Return whether a precomputed volume is there."""
     found = store.read(INFO)
     return found is not None and b'"scales"' in found
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open an address, with or without precomputed:// before it."""
+    store = Store.at(address.location.removeprefix("precomputed://"))
+    return in_role(
+        open_precomputed(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address)
+    )
 
 
 def open_precomputed(store: Store, dataset: str, selection: Selection, *, name: str) -> ChunkedVolume:

@@ -136,7 +136,9 @@ class TiffStack:
                 yield pixels
 
     def _page(self, tiff: tifffile.TiffFile, number: int) -> tifffile.TiffPage | tifffile.TiffFrame:
-        return tiff.pages[number].pages[self._level - 1] if self._level else tiff.pages[number]
+        page = tiff.pages[number]
+        below = page.pages if self._level else None
+        return page if below is None else below[self._level - 1]
 
 
 def open_address(address: Address, reading: Reading) -> Volume:

@@ -131,7 +131,7 @@ def _planes(series: tifffile.TiffPageSeries) -> tuple[str | None, tuple[int, ...
 
 
 def _as_planes(said: str | None, selection: Selection, name: str) -> str | None:
-    """Take the only channels or times of an ImageJ file for planes along z, as all its pages always were, and say so."""
+    """Take the only channels or times of an ImageJ file for planes along z, and say so."""
     if said not in ("cyx", "tyx") or selection.axes or selection.channel is not None or selection.time is not None:
         return said
     logger.warning(

@@ -9,9 +9,13 @@ from cdeep3m.geometry import Placement
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
 from cdeep3m.volumes.ome_zarr import Pyramid, read_pyramid
+from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
-    from cdeep3m.volumes.stores import Attributes, Store
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
+    from cdeep3m.volumes.stores import Attributes
 
 DRIVERS = {2: "zarr", 3: "zarr3"}
 
@@ -19,6 +23,12 @@ DRIVERS = {2: "zarr", 3: "zarr3"}
 def is_zarr(store: Store) -> bool:
     """Return whether a Zarr group or array is there."""
     return any(store.read(key) is not None for key in ("zarr.json", ".zarray", ".zgroup", ".zattrs"))
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open an address, with or without zarr:// before it."""
+    store = Store.at(address.location.removeprefix("zarr://"))
+    return in_role(open_zarr(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address))
 
 
 def open_zarr(store: Store, dataset: str, selection: Selection, *, name: str) -> ChunkedVolume:
