@@ -74,7 +74,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",
