@@ -56,7 +56,14 @@ INSIDE = {
         units damage listing mapped synthetic
     """,
     "maps": """
-        pyramid agreement
+        open
+        ome_zarr_04
+        ome_zarr n5 precomputed mrc hdf5 tif
+        one_file
+        chunked
+        png_folder
+        progress
+        pyramid agreement base
     """,
     "prediction": """
         run

@@ -173,13 +173,12 @@ def _said(dataset: h5py.Dataset, name: str) -> Found:
         axes = _of_axistags(attributes["axistags"], name)
     elif labels and all(len(label) == 1 for label in labels):
         axes = "".join(labels).lower()
-    if FIJI_SIZE in attributes:
-        place = _place(attributes[FIJI_SIZE], None, "micrometer", name)
+    if CREMI_SIZE in attributes and len(np.ravel(attributes[CREMI_SIZE])) == 3:
+        unit = _text(attributes.get("unit", "nanometer"))
+        place = _place(attributes[CREMI_SIZE], attributes.get("offset"), unit or "", name)
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
-    elif CREMI_SIZE in attributes and len(np.ravel(attributes[CREMI_SIZE])) == 3:
-        place = _place(
-            attributes[CREMI_SIZE], attributes.get("offset"), _text(attributes.get("unit")) or "nanometer", name
-        )
+    elif FIJI_SIZE in attributes:
+        place = _place(attributes[FIJI_SIZE], None, "micrometer", name)
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
     return Found(path=dataset.name, axes=axes, place=place)
 

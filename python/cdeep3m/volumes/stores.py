@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cdeep3m.errors import CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
+from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,6 +133,11 @@ class Store:
         InputError, DownloadError
             The store cannot be written to.
         """
+        if self.is_local:
+            Path(self.url).mkdir(parents=True, exist_ok=True)
+            with whole_file(Path(self.url) / key) as partial:
+                partial.write_bytes(value)
+            return
         with reaching(self.url):
             self._keys().write(key, value).result()
 
@@ -147,6 +154,15 @@ class Store:
         with reaching(self.url):
             keys = self._keys().list().result()
         return sorted({key.decode().split("/")[0] for key in keys})
+
+    def remove_all(self) -> None:
+        """Remove all that is stored there."""
+        if self.is_local:
+            shutil.rmtree(self.url, ignore_errors=True)
+            return
+        ts = tensorstore_module()
+        with reaching(self.url):
+            self._keys().delete_range(ts.KvStore.KeyRange()).result()
 
     def is_empty(self) -> bool:
         """Return whether nothing is stored there."""

@@ -187,7 +187,12 @@ def _of_imagej(tiff: tifffile.TiffFile, name: str) -> Placement:
     per_unit = [tags[tag].value if tag in tags else (0, 1) for tag in ("YResolution", "XResolution")]
     y, x = (float(f"{parts / count:.9g}") if count else 0.0 for count, parts in per_unit)
     z = float(said.get("spacing", x))
-    return placed((z, y, x), unit, (0.0, 0.0, 0.0), name=name) if min(z, y, x) > 0 else Placement()
+    if min(z, y, x) <= 0:
+        return Placement()
+    oz, oy, ox = (
+        float(f"{-float(said.get(f'{a}origin', 0)) * size:.9g}") + 0.0 for a, size in zip("zyx", (z, y, x), strict=True)
+    )
+    return placed((z, y, x), unit, (oz, oy, ox), name=name)
 
 
 def _of_ome(text: str, number: int, name: str) -> Placement:
