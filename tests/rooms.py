@@ -67,7 +67,15 @@ INSIDE = {
     """,
     "prediction": """
         run
-        over_files
+        streaming
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants boxes
     """,
 }
 """The same rule inside the rooms that hold several."""

@@ -76,16 +76,10 @@ def _seal(store: Store, spec: MapSpec, sizes: Sequence[LevelSize]) -> None:
         scale, translation = downsampled(spec.placement, size.factors)
         begin = spec.placement.offset if spec.labels else translation
         array = store.child(f"s{number}")
-        said = {
-            "axes": list(AXES),
-            "transform": {
-                "axes": list("zyx"),
-                "scale": list(scale),
-                "translate": list(map(float, begin)),
-                "units": [unit or ""] * 3,
-            },
-            "downsamplingFactors": list(size.factors[::-1]),
-        }
+        said: Attributes = {"axes": list(AXES), "downsamplingFactors": list(size.factors[::-1])}
+        if spec.placement.voxel_size is not None:
+            where = {"scale": list(scale), "translate": list(map(float, begin)), "units": [unit or ""] * 3}
+            said["transform"] = {"axes": list("zyx"), **where}
         array.write_json(META, {**(array.read_json(META) or {}), **said})
     group: Attributes = {"n5": VERSION, "scales": [list(size.factors[::-1]) for size in sizes]}
     if spec.placement.voxel_size is not None:

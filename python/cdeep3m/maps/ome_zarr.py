@@ -68,14 +68,16 @@ def _array(store: Store, spec: MapSpec, size: LevelSize, chunks: Coordinate, ver
         meta: dict[str, Any] = {
             "chunks": own,
             "shape": size.shape,
+            "dtype": np.dtype(spec.dtype).str,
             "dimension_separator": "/",
             "fill_value": 0,
             "compressor": {"id": "blosc", "shuffle": -1, **BLOSC},
         }
-        return store.create_array("zarr", dtype=spec.dtype, metadata=meta)
+        return store.create_array("zarr", metadata=meta)
     blosc = {"shuffle": "shuffle", "typesize": np.dtype(spec.dtype).itemsize, "blocksize": 0, **BLOSC}
     meta = {
         "shape": size.shape,
+        "data_type": spec.dtype,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": own}},
         "dimension_names": list(AXES),
         "fill_value": 0,
@@ -84,7 +86,7 @@ def _array(store: Store, spec: MapSpec, size: LevelSize, chunks: Coordinate, ver
             {"name": "blosc", "configuration": blosc},
         ],
     }
-    return store.create_array("zarr3", dtype=spec.dtype, metadata=meta)
+    return store.create_array("zarr3", metadata=meta)
 
 
 def _seal(store: Store, spec: MapSpec, sizes: Sequence[LevelSize], version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from cdeep3m.maps.progress import Finished
 from cdeep3m.maps.pyramid import LevelSize, level_sizes
 from cdeep3m.volumes.axes import Layout
 from cdeep3m.volumes.precomputed import DRIVER, INFO, UNIT
-from cdeep3m.volumes.stores import Store, writing_context
+from cdeep3m.volumes.stores import Store, reaching, tensorstore_module, writing_context
 from cdeep3m.volumes.units import in_unit
 
 if TYPE_CHECKING:
@@ -106,21 +107,20 @@ def _grid(placement: Placement) -> tuple[list[float], list[int]]:
 
 
 def _array(store: Store, info: Attributes, number: int) -> Any:
-    """Open the array of a scale; its info is not there until the map is whole."""
-    from cdeep3m.volumes.stores import reaching, tensorstore_module
-
+    """Open the array of a scale over an info in memory: the store gets its own when the map is whole."""
     ts = tensorstore_module()
-    scale = dict(info["scales"][number])
-    scale["chunk_size"] = scale.pop("chunk_sizes")[0]
+    text = json.dumps(info)
+    name = hashlib.sha256(f"{store.url} {text}".encode()).hexdigest()
+    layers = [{"base": store.kvstore()}, {"exact": INFO, "base": {"driver": "memory", "path": name}}]
     spec = {
         "driver": DRIVER,
-        "kvstore": store.kvstore(),
-        "multiscale_metadata": {key: info[key] for key in ("type", "data_type", "num_channels")},
-        "scale_metadata": scale,
-        "assume_metadata": True,
+        "kvstore": {"driver": "kvstack", "layers": layers},
+        "scale_index": number,
         "store_data_equal_to_fill_value": True,
     }
     with reaching(store.url):
+        memory = ts.KvStore.open({"driver": "memory", "path": name}, context=writing_context()).result()
+        memory.write("", text.encode()).result()
         array = ts.open(spec, context=writing_context(), open=True).result()
     return array.translate_to[(0, 0, 0, 0)]
 

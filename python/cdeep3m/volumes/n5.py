@@ -10,7 +10,7 @@ from cdeep3m.geometry import Placement
 from cdeep3m.volumes import bigdataviewer
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import Store, whole_store
 from cdeep3m.volumes.units import known_unit, placed
 from cdeep3m.volumes.values import in_role
 
@@ -31,7 +31,7 @@ def is_n5(store: Store) -> bool:
 
 def open_address(address: Address, reading: Reading) -> Volume:
     """Open an address, with or without n5:// before it."""
-    store = Store.at(address.location.removeprefix("n5://"))
+    store = whole_store(address.location.removeprefix("n5://"))
     return in_role(open_n5(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import Store, whole_store
 from cdeep3m.volumes.units import placed
 from cdeep3m.volumes.values import in_role
 
@@ -30,7 +30,7 @@ def is_precomputed(store: Store) -> bool:
 
 def open_address(address: Address, reading: Reading) -> Volume:
     """Open an address, with or without precomputed:// before it."""
-    store = Store.at(address.location.removeprefix("precomputed://"))
+    store = whole_store(address.location.removeprefix("precomputed://"))
     return in_role(
         open_precomputed(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address)
     )

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from cdeep3m.errors import CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
 from cdeep3m.system.files import whole_file
+from cdeep3m.system.ledger import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -192,9 +193,7 @@ class Store:
         with reaching(name or self.url):
             return ts.open(full, context=context(), open=True, read=True, write=False).result()
 
-    def create_array(
-        self, driver: str, *, dtype: str | None = None, open_existing: bool = True, **spec: Any
-    ) -> tensorstore.TensorStore:
+    def create_array(self, driver: str, **spec: Any) -> tensorstore.TensorStore:
         """Make an array, or open the one that is there where it is the same.
 
         Chunks of zeros are stored like others: a missing one means that it has not been written.
@@ -209,15 +208,28 @@ class Store:
             "driver": driver,
             "kvstore": self.kvstore(),
             "store_data_equal_to_fill_value": True,
-            **({"dtype": dtype} if dtype else {}),
             **spec,
         }
         with reaching(self.url):
-            return ts.open(full, context=writing_context(), create=True, open=open_existing).result()
+            return ts.open(full, context=writing_context(), create=True, open=True).result()
 
     def _keys(self) -> Any:
         ts = tensorstore_module()
         return ts.KvStore.open(self.kvstore(), context=context()).result()
+
+
+def whole_store(url: str) -> Store:
+    """Return the store of an address to read from.
+
+    Raises
+    ------
+    InputError
+        A run is writing to it, or was stopped while it did: a ledger lies beside it.
+    """
+    store = Store.at(url)
+    if Store(f"{store.url}.ledger").read(HEADER) is not None:
+        raise InputError(f"{store.url} is not whole yet; run the command that writes it to its end")
+    return store
 
 
 def scheme_of(url: str) -> str | None:

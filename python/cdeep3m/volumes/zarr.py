@@ -9,7 +9,7 @@ from cdeep3m.geometry import Placement
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
 from cdeep3m.volumes.ome_zarr import Pyramid, read_pyramid
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import Store, whole_store
 from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def is_zarr(store: Store) -> bool:
 
 def open_address(address: Address, reading: Reading) -> Volume:
     """Open an address, with or without zarr:// before it."""
-    store = Store.at(address.location.removeprefix("zarr://"))
+    store = whole_store(address.location.removeprefix("zarr://"))
     return in_role(open_zarr(store, address.dataset, reading.selection, name=str(address)), reading.role, str(address))
 
 
