@@ -45,15 +45,14 @@ INSIDE = {
     "volumes": """
         open labelled
         image_folder remote
-        png tiff hdf5 z_fastest
-        mrc zarr n5 precomputed hdf5_layouts tiff_series
+        tiff_series hdf5_layouts
+        png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
-        planes values
-        labels
-        crop
-        base formats stores
+        planes tiff_codecs tiff_promises values
+        labels listing tiff_directories crop
+        base formats gray names stores
         address axes
-        units damage listing mapped synthetic
+        units damage mapped synthetic
     """,
     "maps": """
         open

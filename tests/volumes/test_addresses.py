@@ -215,7 +215,7 @@ def test_signed_images_are_read_unless_a_value_is_negative(values: np.ndarray, t
     assert volume.dtype.kind == "u"
     np.testing.assert_array_equal(volume.read(Roi((0, 0, 0), (1, 1, 2))), values)
     (tmp_path / "v.mrc").unlink()
-    with pytest.raises(InputError, match=r"values from -2 on; expected gray values without a sign"):
+    with pytest.raises(InputError, match=r"values from -2 to \d+|values from -2 to -1"):
         open_volume(mrc(tmp_path, values - values.dtype.type(3))).read(Roi((0, 0, 0), (1, 1, 2)))
 
 

@@ -92,9 +92,10 @@ def test_more_axes_of_which_nothing_is_said_are_asked_for(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read(tmp_path / "v.tif", axes="zcyx", channel=1), ADDRESSES[0, :, 1])
 
 
-def test_exact_mode_takes_all_pages(tmp_path: Path) -> None:
+def test_exact_mode_knows_of_no_channels(tmp_path: Path) -> None:
     path = imagej(tmp_path / "v.tif", ADDRESSES[0], "ZCYX")
-    assert open_volume(path, rules=ORIGINAL).shape == (12, 5, 6)
+    with pytest.raises(InputError, match="leave out --exact, or --roi, --channel"):
+        open_volume(path, rules=ORIGINAL, selection=Selection(channel=1))
 
 
 def test_imagej_s_voxel_size_is_read(tmp_path: Path) -> None:

@@ -12,18 +12,21 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Placement
-from cdeep3m.volumes import bigdataviewer
-from cdeep3m.volumes.axes import Selection, layout_of
+from cdeep3m.volumes import bigdataviewer, hdf5
+from cdeep3m.volumes.axes import Selection, layout_of, refuse_unused
 from cdeep3m.volumes.chunked import boxes_of_chunks
-from cdeep3m.volumes.damage import decoding
+from cdeep3m.volumes.hdf5 import MOST_DATASETS, demand_stored, opened
 from cdeep3m.volumes.units import known_unit, placed
+from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from cdeep3m.geometry import Roi
+    from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.axes import Layout
+    from cdeep3m.volumes.base import Reading, Volume
 
 OF_THE_ORIGINAL = "xyz"
 """Axes of a file with one dataset and nothing said of it, as the original writes it."""
@@ -78,9 +81,10 @@ class Hdf5Dataset:
         self._path = path
         self._name = f"{path}::{dataset}" if dataset else str(path)
         wanted = selection or Selection()
-        with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+        with opened(path) as file:
             found = _find(file, path, dataset, wanted, self._name)
             stored = file[found.path]
+            demand_stored(stored, path)
             chunks = stored.chunks or (*(1,) * (stored.ndim - 2), *stored.shape[-2:])
             shape, dtype = stored.shape, stored.dtype
         if dtype.kind not in NUMBERS:
@@ -101,7 +105,7 @@ class Hdf5Dataset:
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only the chunks that they need are read."""
-        with decoding(self._path, "HDF5"), h5py.File(self._path, "r") as file:
+        with opened(self._path) as file:
             values = file[self._dataset][self._layout.index(roi)]
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.dtype != self._stored:
@@ -118,6 +122,15 @@ class Hdf5Dataset:
         return iter(self.read(roi))
 
 
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open the one dataset of a file as the original lays it out, or another one as its file describes it."""
+    octave = reading.rules.octave_images
+    if octave or (not address.dataset and is_of_the_original(address.path)):
+        refuse_unused(Selection(level=reading.selection.level), name=str(address), kind="one dataset")
+        return hdf5.open_address(address, reading)
+    return in_role(Hdf5Dataset(address.path, address.dataset, reading.selection), reading.role, str(address))
+
+
 def is_of_the_original(path: Path) -> bool:
     """Return whether a file has one dataset of three axes, and says nothing of it: the original's own kind.
 
@@ -126,7 +139,7 @@ def is_of_the_original(path: Path) -> bool:
     FormatError
         The file is damaged.
     """
-    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+    with opened(path) as file:
         datasets = _datasets(file)
         return len(datasets) == 1 and file[datasets[0]].ndim == 3 and _said(file[datasets[0]], str(path)).axes is None
 
@@ -159,7 +172,13 @@ def _find(file: h5py.File, path: Path, dataset: str, selection: Selection, name:
 
 def _datasets(group: h5py.Group) -> list[str]:
     found: list[str] = []
-    group.visititems(lambda _, item: found.append(item.name.lstrip("/")) if isinstance(item, h5py.Dataset) else None)
+
+    def collect(_: str, item: h5py.HLObject) -> bool | None:
+        if isinstance(item, h5py.Dataset):
+            found.append(item.name.lstrip("/"))
+        return True if len(found) >= MOST_DATASETS else None
+
+    group.visititems(collect)
     return found
 
 

@@ -30,14 +30,14 @@ FORMATS: list[Format] = [
     Format(
         name="tif",
         what="a .tif or .tiff stack",
-        module="cdeep3m.volumes.tiff",
+        module="cdeep3m.volumes.tiff_series",
         suffixes=(".tif", ".tiff"),
         is_folder=False,
     ),
     Format(
         name="h5",
         what="an .h5 file",
-        module="cdeep3m.volumes.hdf5",
+        module="cdeep3m.volumes.hdf5_layouts",
         suffixes=(".h5", ".hdf5", ".hdf"),
         is_folder=False,
     ),

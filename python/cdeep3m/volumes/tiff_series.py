@@ -12,12 +12,21 @@ import tifffile
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Placement
+from cdeep3m.volumes import tiff
 from cdeep3m.volumes.axes import Layout, Selection, layout_of
+from cdeep3m.volumes.damage import decoding
+from cdeep3m.volumes.planes import open_planes
+from cdeep3m.volumes.tiff import TiffStack
+from cdeep3m.volumes.tiff_directories import directories
+from cdeep3m.volumes.tiff_promises import check_promises
 from cdeep3m.volumes.units import known_unit, placed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +44,27 @@ class ChosenPages:
 
     Attributes
     ----------
-    pages : sequence of int
-        Numbers of pages, in the order of the planes.
+    pages : sequence of int, optional
+        Numbers of pages, in the order of the planes; None: all, and nothing is said of them.
     level : int
         Which of the smaller images that hang from each page; 0 is the page itself.
     placement : Placement
     """
 
-    pages: Sequence[int]
+    pages: Sequence[int] | None
     level: int
     placement: Placement
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open a stack file; what ImageJ or OME say in it of channels, times and voxels counts, but not in exact mode."""
+    path = address.path
+    if reading.rules.octave_images:
+        return tiff.open_address(address, reading)
+    with decoding(path, "TIFF"):
+        check_promises(path, directories(path), chosen=True)
+        found = chosen_pages(path, address.dataset, reading.selection, str(address))
+    return open_planes(TiffStack(path, found.pages, level=found.level, placement=found.placement), reading)
 
 
 def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> ChosenPages:
@@ -64,10 +84,10 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
     InputError
         There are several images, channels or times and none is chosen, or planes are missing.
     """
-    with tifffile.TiffFile(path) as tiff:
-        found = tiff.series
+    with tifffile.TiffFile(path) as file:
+        found = file.series
         if not found or found[0].kind in PLAIN or (len(found) > 1 and found[0].kind != OME):
-            return _plain(tiff, dataset, selection, name)
+            return _plain(file, dataset, selection, name)
         number = _number(dataset, len(found), name)
         level = selection.level or 0
         if level >= len(found[number].levels):
@@ -79,28 +99,29 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
             said = _as_planes(said, selection, name)
         layout = layout_of(sides, said, _without_level(selection), name=name)
         order = _order(layout)
-        pages = order if is_contiguous(tiff) else [_page_number(full, at, path, name) for at in order]
-        return ChosenPages(pages=pages, level=level, placement=_placement(tiff, number, level, full, series, name))
+        pages = order if is_contiguous(file) else [_page_number(full, at, path, name) for at in order]
+        return ChosenPages(pages=pages, level=level, placement=_placement(file, number, level, full, series, name))
 
 
-def is_contiguous(tiff: tifffile.TiffFile) -> bool:
+def is_contiguous(file: tifffile.TiffFile) -> bool:
     """Return whether ImageJ wrote one page and all further planes behind it, as it does beyond 4 GB."""
-    if len(tiff.pages) != 1 or not tiff.is_imagej:
+    if len(file.pages) != 1 or not file.is_imagej:
         return False
-    series = tiff.series[0]
+    series = file.series[0]
     return series.ndim >= 3 and series.dataoffset is not None and SAMPLES not in series.axes
 
 
-def _plain(tiff: tifffile.TiffFile, dataset: str, selection: Selection, name: str) -> ChosenPages:
+def _plain(file: tifffile.TiffFile, dataset: str, selection: Selection, name: str) -> ChosenPages:
     """Return all pages, or the one that the user's axes make of them."""
     if dataset:
         raise MissingFileError(f"{name}: the file has no images by name or number; leave out ::{dataset}")
-    first = tiff.pages.first
-    sides = (len(tiff.pages), first.imagelength, first.imagewidth)
+    first = file.pages.first
+    sides = (len(file.pages), first.imagelength, first.imagewidth)
     layout = layout_of(sides, "zyx", _without_level(selection), name=name)
     if selection.level:
         raise InputError(f"{name} has no level {selection.level}; leave out --level")
-    return ChosenPages(pages=_order(layout), level=0, placement=Placement())
+    order = None if selection == Selection() else _order(layout)
+    return ChosenPages(pages=order, level=0, placement=Placement())
 
 
 def _without_level(selection: Selection) -> Selection:
@@ -162,14 +183,14 @@ def _page_number(series: tifffile.TiffPageSeries, at: int, path: Path, name: str
 
 
 def _placement(
-    tiff: tifffile.TiffFile,
+    file: tifffile.TiffFile,
     number: int,
     level: int,
     full: tifffile.TiffPageSeries,
     series: tifffile.TiffPageSeries,
     name: str,
 ) -> Placement:
-    found = _of_ome(tiff.ome_metadata, number, name) if tiff.is_ome and tiff.ome_metadata else _of_imagej(tiff, name)
+    found = _of_ome(file.ome_metadata, number, name) if file.is_ome and file.ome_metadata else _of_imagej(file, name)
     if not level or found.voxel_size is None:
         return found
     ratios = [a / b for a, b in zip(full.shape[-2:], series.shape[-2:], strict=True)]
@@ -177,13 +198,13 @@ def _placement(
     return placed((z, y * ratios[0], x * ratios[1]), found.unit, (0.0, 0.0, 0.0), name=name)
 
 
-def _of_imagej(tiff: tifffile.TiffFile, name: str) -> Placement:
+def _of_imagej(file: tifffile.TiffFile, name: str) -> Placement:
     """Return what ImageJ says: pixels per unit as the resolution, the distance of planes as `spacing`."""
-    said = tiff.imagej_metadata if tiff.is_imagej else None
+    said = file.imagej_metadata if file.is_imagej else None
     unit = _unit(said.get("unit")) if said else None
     if not said or unit is None:
         return Placement()
-    tags = tiff.pages.first.tags
+    tags = file.pages.first.tags
     per_unit = [tags[tag].value if tag in tags else (0, 1) for tag in ("YResolution", "XResolution")]
     y, x = (float(f"{parts / count:.9g}") if count else 0.0 for count, parts in per_unit)
     z = float(said.get("spacing", x))
