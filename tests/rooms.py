@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -49,9 +50,9 @@ INSIDE = {
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
         planes tiff_codecs tiff_promises values
-        labels listing tiff_directories crop
+        labels listing tiff_directories identity crop
         base formats gray names stores
-        address axes
+        address axes arrays
         units damage mapped synthetic
     """,
     "maps": """

@@ -34,7 +34,7 @@ def open_maps(address: Address, spec: MapSpec) -> FileMaps:
 
 
 def _create(path: Path, spec: MapSpec, name: str) -> None:
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # the caller holds the lock
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plan.set_layout(h5py.h5d.CONTIGUOUS)
         plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
 from cdeep3m.matlab_ports.imread import imread, without_alpha
-from cdeep3m.volumes.gray import gray_type, gray_values
+from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
 from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ def open_planes(source: PlaneSource, reading: Reading) -> Volume:
     if role == "values":
         return ImageVolume(source, first.size, stored_plane, first.sample)
     volume = ImageVolume(source, first.size, image_plane, gray_type(first.sample, source.name(0)))
+    if first.sample.kind == "f" and len(source) * math.prod(first.size) * first.sample.itemsize <= LOOKED_THROUGH:
+        for z, pixels in enumerate(source.decode(range(len(source)))):
+            demand_finite(pixels.values, source.name(z))
     if first.coloured:
         next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
     return volume
