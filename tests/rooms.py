@@ -56,6 +56,7 @@ INSIDE = {
         units damage mapped synthetic
     """,
     "maps": """
+        copying
         open
         ome_zarr_04
         ome_zarr n5 precomputed mrc hdf5 tif

@@ -36,6 +36,8 @@ class MapSpec:
         What it is made from: a run never goes on with what was begun from something else.
     labels : bool
         Whether values are labels, which have no means, rather than gray values.
+    planes : str
+        What the files of planes are called, where there is one for each: `Segmented_0001.png`.
     """
 
     shape: Coordinate
@@ -43,6 +45,7 @@ class MapSpec:
     placement: Placement = field(default_factory=Placement)
     source: str = ""
     labels: bool = False
+    planes: str = "Segmented"
 
 
 class Maps(Protocol):
