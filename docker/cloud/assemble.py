@@ -28,7 +28,7 @@ SETTINGS = {
 }
 """Settings of cloud-init.yaml, each as the template's parameter fills it in."""
 
-BOOT = r"(?<=cdeep3m-boot\n    permissions: \"0755\"\n    content: \|\n).*?(?=^runcmd:)"
+BOOT = r"(?<=cdeep3m-boot\n    permissions: \"0755\"\n    content: \|\n).*?(?=^  - path: /var/lib/cloud/scripts/per-boot/)"
 JSON = r"(?<=    content: \|\n)      \{.*?\n      \}\n"
 USER_DATA = r"(?<=          Fn::Sub:\n            - \|\n).*?(?=^            - Device:)"
 

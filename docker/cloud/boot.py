@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Make this machine ready: fetch the release's archive, check it, run what it says, and tell how it went.
 
-cloud-init runs this as root at a machine's first start; `sudo cdeep3m-boot` goes on after a failure or an interruption.
+cloud-init runs this as root at every start: what is done is not done again, and what was interrupted goes on.
+`sudo cdeep3m-boot` does the same by hand.
 What is to be done stands in /etc/cdeep3m/cloud.json; what was done, in /var/log/cdeep3m-boot.log.
 """
 

@@ -332,5 +332,5 @@ def test_user_data_hold_the_boot_script_as_it_is_and_run_it(account):
     files = {one["path"]: one for one in config["write_files"]}
     assert files["/usr/local/sbin/cdeep3m-boot"]["content"] == (CLOUD / "boot.py").read_text()
     assert files["/etc/cdeep3m/cloud.json"]["permissions"] == "0600"
-    assert config["runcmd"] == [["/usr/local/sbin/cdeep3m-boot"]]
+    assert "exec /usr/local/sbin/cdeep3m-boot\n" in files["/var/lib/cloud/scripts/per-boot/cdeep3m"]["content"]
 
