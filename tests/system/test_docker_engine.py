@@ -21,7 +21,7 @@ from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.images import Image, Lock, find_image
 from cdeep3m.engines.tools import ToolCall
 from cdeep3m.errors import EngineError
-from cdeep3m.prediction import PredictRequest, predict
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.proto.caffemodel import read_model, read_state
 from cdeep3m.volumes.png import write_plane
 from engines.conformance import EngineTests, addresses, make_model, make_stack
@@ -78,7 +78,7 @@ def job(tmp_path):
 def shell(engine, command: str, folder: Path, *reads: Path) -> list[str]:
     """Run a shell command as the engine runs Caffe's tools."""
     call = ToolCall(tool="sh", arguments=("-c", command), folder=folder, reads=reads, writes=(folder,), gpu=CPU)
-    return list(engine._follow(call))
+    return list(engine.follow(call))
 
 
 def test_container_has_no_network(engine, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cdeep3m.rules import CORRECTED, Rules
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
+
+ALL_GPUS = -2
+"""The GPU number that means all at once: Caffe's own tool trains one net on them (--gpu=all)."""
 
 Precision = Literal["float32", "fast"]
 """How exactly nets compute: as Caffe does, or with shorter numbers."""
@@ -86,7 +91,7 @@ class TrainJob:
     folder : Path
         Working folder of the training.
     gpu : int
-        CUDA device, or `CPU`.
+        CUDA device, `CPU`, or `ALL_GPUS` where Caffe's own tools train.
     snapshot : Path, optional
         A .solverstate to go on from.
     weights : Path, optional
@@ -95,7 +100,7 @@ class TrainJob:
         File that gets Caffe's log lines; existing content stays.
     training, validation : sequences of LabelledVolume
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
-    exact : bool
+    rules : Rules
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
     """
 
@@ -107,7 +112,7 @@ class TrainJob:
     log: Path | None = None
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
-    exact: bool = False
+    rules: Rules = CORRECTED
 
 
 @dataclass(frozen=True)

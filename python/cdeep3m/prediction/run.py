@@ -1,0 +1,357 @@
+"""From images and trained models to the folder of a prediction.
+
+An engine that predicts arrays streams: a plane is read once, its variants are views, their predictions are undone and
+averaged in memory, and the stitched plane is written as soon as it is whole. Only the planes of the images are
+predicted, never the z padding. What is held in memory are a few planes, however deep the volume is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
+from cdeep3m.geometry import Roi
+from cdeep3m.maps.agreement import agreement_of
+from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.open import open_maps
+from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
+from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.prediction.reading import PackageReader
+from cdeep3m.prediction.runner import InThisProcess
+from cdeep3m.prediction.streaming import fill, missing_boxes
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
+from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.files import demand_apart
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import write_tiling
+from cdeep3m.tiling.variants import SPEEDS, variants_for
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.identity import fingerprint
+
+if TYPE_CHECKING:
+    from cdeep3m.engines.base import Engine, LoadedNet, Precision
+    from cdeep3m.volumes.base import Volume
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[str, Progress], None]
+"""Receives a net's name and how far it is, in planes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """What one prediction run was asked to do.
+
+    Attributes
+    ----------
+    trained : Path
+        Folder of a training: `<net>/deploy.prototxt` and `<net>/trainedmodel/`.
+    images : Path
+        Folder of images, or a stack file.
+    out : Path
+        Folder that gets the probability maps; made when it is not there.
+    nets : tuple of str
+        The nets to predict with and to average.
+    aug_speed : int
+        One of `SPEEDS`.
+    rules : Rules
+        Reproduce the original bit for bit.
+    fit : bool
+        Show the net the smallest canvas that holds a package, instead of 1024 x 1024.
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
+    max_packages : int
+        Packages prepared ahead of an engine that works on files.
+    overwrite : bool
+        Remove what an earlier run left in `out`, whatever that was made of.
+
+    Raises
+    ------
+    InputError
+        `aug_speed` is none of `SPEEDS` (exit status 2), or `nets` is empty.
+    """
+
+    trained: Path
+    images: Path
+    out: Path
+    nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
+    aug_speed: int = 1
+    rules: Rules = CORRECTED
+    fit: bool = False
+    precision: Precision = "float32"
+    max_packages: int = 3
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        with failing_with(2):
+            if self.aug_speed not in SPEEDS:
+                expected = ", ".join(map(str, SPEEDS))
+                raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
+        if self.rules is ORIGINAL and self.fast:
+            raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
+        if not self.nets:
+            raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+        for net in self.nets:
+            demand_net_name(net)
+
+    @property
+    def fast(self) -> bool:
+        """Whether numbers are shorter than Caffe's."""
+        return self.precision != "float32"
+
+
+def predict(
+    request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int] = (), report: Report | None = None
+) -> bool:
+    """Run `request` from where an earlier, interrupted run left it.
+
+    Parameters
+    ----------
+    request : PredictRequest
+        What to do.
+    engine : Engine
+        What runs the nets.
+    gpu : int
+        GPU number, or CPU.
+    also : sequence of int
+        Further GPUs, which an engine over files uses at the same time.
+    report : callable, optional
+        Told after every plane.
+
+    Returns
+    -------
+    bool
+        False when the run had been finished before, and nothing was done.
+
+    Raises
+    ------
+    CDeep3MError
+        With the exit status of runprediction.sh for the stage that failed.
+    """
+    _check_engine(request, engine)
+    _demand_apart(request)
+    with pausing(10):
+        return _predict(request, engine, gpu=gpu, also=also, report=report)
+
+
+def _predict(request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int], report: Report | None) -> bool:
+    run = PredictionRun.create(request.out)
+    with run.locked():
+        run.tidy()
+        if request.overwrite:
+            run.discard(request.nets)
+        if run.is_done():
+            _demand_same(request, run)
+            return False
+        run.demand_startable()
+        with run.recording_errors(), failing_with(10):
+            models = _trained_models(request)
+        _demand_same(request, run)
+        with run.recording_errors(), failing_with(4):
+            request = replace(request, images=images_of(request.images))
+            volume = open_volume(request.images, rules=request.rules)
+            _check_gray_values(volume, request)
+            tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
+        runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
+        run.begin(_settings(request, volume), models, engine=runs_on)
+        run.log("prediction", f"engine: {runs_on}")
+        write_tiling(tiling, run.folder)
+        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
+        with run.recording_errors():
+            with failing_with(10):
+                if isinstance(engine, InProcessEngine):
+                    warn_of_labels(volume, request.images)
+                    _stream(request, engine, gpu, run, models, volume, tiling, report or _silent)
+                else:
+                    work = _over_files(request, run, tiling)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
+            with failing_with(12):
+                _ensemble(request, run, averaged=isinstance(engine, InProcessEngine) and _averages_arrays(request))
+        run.finish()
+    return True
+
+
+def _demand_apart(request: PredictRequest) -> None:
+    """Refuse to write into the images or the model."""
+    with failing_with(3):
+        folders = (*request.nets, "ensembled", AUGMENTED, "logs")
+        nets = [request.trained / net for net in request.nets]
+        trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
+        demand_apart(request.out, [request.images, *trained], below=folders)
+
+
+def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
+    """Refuse to go on from, or to answer with, what was made of other images, models or options."""
+    trained = TrainedRun(request.trained)
+    models = {}
+    with suppress(CDeep3MError):
+        models = {net: trained.model(net) for net in request.nets}
+    with suppress(MissingFileError):
+        request = replace(request, images=images_of(request.images))
+    run.demand_same(_settings_of(request), models)
+
+
+def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
+    """Say, or refuse, what does not look like the images that the model was trained on."""
+    refuse = not request.rules.octave_images
+    check_range(GrayRange.of(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse)
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Return the first, the middle and the last plane."""
+    depth = volume.shape[0]
+    return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+
+
+def _check_engine(request: PredictRequest, engine: Engine) -> None:
+    """Raise InputError when the request asks for what only an engine in this process can do."""
+    asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
+    if asked and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
+
+
+def warn_of_labels(volume: Volume, images: Path) -> None:
+    """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
+    values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        found = ", ".join(map(str, values.tolist()))
+        logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
+
+
+def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    _, height, width = volume.shape
+    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+
+
+def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
+    return FileRun(
+        run=run,
+        trained=request.trained,
+        images=request.images,
+        nets=request.nets,
+        aug_speed=request.aug_speed,
+        tiling=tiling,
+        rules=request.rules,
+    )
+
+
+def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
+    trained = TrainedRun(request.trained)
+    return {net: trained.model(net) for net in request.nets}
+
+
+def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {**_settings_of(request), "imagesize": _size(volume.shape)}
+
+
+def _settings_of(request: PredictRequest) -> dict[str, str]:
+    """Return what a run was asked to do, as predict.config says it."""
+    images = fingerprint(request.images)
+    return {
+        "trainedmodeldir": str(request.trained.absolute()),
+        "imagedir": str(request.images.absolute()),
+        "models": ",".join(request.nets),
+        "augspeed": str(request.aug_speed),
+        "exact": str(request.rules is ORIGINAL).lower(),
+        "fit": str(request.fit).lower(),
+        "precision": request.precision,
+        **({IMAGES: images} if images else {}),
+    }
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _stream(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    volume: Volume,
+    tiling: Tiling,
+    report: Report,
+) -> None:
+    """Predict what is missing of every net in this process, and average the nets from arrays where rules allow it."""
+    spec = MapSpec(shape=volume.shape, placement=volume.placement)
+    maps = {net: open_maps(run.net_folder(net), spec, format_name="png") for net in models}
+    averaged = None
+    if _averages_arrays(request):
+        averaged = open_maps(run.fresh_ensemble_folder(), spec, format_name="png")
+    boxes = tiling.boxes()
+    lacking = Counter(net for _, nets in missing_boxes(boxes, maps) for net in nets)
+    nets = {net: _load(request, engine, gpu, run, models[net], volume, tiling) for net in models if lacking[net]}
+    for net in nets:
+        run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
+    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules)
+    fill(maps, averaged, boxes, runner, before_pass=run.demand_no_kill, report=report)
+    for net in models:
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _averages_arrays(request: PredictRequest) -> bool:
+    """Return whether maps are averaged as they come; Octave looks at all of their files first (defect 6)."""
+    return len(request.nets) > 1 and not request.rules.octave_images
+
+
+def _load(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    model: TrainedModel,
+    volume: Volume,
+    tiling: Tiling,
+) -> NetInUse:
+    loaded = engine.load(model, gpu=gpu, precision=request.precision)
+    if request.fast:
+        plain = engine.load(model, gpu=gpu)
+        run.log("prediction", _cost_of_speed(model.net, plain, loaded, volume, tiling, volume.shape[0] // 2))
+    return NetInUse(loaded, variants_for(model.net, request.aug_speed))
+
+
+def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, tiling: Tiling, z: int) -> str:
+    """Predict plane `z` of one package with both; say and return how they differ."""
+    window = PackageReader(volume, tiling, frames=fast.frames).window(tiling.packages_at(z)[0], z, fast.frames)
+    found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
+    said = (
+        f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "
+        f"{found.largest_step} of 255 at most; probabilities by {found.largest:.2g} at most"
+    )
+    logger.info(said)
+    return said
+
+
+def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) -> None:
+    """Make the folder of the nets' average, where it was not made on the way."""
+    folders = [run.net_folder(net) for net in request.nets]
+    if len(folders) == 1:
+        run.link_ensemble(folders[0])
+    elif not averaged:
+        ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules)
+    run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
+
+
+def _silent(net: str, progress: Progress) -> None:
+    del net, progress
+
+
+def images_of(path: Path) -> Path:
+    """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
+    return Path(images_of_packages(path)) if is_package_folder(path) else path

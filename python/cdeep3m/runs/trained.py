@@ -1,0 +1,216 @@
+"""Run directories: what lies where in a trained run, and which snapshot counts."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from cdeep3m.engines.base import TrainedModel
+from cdeep3m.errors import MissingFileError, MissingModelError
+from cdeep3m.proto.caffemodel import read_state
+from cdeep3m.volumes.names import listing
+
+MODEL_SUFFIX = ".caffemodel"
+STATE_SUFFIX = ".solverstate"
+
+STANDARD_NETS = ("1fm", "3fm", "5fm")
+
+logger = logging.getLogger(__name__)
+
+_ITERATION = re.compile(r"_iter_(\d+)$")
+
+
+def iteration_of(path: Path) -> int | None:
+    """Return the iteration in a snapshot's name, or None when there is none.
+
+    Examples
+    --------
+    >>> iteration_of(Path("1fm_classifer_iter_2000.caffemodel"))
+    2000
+    """
+    match = _ITERATION.search(path.stem)
+    return int(match[1]) if match else None
+
+
+def is_visible(path: Path) -> bool:
+    """Return whether `path` is no hidden file, such as one that is being written."""
+    return not path.name.startswith(".")
+
+
+def snapshots(folder: Path, suffix: str) -> list[Path]:
+    """Return the snapshots in `folder` whose name ends in `suffix`, by rising iteration (numbers, not text)."""
+    found = [(iteration_of(path), path) for path in folder.glob(f"*{suffix}") if is_visible(path)]
+    return [path for iteration, path in sorted((i, path) for i, path in found if i is not None)]
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """Return the trained weights in `folder` by rising iteration; a single file without an iteration counts, too.
+
+    Others than this project name files as they like: one .caffemodel alone can only be the trained one.
+    """
+    numbered = snapshots(folder, MODEL_SUFFIX)
+    others = [path for path in folder.glob(f"*{MODEL_SUFFIX}") if is_visible(path)]
+    return numbered or (others if len(others) == 1 else [])
+
+
+def chosen_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none; say which are left out, and why."""
+    found = weights_in(folder)
+    if not found:
+        return None
+    chosen = found[-1]
+    left_out = [
+        path.name for path in sorted(folder.glob(f"*{MODEL_SUFFIX}*")) if is_visible(path) and path not in found
+    ]
+    if left_out:
+        logger.warning(
+            "Warning: %s: %s left out, as no name ends with _iter_<number>%s; %s is used",
+            folder,
+            listing(left_out) + (" is" if len(left_out) == 1 else " are"),
+            MODEL_SUFFIX,
+            chosen.name,
+        )
+    prefixes = {_ITERATION.sub("", path.stem): path.name for path in found}
+    others = [name for prefix, name in prefixes.items() if prefix != _ITERATION.sub("", chosen.stem)]
+    if others:
+        logger.warning(
+            "Warning: %s holds weights of several trainings; %s has the highest iteration and is used, not %s",
+            folder,
+            chosen.name,
+            listing(others),
+        )
+    return chosen
+
+
+class TrainedRun:
+    """A folder that `runtraining.sh` made: one folder a net, each with deploy.prototxt and trainedmodel/.
+
+    Attributes
+    ----------
+    folder : Path
+        The training's output folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def nets(self) -> list[str]:
+        """Return the nets that have a trained model here, sorted by name."""
+        return sorted(path.parent.name for path in self.folder.glob("*/trainedmodel") if weights_in(path))
+
+    def default_nets(self) -> list[str]:
+        """Return the nets that predict where none are named: those of 1fm, 3fm and 5fm, or else the only other one.
+
+        Raises
+        ------
+        MissingModelError
+            The folder is not there, or holds no trained net, or several that are none of these.
+        """
+        self._demand_folder()
+        found = self.nets()
+        standard = [net for net in found if net in STANDARD_NETS]
+        others = [net for net in found if net not in STANDARD_NETS]
+        if others and (standard or len(others) > 1):
+            words = f"{self.folder} holds {listing(others)} beside the nets {', '.join(STANDARD_NETS)}"
+            if not standard:
+                raise MissingModelError(f"{words}; expected one of these. Name the nets to use with --models")
+            logger.warning("Warning: %s: left out; name the nets to use with --models to change that", words)
+        if not found:
+            raise MissingModelError(
+                f"no trained net in {self.folder}; expected <net>/deploy.prototxt and "
+                f"<net>/trainedmodel/*{MODEL_SUFFIX}"
+            )
+        return standard or others
+
+    def _demand_folder(self) -> None:
+        if not self.folder.is_dir():
+            what = "is a file" if self.folder.exists() else "is not there: no such folder"
+            raise MissingModelError(f"{self.folder} {what}; expected the folder of a training or of a released model")
+
+    def models(self, net: str) -> Path:
+        """Return the folder that holds the snapshots of `net`."""
+        return self.folder / net / "trainedmodel"
+
+    def model(self, net: str) -> TrainedModel:
+        """Return the trained model of `net` with the highest iteration.
+
+        Raises
+        ------
+        MissingModelError
+            There is no such model; the message names those that were found.
+        MissingFileError
+            The model has no deploy.prototxt beside its folder.
+        """
+        self._demand_folder()
+        chosen = chosen_weights(self.models(net))
+        if chosen is None:
+            raise MissingModelError(
+                f"no trained {net} in {self.folder}; found {', '.join(self.nets()) or 'none'}. "
+                "Train it, or choose others with --models."
+            )
+        return with_deploy(chosen, net)
+
+    def snapshot(self, net: str) -> Path | None:
+        """Return the solver state of `net` with the highest iteration, or None before the first snapshot."""
+        found = snapshots(self.models(net), STATE_SUFFIX)
+        return found[-1] if found else None
+
+    def highest_iteration(self, net: str) -> int:
+        """Return the iteration of `snapshot(net)`, 0 when there is none."""
+        found = self.snapshot(net)
+        return (iteration_of(found) or 0) if found else 0
+
+
+def model_at(path: Path) -> TrainedModel:
+    """Return the model at `path`: a .caffemodel, or a folder of them of which the highest iteration counts.
+
+    Its deploy.prototxt is in the parent of the folder that holds the .caffemodel, whose name is the net's.
+
+    Raises
+    ------
+    MissingModelError
+        There is no .caffemodel.
+    MissingFileError
+        There is no deploy.prototxt.
+    """
+    chosen = path if path.is_file() else chosen_weights(path)
+    if chosen is None or chosen.suffix != MODEL_SUFFIX:
+        raise MissingModelError(
+            f"no {MODEL_SUFFIX} file at {path}; a trained model, or a folder of them, was expected."
+        )
+    return with_deploy(chosen, chosen.absolute().parent.parent.name)
+
+
+def with_deploy(weights: Path, net: str) -> TrainedModel:
+    """Return the model of `weights`, with the deploy.prototxt in the parent of its folder.
+
+    Raises
+    ------
+    MissingFileError
+        There is no deploy.prototxt.
+    """
+    deploy = weights.absolute().parent.parent / "deploy.prototxt"
+    if not deploy.is_file():
+        raise MissingFileError(
+            f"{deploy} is not there; {weights.name} cannot predict without the net it was trained for."
+        )
+    return TrainedModel(net=net, deploy=deploy, weights=weights)
+
+
+def learned_net(state: Path) -> Path:
+    """Return the model that belongs to a solver state: the file it names, or the same name beside the state.
+
+    States carry the path of the machine that trained; a state that was copied elsewhere lies beside its model.
+
+    Raises
+    ------
+    MissingFileError
+        Neither is there.
+    """
+    named = Path(read_state(state).learned_net)
+    candidates = [state.parent / named.name, named, state.with_suffix(MODEL_SUFFIX)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise MissingFileError(f"{candidates[0]} is not there; {state.name} goes on from it. Copy it beside the state.")

@@ -1,0 +1,114 @@
+"""Open a volume: find the format of an address and let its module read it."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.axes import Selection
+from cdeep3m.volumes.base import Importer, Reading, Role
+from cdeep3m.volumes.formats import Format, expected, format_of
+
+if TYPE_CHECKING:
+    from cdeep3m.volumes.base import Volume
+
+FORMATS: list[Format] = [
+    Format(
+        name="images",
+        what="a folder of .png or .tif images",
+        module="cdeep3m.volumes.image_folder",
+        is_folder=True,
+        holds=Path.is_dir,
+    ),
+    Format(
+        name="tif",
+        what="a .tif or .tiff stack",
+        module="cdeep3m.volumes.tiff",
+        suffixes=(".tif", ".tiff"),
+        is_folder=False,
+    ),
+    Format(
+        name="h5",
+        what="an .h5 file with one dataset",
+        module="cdeep3m.volumes.hdf5",
+        suffixes=(".h5", ".hdf5"),
+        is_folder=False,
+    ),
+]
+"""What can be read, the more general formats first. Each module has `open_address(address, reading) -> Volume`."""
+
+
+def open_volume(
+    address: str | os.PathLike[str] | Address,
+    *,
+    rules: Rules = CORRECTED,
+    role: Role = "image",
+    importer: Importer = "imageimporter_large",
+    selection: Selection | None = None,
+) -> Volume:
+    """Open a volume of any format in `FORMATS`; voxels are read when they are asked for.
+
+    Parameters
+    ----------
+    address : str, path or Address
+        A folder of .png or .tif files (the more numerous kind counts), a .tif or .tiff file with a plane a page, an
+        .h5 file with one dataset of shape (x, y, z), or what other formats say.
+    rules : Rules
+        `ORIGINAL` reads as the original does: bytewise order of the files; planes without any value between black and
+        white become logical (bool); only the first file's size is looked at before reading.
+    role : {"image", "label", "segmentation"}
+        Labels of two values come as 0 and 1 (uint8) whatever the values are; the labels of a segmentation come as they
+        are, whole numbers of any type. Exact mode makes no difference.
+    importer : {"imageimporter", "imageimporter_large"}
+        Which of the original's readers exact mode follows: that of the training commands, or that of the prediction
+        commands, which takes the red channel of colour and decides about black and white by the area that it reads.
+    selection : Selection, optional
+        Which axes, channel, time and level to read where a file holds several.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    MissingFileError
+        When there is no such file or folder.
+    InputError
+        When a folder holds no images, images differ in size or type, or the file is of a kind that is not read.
+    FormatError
+        When a file is damaged.
+    """
+    named = Address.of(address)
+    if rules.octave_images and not named.scheme:
+        _refuse_what_the_original_refuses(named.location, importer)
+    found = format_of(named, FORMATS)
+    if not named.scheme and not os.path.exists(named.location):
+        raise MissingFileError(f"no such file or folder: {named.location}. Expected {expected(FORMATS)}")
+    if found is None:
+        suffix = named.suffix or "file without a suffix, not a"
+        raise InputError(f"{named} is a {suffix} file; expected {expected(FORMATS)}")
+    reading = Reading(rules=rules, role=role, importer=importer, selection=selection or Selection())
+    volume: Volume = import_module(found.module).open_address(named, reading)
+    return volume
+
+
+def _refuse_what_the_original_refuses(text: str, importer: Importer) -> None:
+    """Fail where imageimporter.m and its callers fail (defects 12 and 14).
+
+    A path whose last component has a dot counts as a file, the folder `my.images` included, unless a slash ends it;
+    folder names with % are taken for formats; the training commands call a function that Octave lacks for .h5.
+    """
+    suffix = os.path.splitext(text)[1].lower()
+    if suffix and Path(text).is_dir():
+        raise InputError(
+            f"the original takes {text} for a file because of the dot; leave out --exact, or end it with /"
+        )
+    if "%" in text:
+        raise InputError(f"the original cannot read {text} because of the %; leave out --exact")
+    if suffix == ".h5" and importer == "imageimporter":
+        raise InputError(f"the original cannot train on HDF5 files such as {text}; leave out --exact")
