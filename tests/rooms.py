@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -44,18 +45,26 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
-        image_folder
-        png tiff hdf5 z_fastest
-        planes
-        labels
-        base formats
-        address axes
-        units damage listing mapped synthetic
+        image_folder remote
+        tiff_series hdf5_layouts
+        png tiff hdf5 z_fastest mrc zarr n5 precomputed
+        chunked ome_zarr bigdataviewer
+        planes tiff_codecs tiff_promises values
+        labels listing tiff_directories identity crop
+        base formats gray names stores
+        address axes arrays
+        units damage mapped synthetic
     """,
     "maps": """
+        copying
         open
+        ome_zarr_04
+        ome_zarr n5 precomputed mrc hdf5 tif
+        one_file
+        chunked
         png_folder
-        agreement base
+        progress
+        pyramid agreement base
     """,
     "prediction": """
         run
@@ -67,7 +76,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants
+        packages variants boxes
     """,
 }
 """The same rule inside the rooms that hold several."""

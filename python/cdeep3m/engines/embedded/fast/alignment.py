@@ -118,8 +118,8 @@ def _filled(values: torch.Tensor, axis: int, places: Places) -> torch.Tensor:
     """Return values with zeros along an axis where `places` is -1."""
     shape = list(values.shape)
     shape[axis] = len(places)
-    there = torch.tensor([k for k, place in enumerate(places) if place >= 0])
-    taken = torch.tensor([place for place in places if place >= 0])
+    there = torch.tensor([k for k, place in enumerate(places) if place >= 0], device=values.device)
+    taken = torch.tensor([place for place in places if place >= 0], device=values.device)
     return values.new_zeros(shape).index_copy_(axis, there, values.index_select(axis, taken))
 
 

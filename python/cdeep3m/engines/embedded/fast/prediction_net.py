@@ -312,12 +312,16 @@ def _ends_with_softmax(graph: Graph) -> bool:
 
 
 def _weight(layer: Convolution | Deconvolution) -> torch.Tensor:
-    return layer.blobs[0].detach().double().cpu()
+    return layer.blobs[0].detach().double()
 
 
 def _bias(layer: Convolution | Deconvolution) -> torch.Tensor:
     outputs = layer.message.convolution_param.num_output
-    return torch.zeros(outputs, dtype=torch.float64) if layer.bias is None else layer.bias.detach().double().cpu()
+    return (
+        torch.zeros(outputs, dtype=torch.float64, device=layer.context.device)
+        if layer.bias is None
+        else layer.bias.detach().double()
+    )
 
 
 def _last_uses(steps: Sequence[Step], output: int) -> list[list[int]]:

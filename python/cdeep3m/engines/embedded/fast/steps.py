@@ -211,11 +211,11 @@ def is_plain_relu(layer: Layer) -> bool:
 def affine_of(layer: Layer) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else."""
     if isinstance(layer, BatchNorm) and not layer.batch_statistics:
-        mean, variance = (values.double().cpu() for values in layer.statistics())
+        mean, variance = (values.double() for values in layer.statistics())
         factor = (variance + layer.eps).rsqrt()
         return factor, -mean * factor
     if isinstance(layer, Scale) and layer.axis == 1 and len(layer.shape) == 1 and len(layer.bottoms) == 1:
-        factor, *bias = (blob.detach().double().cpu() for blob in layer.blobs)
+        factor, *bias = (blob.detach().double() for blob in layer.blobs)
         return factor, bias[0] if bias else torch.zeros_like(factor)
     return None
 
