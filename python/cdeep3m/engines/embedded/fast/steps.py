@@ -91,6 +91,7 @@ class LinearStep(Step):
 
     def multiply(self, factor: torch.Tensor) -> None:
         """Multiply the result by one factor, or by one for each output channel."""
+        factor = factor.to(self.bias.device)
         shape = [1] * self.weights[0].dim()
         shape[self.outputs_axis] = -1
         self.weights = [weight * factor.reshape(shape) for weight in self.weights]
