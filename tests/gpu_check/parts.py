@@ -32,6 +32,7 @@ from cdeep3m.evaluation.scores import HALF, best_threshold, count_volumes, score
 from cdeep3m.maps.agreement import LARGEST_DIFFERENCE, agreement_of
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import caffe_pb2
+from cdeep3m.proto.caffemodel import blob_to_array, read_model
 from cdeep3m.tiling.variants import variants_for
 from gpu_check import layers
 from gpu_check.findings import Finding, yes
@@ -191,10 +192,10 @@ def repeatability(check: Check) -> Iterator[Finding]:
     shutil.copytree(images, labels)
     for path in labels.iterdir():
         _threshold(path)
-    size = ["--width", 16, "--patch_side", 48, "--numiterations", 4, "--iter_size", 2, "--snapshot_interval", 2]
+    size = ["--width", 32 if check.small else 8, "--patch_side", 48, "--numiterations", 2, "--iter_size", 2]
     runs = [data / f"run{k}" for k in range(2)]
     said = [_command(check, "train", *size, "--seed", 3, "--1fmonly", images, labels, run) for run in runs]
-    weights = [sorted((run / "1fm" / "trainedmodel").glob("*.caffemodel"))[-1].read_bytes() for run in runs]
+    weights = [_weights(sorted((run / "1fm" / "trainedmodel").glob("*.caffemodel"))[-1]) for run in runs]
     unsure = sorted(set(re.findall(r"(\w+) does not have a deterministic implementation", said[0])))
     yield yes("a training with --seed repeats bit for bit", weights[0] == weights[1], ", ".join(unsure))
     options = ["--models", "1fm", "--fit", runs[0], images]
@@ -492,6 +493,11 @@ def _command(check: Check, command: str, *words: object) -> str:
     if ended.returncode:
         raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr[-600:]}")
     return ended.stderr
+
+
+def _weights(path: Path) -> list[bytes]:
+    """Return the values of a model: the paths in its layers differ from run to run."""
+    return [blob_to_array(blob).tobytes() for layer in read_model(path).layer for blob in layer.blobs]
 
 
 def _stopped(check: Check, command: str, *words: object) -> int:

@@ -59,12 +59,17 @@ def _convolved(
     kernel: Kernel,
     *,
     multiply: Callable[..., torch.Tensor] = torch.addmm,
+    kept: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
+    """Convolve; `kept` gets the left sides of the products, for the way back."""
     matrix = _matrix(weight).t()
     added = bottom.new_zeros(len(weight)) if bias is None else bias
     top = bottom.new_empty((len(bottom), *kernel.convolved(bottom.shape[2:]), len(weight)))
     for windows in _parts(bottom, kernel):
-        multiply(added, _columns(bottom[windows], kernel), matrix, out=top[windows].flatten(0, 2))
+        columns = _columns(bottom[windows], kernel)
+        multiply(added, columns, matrix, out=top[windows].flatten(0, 2))
+        if kept is not None:
+            kept.append(columns)
     return top.permute(0, 3, 1, 2)
 
 
@@ -75,24 +80,26 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel
     ) -> torch.Tensor:
-        ctx.save_for_backward(bottom, weight)
         ctx.kernel, ctx.biased = kernel, bias is not None
-        return _convolved(bottom, weight, bias, kernel)
+        kept: list[torch.Tensor] | None = [] if ctx.needs_input_grad[1] else None
+        top = _convolved(bottom, weight, bias, kernel, kept=kept)
+        ctx.save_for_backward(bottom, weight, *(kept or ()))
+        return top
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (bottom, weight), kernel = ctx.saved_tensors, ctx.kernel
+        (bottom, weight, *kept), kernel = ctx.saved_tensors, ctx.kernel
         of_bottom, of_weight, of_bias, _ = ctx.needs_input_grad
         gradient, matrix = gradients[0].permute(0, 2, 3, 1), _matrix(weight)
         total, pieces = torch.zeros_like(matrix), []
-        for windows in _parts(bottom, kernel):
+        for k, windows in enumerate(_parts(bottom, kernel)):
             rows = gradient[windows].reshape(-1, len(weight))
             if of_weight:
-                total.addmm_(rows.t(), _columns(bottom[windows], kernel))
+                total.addmm_(rows.t(), kept[k])
             if of_bottom:
                 pieces.append(_spread(rows @ matrix, bottom[windows].shape, kernel))
         return (
-            torch.cat(pieces) if of_bottom else None,
+            torch.cat(pieces) if len(pieces) > 1 else next(iter(pieces), None),
             total.view(len(weight), *kernel.size, -1).permute(0, 3, 1, 2) if of_weight else None,
             gradient.sum((0, 1, 2)) if ctx.biased and of_bias else None,
             None,

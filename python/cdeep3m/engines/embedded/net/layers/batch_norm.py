@@ -66,6 +66,6 @@ class BatchNorm(SameShape):
     def accumulate(self, mean: torch.Tensor, variance: torch.Tensor, *, voxels: int) -> None:
         """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums."""
         with torch.no_grad():
-            self.blobs[0].mul_(self.fraction).add_(mean)
-            self.blobs[1].mul_(self.fraction).add_(variance if voxels > 1 else 0)
-            self.blobs[2].mul_(self.fraction).add_(1)
+            torch._foreach_mul_(self.blobs, self.fraction)
+            torch._foreach_add_(self.blobs[:2], [mean, variance if voxels > 1 else torch.zeros_like(variance)])
+            self.blobs[2].add_(1)
