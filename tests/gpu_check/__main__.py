@@ -61,7 +61,9 @@ def run(name: str, check: Check, report: Report) -> None:
     problem = "" if check.left > 0 else "no time was left"
     try:
         for finding in () if problem else PARTS[name](check):
-            print(f"{name}: {finding.name} {finding.value:.4g} {finding.unit} {finding.note}", file=sys.stderr, flush=True)
+            print(
+                f"{name}: {finding.name} {finding.value:.4g} {finding.unit} {finding.note}", file=sys.stderr, flush=True
+            )
             found.append(finding)
     except Exception as error:  # the other parts are worth running all the same
         problem = f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ from cdeep3m.engines.base import CPU, TrainedModel
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.engines.embedded.net.layers import convolution, deconvolution
-from cdeep3m.engines.embedded.prediction.predictor import Predictor
 from cdeep3m.engines.embedded.training.batches import Batches, number_for
 from cdeep3m.evaluation.scores import HALF, best_threshold, count_volumes, score
 from cdeep3m.maps.agreement import LARGEST_DIFFERENCE, agreement_of
@@ -55,9 +55,11 @@ from recorded_caffe import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cdeep3m.engines.base import Precision
+    from cdeep3m.engines.embedded.prediction.predictor import Predictor
+    from cdeep3m.tiling.variants import Variant
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "fast")
 
@@ -142,7 +144,7 @@ def recorded_predictions(check: Check) -> Iterator[Finding]:
             for precision, bound in zip(PRECISIONS, (LARGEST_DIFFERENCE, FAST_PROBABILITY), strict=True):
                 found = predicted(model, data, gpu=check.gpu, precision=precision)
                 same = agreement_of(foreground_pairs(found, expected))
-                note = f"{same.equal_share:.2%} of the 8-bit values are equal, none is off by more than {same.largest_step}"
+                note = f"{same.equal_share:.2%} of the 8-bit values are equal, largest step {same.largest_step}"
                 value = float(np.abs(found - expected).max())
                 yield Finding(name=f"Caffe's {net}, {precision}: probability", value=value, bound=bound, note=note)
                 if precision == "float32":
@@ -185,7 +187,7 @@ def gpu_tests(check: Check) -> Iterator[Finding]:
 
 
 def repeatability(check: Check) -> Iterator[Finding]:
-    """A training with a seed, twice; a prediction that is stopped in the middle, goes on, and ends as one that is not."""
+    """A training with a seed, twice; a prediction that is stopped, goes on, and ends as one that is not."""
     data = check.folder / "repeat"
     images = write_images(data / "images", planes=6, side=64 if check.small else 256)
     labels = data / "labels"
@@ -270,9 +272,9 @@ def kernels(check: Check) -> Iterator[Finding]:
     """What takes the time of a plane and of a batch."""
     for precision in PRECISIONS:
         net = _predictor(check, "1fm", precision)
-        windows, variants = [_window(net, check)], variants_for("1fm", 1)
-        yield from _profiled(f"plane, {precision}", lambda net=net: list(net.averaged(windows, variants)), check)
-        del net
+        work = partial(_predict, net, [_window(net, check)], variants_for("1fm", 1))
+        yield from _profiled(f"plane, {precision}", work, check)
+        del net, work
     for precision in PRECISIONS:
         with tempfile.TemporaryDirectory(dir=check.folder) as folder:
             net = _training_net(check, Path(folder))
@@ -370,6 +372,10 @@ def _predictor(check: Check, name: str, precision: Precision) -> Predictor:
     (weights,) = folder.glob("*.caffemodel")
     model = TrainedModel(net=name, deploy=folder / prototxts.DEPLOY, weights=weights)
     return EmbeddedEngine().load(model, gpu=check.gpu, precision=precision)
+
+
+def _predict(net: Predictor, windows: Sequence[np.ndarray], variants: Sequence[Variant]) -> list[np.ndarray]:
+    return list(net.averaged(windows, variants))
 
 
 def _window(net: Predictor, check: Check) -> np.ndarray:

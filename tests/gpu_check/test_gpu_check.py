@@ -91,7 +91,9 @@ def test_without_a_gpu_there_is_nothing_to_check(tmp_path, monkeypatch, capsys):
 
 
 def test_bounds_hold_on_their_side(tmp_path):
-    assert [Finding(name="", value=value, bound=2, side=side).met for value in (1, 3) for side in ("most", "least")] == [
+    assert [
+        Finding(name="", value=value, bound=2, side=side).met for value in (1, 3) for side in ("most", "least")
+    ] == [
         *(True, False),
         *(False, True),
     ]

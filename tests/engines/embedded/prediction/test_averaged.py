@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from cdeep3m.matlab_ports.merge_16_probs import to_uint16
 from numpy.testing import assert_array_equal
 
 from cdeep3m.engines import averages
@@ -17,7 +18,6 @@ from cdeep3m.engines.embedded.prediction import predictor as predictors
 from cdeep3m.engines.embedded.prediction import turning
 from cdeep3m.engines.embedded.prediction.batches import MOST_WINDOWS, BatchSize
 from cdeep3m.errors import EngineError, StoppedError
-from cdeep3m.matlab_ports.merge_16_probs import to_uint16
 from cdeep3m.nets import prototxts
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 from random_nets import random_net, write_model

@@ -1,4 +1,4 @@
-"""Channels filled up with zeros to a multiple of what a GPU's matrix units take: three times as fast as with an odd one.
+"""Channels filled up with zeros to a multiple of what a GPU's matrix units take: three times as fast as an odd number.
 
 A convolution gets further outputs whose weights and biases are 0; whatever uses them gets further weights that are 0.
 """
@@ -75,7 +75,7 @@ def _fixed_by(step: Step, parts: dict[int, tuple[int, ...]], fixed: Collection[i
 
 
 def _parts(steps: Sequence[Step]) -> dict[int, tuple[int, ...]]:
-    """Return for each blob how many channels each of the convolutions made that it was joined of, where that is known."""
+    """Return for each blob how many channels each convolution made that it was joined of, where that is known."""
     parts: dict[int, tuple[int, ...]] = {}
     for step in steps:
         if isinstance(step, ConvolutionStep):

@@ -9,7 +9,8 @@ What differs from the plain executor:
 - Deconvolutions with few outputs become matrix products (taps.py); those that are summed, five for each scale, share a
   bottom and a top and run as soon as the bottom is there.
 - What Softmax would do is left to the caller.
-- If asked for, numbers are of a shorter type (on a GPU with channels filled up, alignment.py); deconvolutions and what follows them to the scores add up in float32.
+- If asked for, numbers are of a shorter type (on a GPU with channels filled up, alignment.py); deconvolutions and what
+  follows them to the scores add up in float32.
 
 Layers that none of this fits run as they are.
 """
@@ -33,13 +34,13 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.reshape import Reshape
 from cdeep3m.engines.embedded.net.layers.softmax import Softmax
+from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from cdeep3m.engines.embedded.net import products
-from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
 from cdeep3m.engines.embedded.net.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
+from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ plain way is `taps.add_by_axis`.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -224,4 +225,5 @@ def _take(  # type: ignore[no-untyped-def]
     tl.store(product + row.to(tl.int64) * columns + column, values.to(product.dtype.element_ty), mask=inside)
 
 
-_add_kernel, _take_kernel = (None, None) if triton is None else (triton.jit(_add), triton.jit(_take))
+_add_kernel: Any = None if triton is None else triton.jit(_add)
+_take_kernel: Any = None if triton is None else triton.jit(_take)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -102,9 +102,7 @@ class _AddUp(torch.autograd.Function):
     """Adds up taps; backward, every tap takes the gradient of the voxel that it was added to."""
 
     @staticmethod
-    def forward(
-        ctx: Any, product: torch.Tensor, kernels: tuple[Kernel, ...], bottom: tuple[int, ...]
-    ) -> torch.Tensor:
+    def forward(ctx: Any, product: torch.Tensor, kernels: tuple[Kernel, ...], bottom: tuple[int, ...]) -> torch.Tensor:
         ctx.kernels, ctx.bottom, ctx.like = kernels, bottom, product.dtype
         return add_up(product.contiguous(), kernels, bottom)
 
@@ -120,7 +118,7 @@ class _AddUp(torch.autograd.Function):
         return torch.cat(parts, dim=1).transpose(0, 1).flatten(1), None, None
 
 
-@lru_cache(maxsize=None)
+@cache
 def in_one_pass(device: torch.device) -> bool:
     """Return whether Triton is there and makes kernels for `device`; it needs a C compiler, too."""
     try:
@@ -132,8 +130,7 @@ def in_one_pass(device: torch.device) -> bool:
 
 
 def add_by_phase(taps: Sequence[torch.Tensor], kernels: Sequence[Kernel]) -> torch.Tensor:
-    """Add up taps of shape (outputs, kernel x, kernel y, n, x, y); the top's voxels are kept apart by their position
-    within a stride.
+    """Add up taps of shape (outputs, kernel x, kernel y, n, x, y), voxels kept apart by position within a stride.
 
     So every tap adds adjacent memory to adjacent memory; at the end the positions are interleaved.
     """

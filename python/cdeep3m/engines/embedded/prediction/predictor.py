@@ -143,7 +143,8 @@ class Predictor:
     ) -> Mean:
         """Begin to predict and average all variants of a window on the device."""
         voxels = window[0].numel()
-        total, extremes = None, []
+        total: torch.Tensor | None = None
+        extremes: list[torch.Tensor] = []
         oblong = window.shape[1] != window.shape[2]
         for batch in in_batches(variants, lambda one: oblong and turning.swaps(one), lambda _: self._batch.of(voxels)):
             if before_batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -67,12 +67,12 @@ def to_png16(mean: torch.Tensor) -> torch.Tensor:
     return scaled.round_().to(torch.int32).to(torch.int16)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _applying(variant: Variant) -> Turn:
     return _turn_of(variant.turn)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _undoing(variant: Variant) -> Turn:
     return _turn_of(lambda stack: variant.undo(stack))
 

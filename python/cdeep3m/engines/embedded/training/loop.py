@@ -17,7 +17,7 @@ from cdeep3m.engines.embedded.training.batches import Batches, loss_weights, num
 from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
 from cdeep3m.engines.embedded.training.losses import Losses
 from cdeep3m.engines.embedded.training.solver import Sgd, check_solver
-from cdeep3m.errors import EngineError, InputError, MissingFileError
+from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net, read_solver
@@ -368,7 +368,7 @@ def _never() -> bool:
 
 @contextmanager
 def _repeatable(solver: caffe_pb2.SolverParameter, device: torch.device) -> Iterator[None]:
-    """Choose algorithms that repeat bit for bit within the block, where the solver has a random_seed; else the fastest."""
+    """Choose algorithms that repeat bit for bit, where the solver has a random_seed; otherwise the fastest ones."""
     if solver.random_seed < 0:
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
             yield

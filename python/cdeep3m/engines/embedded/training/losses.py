@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+
 import torch
 
 from cdeep3m.errors import EngineError
