@@ -6,12 +6,10 @@ import logging
 import os
 import re
 import signal
-import tempfile
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
@@ -20,9 +18,11 @@ from cdeep3m.errors import EngineError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import read_state, write_state
 from cdeep3m.proto.prototxt import read_solver, write
+from cdeep3m.system.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
 
     from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
 
@@ -387,8 +387,8 @@ def _file(path: Path) -> Path:
 @contextmanager
 def _as_caffe_takes_it(job: TrainJob) -> Iterator[TrainJob]:
     """Yield `job` with copies of its solver and snapshot, where Caffe itself would not take these as they are."""
-    with tempfile.TemporaryDirectory(prefix="cdeep3m-") as folder:
-        yield _from_where_it_lies(_on_the_cpu(job, Path(folder)), Path(folder))
+    with scratch_folder(job.folder / "caffe") as folder:
+        yield _from_where_it_lies(_on_the_cpu(job, folder), folder)
 
 
 def _on_the_cpu(job: TrainJob, folder: Path) -> TrainJob:

@@ -189,7 +189,8 @@ def _check_prediction(weights: Path, net: str, engine: InProcessEngine) -> None:
     try:
         engine.load(with_deploy(weights, net))
     except NetError as error:
-        raise NetError(f"{weights}: {error}") from None
+        named = str(weights) in str(error) or str(weights.parent.parent) in str(error)
+        raise NetError(str(error) if named else f"{weights}: {error}") from None
 
 
 def _check_values(weights: Path) -> None:
