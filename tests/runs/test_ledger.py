@@ -6,7 +6,9 @@ import errno
 import json
 import multiprocessing
 import os
+import pickle
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdeep3m.errors import FormatError, RunError
-from cdeep3m.runs.ledger import ENTRY, HEADER, SUFFIX, Ledger, LedgerFolder, open_ledger, share_of
+from cdeep3m.runs.ledger import ENTRY, HEADER, SUFFIX, Ledger, open_ledger, share_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,23 +97,13 @@ def test_zeros_that_a_crash_left_do_not_count(tmp_path):
     assert len(opened(tmp_path).missing()) == 10
 
 
-class BrokenAppends(LedgerFolder):
-    """Writes the first bytes of an entry and fails, as a full disk does."""
-
-    room = 5
-
-    def add(self, writer: str, entries: bytes) -> None:
-        super().add(writer, entries[: self.room])
-        if self.room < len(entries):
-            raise OSError(errno.ENOSPC, "no room")
-
-
-def test_after_a_full_disk_later_entries_count(tmp_path):
-    files = BrokenAppends(tmp_path)
-    writer = open_ledger(files, boxes=10, run=RUN).writer()
-    with pytest.raises(OSError, match="no room"):
+def test_after_a_full_disk_later_entries_count(tmp_path, monkeypatch):
+    write = os.write
+    writer = opened(tmp_path).writer()
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:5]))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         writer.mark(1)
-    files.room = 1000
+    monkeypatch.undo()
     writer.mark(2)
     assert np.flatnonzero(opened(tmp_path).finished()).tolist() == [2]
 
@@ -195,6 +187,25 @@ def test_a_writer_that_was_forked_takes_a_file_of_its_own(tmp_path):
     writer.mark(2)
     assert len(shards(tmp_path)) == 2
     assert np.flatnonzero(opened(tmp_path).finished()).tolist() == [1, 2]
+
+
+def test_a_writer_that_was_sent_takes_a_file_of_its_own(tmp_path):
+    writer = opened(tmp_path).writer()
+    writer.mark(1)
+    pickle.loads(pickle.dumps(writer)).mark(2)
+    assert len(shards(tmp_path)) == 2
+
+
+def test_a_thread_keeps_its_writer_of_a_ledger(tmp_path):
+    for box in range(5):
+        pickle.loads(pickle.dumps(opened(tmp_path))).mark(box)
+    assert len(shards(tmp_path)) == 1
+    threads = [threading.Thread(target=opened(tmp_path).mark, args=(box,)) for box in (5, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened(tmp_path).missing().tolist() == [7, 8, 9]
 
 
 def mark_and_tell(folder: Path, told: Path) -> None:

@@ -18,8 +18,10 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,30 +60,33 @@ class LedgerFiles(Protocol):
     def entries(self) -> Iterator[bytes]:
         """Yield what each writer wrote, whole or cut off anywhere."""
 
+    def __hash__(self) -> int:
+        """Return the same for equal addresses: writers are kept by ledger."""
+
     def __str__(self) -> str:
         """Return the address, for messages."""
 
 
+@dataclass(frozen=True)
 class LedgerFolder:
     """A ledger's files in a folder of this machine or of a shared file system.
 
-    Parameters
+    Attributes
     ----------
-    folder : path
+    folder : Path
         Made when it is not there.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
+    folder: Path
 
     def create(self, name: str, content: bytes) -> None:
         """Make a file, whole; the first one to come wins."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f".{name}.partial-{uuid.uuid4().hex}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{name}.partial-{uuid.uuid4().hex}"
         try:
             partial.write_bytes(content)
             # A link, unlike a new name, is refused where there is a file already, on shared file systems too.
-            os.link(partial, self._folder / name)
+            os.link(partial, self.folder / name)
         except FileExistsError:
             pass
         finally:
@@ -89,11 +94,11 @@ class LedgerFolder:
 
     def read(self, name: str) -> bytes:
         """Return a file's content."""
-        return (self._folder / name).read_bytes()
+        return (self.folder / name).read_bytes()
 
     def add(self, writer: str, entries: bytes) -> None:
         """Append in one write, and close: shared file systems show to others what has been closed."""
-        file = os.open(self._folder / f"{writer}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        file = os.open(self.folder / f"{writer}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             written = os.write(file, entries)
         finally:
@@ -103,13 +108,13 @@ class LedgerFolder:
 
     def entries(self) -> Iterator[bytes]:
         """Yield the content of each writer's file."""
-        with os.scandir(self._folder) as found:
+        with os.scandir(self.folder) as found:
             paths = [entry.path for entry in found if entry.name.endswith(SUFFIX)]
         for path in paths:
             yield Path(path).read_bytes()
 
     def __str__(self) -> str:
-        return str(self._folder)
+        return str(self.folder)
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,10 @@ class Ledger:
         """Return what this process, or this thread, marks its boxes with."""
         return LedgerWriter(self)
 
+    def mark(self, *boxes: int) -> None:
+        """Say that boxes are finished, with a writer that this thread keeps for it; see `LedgerWriter.mark`."""
+        _writer_of(self, os.getpid(), threading.get_ident()).mark(*boxes)
+
 
 class LedgerWriter:
     """Marks boxes as finished, in a file that nobody else writes to; each process and each thread takes its own.
@@ -179,6 +188,10 @@ class LedgerWriter:
         self._ledger = ledger
         self._name = _new_name()
         self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[type[LedgerWriter], tuple[Ledger]]:
+        """Take another file where it is sent to another process."""
+        return LedgerWriter, (self._ledger,)
 
     def mark(self, *boxes: int) -> None:
         """Say that boxes are finished: all that they hold is where it belongs, and stays there if this process ends.
@@ -227,7 +240,7 @@ def open_ledger(place: str | os.PathLike[str] | LedgerFiles, *, boxes: int, run:
     """
     if not 0 <= boxes < MOST_BOXES:
         raise ValueError(f"{boxes} boxes; expected 0 to {MOST_BOXES - 1}")
-    files = LedgerFolder(place) if isinstance(place, (str, os.PathLike)) else place
+    files = LedgerFolder(Path(place)) if isinstance(place, (str, os.PathLike)) else place
     wanted = {"boxes": str(boxes)} | {name: str(value) for name, value in run.items()}
     try:
         content = files.read(HEADER)
@@ -267,6 +280,12 @@ def share_of(boxes: np.ndarray, *, number: int, of: int) -> np.ndarray:
         raise ValueError(f"share {number} of {of}; expected 1 to {of}")
     first, after = (len(boxes) * k // of for k in (number - 1, number))
     return boxes[first:after]
+
+
+@lru_cache(maxsize=64)
+def _writer_of(ledger: Ledger, process: int, thread: int) -> LedgerWriter:
+    del process, thread
+    return ledger.writer()
 
 
 def _new_name() -> str:

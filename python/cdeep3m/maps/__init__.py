@@ -1,0 +1,1 @@
+"""Volumes that are written box by box."""

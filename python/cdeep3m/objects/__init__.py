@@ -1,0 +1,1 @@
+"""Objects of a volume: labelled, counted and measured."""
