@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cdeep3m.objects.components import foreground, label_components
+from cdeep3m.objects.faces import faces_of, touching
+from cdeep3m.objects.grid import Grid, forward_directions
 from cdeep3m.objects.job import ObjectsRequest, find_objects
+from cdeep3m.objects.measures import measure
+from cdeep3m.objects.merging import merge, offsets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNLIKE = 97
-"""Primes make random-looking maps without a seed."""
+SIZES = st.tuples(*[st.integers(1, 6)] * 3)
 
 
 @st.composite
 def volumes(draw: st.DrawFn) -> np.ndarray:
-    shape = tuple(draw(st.tuples(*[st.integers(1, 9)] * 3)))
+    shape = tuple(draw(SIZES))
     share = draw(st.sampled_from([0.15, 0.4, 0.6]))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
@@ -48,8 +53,40 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@settings(max_examples=60, deadline=None)
-@given(maps=volumes(), block=st.tuples(*[st.integers(1, 9)] * 3), connectivity=st.sampled_from([6, 26]))
+def joined(maps: np.ndarray, block: tuple[int, int, int], connectivity: int) -> np.ndarray:
+    """Return the labels of the maps, found in blocks of `block`, without a file."""
+    grid = Grid(maps.shape, block)
+    values = [maps[grid.roi(number).slices] for number in range(len(grid))]
+    labels = [label_components(foreground(part, 0.5), connectivity) for part in values]
+    faces = [faces_of(part) for part, _ in labels]
+    offsets = offsets_of([count for _, count in labels])
+    measured = [
+        measure(part, own, count, begin=grid.roi(number).begin, shape=maps.shape)
+        for number, ((part, count), own) in enumerate(zip(labels, values, strict=True))
+    ]
+    same = [np.zeros((0, 2), np.int64)]
+    for number, direction in product(range(len(grid)), forward_directions(connectivity)):
+        other = grid.neighbour(number, direction)
+        if other is not None:
+            pairs = touching(faces[number], faces[other], direction, connectivity)
+            same.append(pairs - 1 + offsets[[number, other]])
+    objects = merge(np.concatenate(measured), np.concatenate(same), np.zeros((0, 4), np.int64), shape=maps.shape)
+    found = np.zeros(maps.shape, np.int64)
+    for number, (part, _) in enumerate(labels):
+        found[grid.roi(number).slices] = np.append(0, objects.ids[offsets[number] : offsets[number + 1]])[part]
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(maps=volumes(), block=SIZES, connectivity=st.sampled_from([6, 26]))
+def test_components_are_those_of_scipy_for_any_block(maps, block, connectivity):
+    structure = ndimage.generate_binary_structure(3, 1 if connectivity == 6 else 3)
+    expected, _ = ndimage.label(maps >= 128, structure)
+    np.testing.assert_array_equal(joined(maps, block, connectivity), expected)
+
+
+@settings(max_examples=12, deadline=None)
+@given(maps=volumes(), block=SIZES, connectivity=st.sampled_from([6, 26]))
 def test_labels_are_those_of_scipy_for_any_block(tmp_path_factory, maps, block, connectivity):
     folder = tmp_path_factory.mktemp("objects")
     structure = ndimage.generate_binary_structure(3, 1 if connectivity == 6 else 3)
@@ -66,8 +103,8 @@ def test_labels_are_the_same_without_cc3d(tmp_path, monkeypatch, connectivity):
     np.testing.assert_array_equal(labelled(tmp_path, maps, (4, 3, 5), connectivity=connectivity), expected)
 
 
-@settings(max_examples=25, deadline=None)
-@given(maps=volumes(), block=st.tuples(*[st.integers(1, 9)] * 3), options=st.sampled_from([{}, {"split": 0.5}]))
+@settings(max_examples=8, deadline=None)
+@given(maps=volumes(), block=SIZES, options=st.sampled_from([{}, {"split": 0.5}]))
 def test_tables_are_the_same_for_any_block(tmp_path_factory, maps, block, options):
     folders = [tmp_path_factory.mktemp("tables") for _ in range(2)]
     for folder, cut in zip(folders, (block, maps.shape), strict=True):
@@ -81,8 +118,8 @@ def test_tables_are_the_same_for_any_block(tmp_path_factory, maps, block, option
     assert (folders[0] / "density.csv").read_text() == (folders[1] / "density.csv").read_text()
 
 
-@settings(max_examples=40, deadline=None)
-@given(maps=volumes(), block=st.tuples(*[st.integers(1, 9)] * 3), depth=st.sampled_from([0.3, 1.0]))
+@settings(max_examples=8, deadline=None)
+@given(maps=volumes(), block=SIZES, depth=st.sampled_from([0.3, 1.0]))
 def test_split_objects_that_fit_the_halo_are_the_same_for_any_block(tmp_path_factory, maps, block, depth):
     folders = [tmp_path_factory.mktemp("split") for _ in range(2)]
     parts = [

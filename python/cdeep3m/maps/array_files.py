@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -19,6 +18,8 @@ from cdeep3m.errors import InputError
 from cdeep3m.files import whole_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cdeep3m.geometry import Coordinate, Roi
 
 DATASET = "data"

@@ -25,8 +25,8 @@ class Faces:
     ----------
     lower, upper : tuple of ndarray of int, shape (planes, a, b)
         At the beginning and at the end of the block along z, y and x; a and b are the other two axes. One plane: the
-        block's own outermost one. Two, where objects are split: the last plane of the block before and the first plane of
-        the block after, both as this block sees them.
+        block's own outermost one. Two, where objects are split: the last plane of the block before and the first plane
+        of the block after, both as this block sees them.
     """
 
     lower: tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -90,7 +90,7 @@ def forward_directions(connectivity: int) -> list[Coordinate]:
     >>> len(forward_directions(26))
     13
     """
-    every = [direction for direction in product((-1, 0, 1), repeat=3) if direction > (0, 0, 0)]
+    every = [(z, y, x) for z, y, x in product((-1, 0, 1), repeat=3) if (z, y, x) > (0, 0, 0)]
     return every if connectivity == 26 else [direction for direction in every if sum(map(abs, direction)) == 1]
 
 
@@ -111,7 +111,7 @@ def block_for(shape: Coordinate, chunk: Sequence[int], *, most: int = MOST_VOXEL
     >>> block_for((500, 4096, 4096), (64, 64, 64), most=2**22)
     (128, 128, 256)
     >>> block_for((2, 4096, 4096), (1, 4096, 4096), most=2**22)
-    (1, 1024, 4096)
+    (1, 2048, 2048)
     """
     block = [min(c, n) for c, n in zip(chunk, shape, strict=True)]
     while prod(block) > most and max(block) > 1:

@@ -2,9 +2,9 @@
 
 Three steps, and what is on disk after each, in a hidden folder beside the result:
 
-    label   every block: its components (or their parts), measured, and their labels on its faces    blocks/*.npz
-    join    once: which labels of different blocks are one object; wanted objects get their numbers  ids.npy, measured.npy
-    write   every block: labelled once more and numbered; how many voxels each plane has             labels.*, planes/*.npz
+    label   every block: its components (or their parts), measured, and their labels on its faces: blocks/*.npz
+    join    once: which labels of blocks are one object; wanted objects get numbers: ids.npy, measured.npy
+    write   every block: labelled once more and numbered; how many voxels each plane has: labels.*, planes/*.npz
 
 Blocks are independent and may be done by anyone, in any order and again. A ledger says which are finished.
 """
@@ -44,13 +44,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LABELS, OBJECTS, DENSITY = "labels.tif", "objects.csv", "density.csv"
+LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
 HALO = 64
 
 RunBoxes = Callable[[Callable[[int], None], np.ndarray], Iterable[int]]
 """Calls a function with every box, somewhere, and yields the boxes as they are finished."""
 Report = Callable[[str, Progress], None]
 """Receives the name of a step and how far it is, in blocks."""
+Draw = Callable[["list[Density]", Path], None]
+"""Receives the density along z, y and x, and the file for its picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ class Found:
     cut : int
         How many labels of blocks came of objects that reach beyond the halo: their split may depend on the blocks.
     density : list of Density
-        Along z, y and x.
+        Along z, y and x, in voxels.
     labels : Path
         The labels' file; the tables lie beside.
     """
@@ -240,8 +242,8 @@ class ObjectsJob:
         _save_array(self._file("ids.npy"), objects.ids.astype(dtype))
         _save_array(self._file("measured.npy"), objects.measured)
 
-    def finish(self) -> Found:
-        """Write the tables, give the labels their name, and remove what is not needed any more."""
+    def finish(self, draw: Draw | None = None) -> Found:
+        """Write the tables, have them drawn, give the labels their name, and remove what is not needed any more."""
         measured = np.load(self._file("measured.npy"))
         profiles = [np.zeros(length, np.int64) for length in self.grid.shape]
         cut = 0
@@ -253,6 +255,8 @@ class ObjectsJob:
         centroids = measured["sum"] / np.maximum(measured["voxels"], 1)[:, None]
         found = densities(centroids, profiles, self.grid.shape)
         request, home = self.request, self.request.labels.parent
+        if draw:
+            draw(found, home / PICTURE)
         write_density(home / DENSITY, found, voxel_size=request.voxel_size, unit=request.unit)
         write_objects(
             home / OBJECTS,
@@ -393,7 +397,11 @@ class ObjectsJob:
 
 
 def find_objects(
-    request: ObjectsRequest, *, run_boxes: RunBoxes | None = None, report: Report | None = None
+    request: ObjectsRequest,
+    *,
+    run_boxes: RunBoxes | None = None,
+    report: Report | None = None,
+    draw: Draw | None = None,
 ) -> Found:
     """Label the objects of a volume, and count and measure them.
 
@@ -407,6 +415,8 @@ def find_objects(
         Where blocks are done; default: one after another, here.
     report : Report, optional
         Receives progress.
+    draw : Draw, optional
+        Makes a picture of the density.
 
     Returns
     -------
@@ -430,7 +440,7 @@ def find_objects(
         job.join()
     job.prepare_labels()
     _run_step("write", job.write, job.ledger("write"), run_boxes, report)
-    return job.finish()
+    return job.finish(draw)
 
 
 def begin(request: ObjectsRequest) -> ObjectsJob:
@@ -453,7 +463,7 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
         raise InputError(f"{request.out} is what is read; expected another place to write to. Choose a new one")
     shutil.rmtree(_finished(request), ignore_errors=True)
     if not request.state.exists():
-        for path in (request.labels, home / OBJECTS, home / DENSITY):
+        for path in (request.labels, home / OBJECTS, home / DENSITY, home / PICTURE):
             if path.exists():
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
     request.state.mkdir(parents=True, exist_ok=True)
@@ -550,7 +560,7 @@ def _forget_opened() -> None:
 def _save(path: Path, **arrays: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        np.savez_compressed(partial, **arrays)
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -26,8 +26,8 @@ class Objects:
     Attributes
     ----------
     ids : ndarray of int64, shape (n,)
-        Number of the object, for the labels of all blocks one after another; 0 where the object is left out. Objects are
-        numbered from 1 in the order of their first voxels, so that the numbers are the same for every cut into blocks.
+        Number of the object, for the labels of all blocks one after another; 0 where the object is left out. Objects
+        are numbered from 1 in the order of their first voxels: the numbers are the same for every cut into blocks.
     measured : ndarray of MEASURES, shape (count,)
         In the order of the numbers.
     """

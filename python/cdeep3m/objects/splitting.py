@@ -1,7 +1,7 @@
 """Objects that touch are split where they are thin: a watershed of the distance to the background.
 
-Each connected component is split by itself, from its own voxels alone. So the parts are the same whatever block they are
-computed in, as long as the component lies within the block and its halo.
+Each connected component is split by itself, from its own voxels alone. So the parts are the same whatever block they
+are computed in, as long as the component lies within the block and its halo.
 """
 
 from __future__ import annotations

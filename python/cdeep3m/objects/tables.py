@@ -53,7 +53,7 @@ def write_objects(
         Its name, the last column.
     """
     row = ROW.format(unit=unit)
-    with whole_file(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.write(COLUMNS + "\n")
         for begin in range(0, len(measured), AT_ONCE):
             part = measured[begin : begin + AT_ONCE]
@@ -65,7 +65,7 @@ def write_density(
     path: str | os.PathLike[str], found: Sequence[Density], *, voxel_size: Sequence[float], unit: str
 ) -> None:
     """Write a row for each slab along z, then y, then x, whole or not at all; places in the unit of `voxel_size`."""
-    with whole_file(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.write("axis,begin,end,objects,volume_fraction,unit\n")
         for density, size in zip(found, voxel_size, strict=True):
             places = (density.edges * size).tolist()
