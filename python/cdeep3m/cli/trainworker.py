@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.training_options import add_run_options, add_solver_options, nets_of, settings_of
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from cdeep3m.engines.base import LabelledVolume
-    from cdeep3m.training import TrainRequest
+    from cdeep3m.training.run import TrainRequest
 
 DESCRIPTION = """\
 Train the nets of TRAINOUT, a folder that CreateTrainJob.m made, one after another.
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def request_of(options: argparse.Namespace) -> TrainRequest:
     """Return what the options ask for."""
-    from cdeep3m.training import TrainRequest
+    from cdeep3m.training.run import TrainRequest
 
     return TrainRequest(
         out=options.out,
@@ -52,7 +53,7 @@ def request_of(options: argparse.Namespace) -> TrainRequest:
         settings=settings_of(options),
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,
-        exact=options.exact,
+        rules=rules_of(exact=options.exact),
     )
 
 
@@ -69,7 +70,7 @@ def train_with(
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
-    from cdeep3m.training import train
+    from cdeep3m.training.run import train
 
     with failing_with(NO_ENGINE):
         engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))

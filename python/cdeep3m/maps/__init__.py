@@ -1,1 +1,1 @@
-"""Volumes that are written box by box."""
+"""Probability maps, the output: a module for each format."""

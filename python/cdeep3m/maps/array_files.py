@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from cdeep3m.errors import InputError
-from cdeep3m.files import whole_file
+from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path

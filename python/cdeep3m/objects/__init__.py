@@ -1,1 +1,1 @@
-"""Objects of a volume: labelled, counted and measured."""
+"""Separate objects in probability maps."""

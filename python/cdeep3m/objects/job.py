@@ -23,7 +23,6 @@ import numpy as np
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.errors import InputError, RunError
-from cdeep3m.files import whole_file
 from cdeep3m.maps.array_files import SUFFIXES, ArrayFile
 from cdeep3m.objects.components import Connectivity, foreground, label_components
 from cdeep3m.objects.density import densities
@@ -34,6 +33,7 @@ from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
 from cdeep3m.runs.ledger import Ledger, open_ledger
+from cdeep3m.system.files import whole_file
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import Hdf5Volume
 

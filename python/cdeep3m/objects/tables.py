@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.files import whole_file
 from cdeep3m.objects.density import AXES
 from cdeep3m.objects.measures import at_border, elongation, surface
+from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     import os
