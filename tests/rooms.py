@@ -10,6 +10,7 @@ LAYERS = """
     report
     evaluation objects preprocessing models
     prediction training
+    runners
     runs
     engines
     maps
@@ -66,6 +67,7 @@ MEANING = {
     "report": "pages, pictures",
     "evaluation": "what follows",
     "training": "whole jobs",
+    "runners": "where boxes run",
     "runs": "folders on disk",
     "engines": "what runs nets",
     "maps": "out",

@@ -37,6 +37,20 @@ def test_options_arrive(maps, tmp_path):
     assert np.unique(tifffile.imread(out)).tolist() == [0, 1, 2]
 
 
+def test_workers_give_the_same(maps, tmp_path):
+    for name, options in (("one", []), ("two", ["--workers", "2"])):
+        assert main(["objects", *options, maps, str(tmp_path / name)]) == 0
+    for name in ("labels.tif", "objects.csv", "density.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("options", [["--workers", "0"], ["--slurm", "jobs=2"]])
+def test_workers_that_are_none_are_refused(maps, tmp_path, options, capsys):
+    assert main(["objects", *options, maps, str(tmp_path / "out")]) == 1
+    assert f"ERROR, {options[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_matplotlib_there_is_everything_but_the_picture(maps, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

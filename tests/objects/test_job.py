@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -12,8 +13,16 @@ import pytest
 import tifffile
 
 from cdeep3m.errors import InputError, MissingFileError, RunError
-from cdeep3m.objects.job import ObjectsRequest, begin, find_objects, in_this_process
+from cdeep3m.objects.job import ObjectsRequest, begin, find_objects
+from cdeep3m.runners.base import InThisProcess
+from cdeep3m.runners.dask import OnDask
+from cdeep3m.runners.processes import Processes
 from octave_cases import png_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from cdeep3m.runners.base import Work
 
 ROD = (slice(1, 3), slice(1, 3), slice(1, 9))
 
@@ -217,41 +226,48 @@ def test_a_stop_at_one_file_changes_nothing_in_the_end(tmp_path, stop):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+class Only(InThisProcess):
+    """Does some of the boxes and says nothing of the others, or stops there; remembers what it was given."""
+
+    def __init__(self, wanted: Callable[[int], bool] = lambda box: True, *, stops: bool = False) -> None:
+        self.given: list[int] = []
+        self._wanted, self._stops = wanted, stops
+
+    def run(self, work: Work, boxes: Iterable[int]) -> Iterator[int]:
+        for box in boxes:
+            self.given.append(box)
+            if self._wanted(box):
+                work(box)
+                yield box
+            elif self._stops:
+                raise Stopped
+
+
 def test_finished_blocks_are_not_done_again(tmp_path):
-    done = []
-
-    def stop_after_three(function, boxes):
-        for box in boxes.tolist()[:3]:
-            function(box)
-            yield box
-        raise Stopped
-
-    def counting(function, boxes):
-        done.extend(boxes.tolist())
-        return in_this_process(function, boxes)
-
     with pytest.raises(Stopped):
-        find_objects(request_for(tmp_path), run_boxes=stop_after_three)
-    find_objects(request_for(tmp_path), run_boxes=counting)
+        find_objects(request_for(tmp_path), runner=Only(lambda box: box < 3, stops=True))
+    rest = Only()
+    find_objects(request_for(tmp_path), runner=rest)
     blocks = len(begin(request_for(tmp_path, out=tmp_path / "other")).grid)
-    assert done == [*range(3, blocks), *range(blocks)]
+    assert rest.given == [*range(3, blocks), *range(blocks)]
 
 
 def test_a_block_that_nobody_did_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"1 of \d+ blocks are not finished \(label\): 2\. Run the same command again"):
-        find_objects(request_for(tmp_path), run_boxes=lambda f, boxes: in_this_process(f, boxes[boxes != 2]))
+    message = r"1 of \d+ are not finished: label, block 2\. Run the same command again"
+    with pytest.raises(RunError, match=message):
+        find_objects(request_for(tmp_path), runner=Only(lambda box: box != 2))
 
 
 def test_an_unfinished_result_of_another_request_is_not_gone_on_with(tmp_path):
     with pytest.raises(RunError):
-        find_objects(request_for(tmp_path), run_boxes=lambda f, boxes: in_this_process(f, boxes[:2]))
+        find_objects(request_for(tmp_path), runner=Only(lambda box: box < 2))
     with pytest.raises(RunError, match="expected threshold 0.7, found 0.5"):
         find_objects(request_for(tmp_path, threshold=0.7))
 
 
 def test_maps_that_changed_meanwhile_are_noticed(tmp_path):
     with pytest.raises(RunError):
-        find_objects(request_for(tmp_path), run_boxes=lambda f, boxes: in_this_process(f, boxes[:2]))
+        find_objects(request_for(tmp_path), runner=Only(lambda box: box < 2))
     png_folder(tmp_path / "again", maps() // 2)
     for path in (tmp_path / "again").iterdir():
         path.replace(tmp_path / "maps" / path.name)
@@ -291,3 +307,17 @@ def test_maps_that_are_not_there_are_missed(tmp_path):
 def test_numbers_out_of_range_are_refused(tmp_path, options):
     with pytest.raises(InputError, match="expected"):
         request_for(tmp_path, **options)
+
+
+def test_processes_and_clusters_give_the_same_files(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    request = request_for(tmp_path, out=tmp_path / "here", split=1)
+    find_objects(request)
+    find_objects(request_for(tmp_path, out=tmp_path / "processes", split=1), runner=Processes([{}, {}]))
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
+    ) as made:
+        runner = OnDask(made.scheduler_address)
+        find_objects(request_for(tmp_path, out=tmp_path / "dask", split=1), runner=runner)
+    for other in ("processes", "dask"):
+        assert contents(tmp_path / other) == contents(tmp_path / "here")

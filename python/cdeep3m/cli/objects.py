@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.runner_options import add_runner_options, runner_of
 from cdeep3m.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logger.warning("%s is not drawn: %s", path.name, error)
 
         with ProgressDisplay("block") as display:
-            found = find_objects(request, report=display, draw=draw)
+            found = find_objects(request, runner=runner_of(options), report=display, draw=draw)
         if found.cut:
             logger.warning(
                 "%d labels come of objects that reach beyond the halo of a block: how they are split may depend on "
@@ -118,6 +119,7 @@ def parser() -> CommandParser:
         help="size of a voxel, such as 30,8,8nm: volume, places and surface are in this unit, and --split and --halo "
         "take it into account; lengths of theirs are voxels along x (default: 1,1,1voxel)",
     )
+    add_runner_options(made)
     return made
 
 

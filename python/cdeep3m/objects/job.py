@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.base import Progress
-from cdeep3m.errors import InputError, RunError
+from cdeep3m.errors import InputError
 from cdeep3m.maps.array_files import SUFFIXES, ArrayFile
 from cdeep3m.objects.components import Connectivity, foreground, label_components
 from cdeep3m.objects.density import densities
@@ -32,6 +32,7 @@ from cdeep3m.objects.measures import MEASURES, measure
 from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
+from cdeep3m.runners.base import run_missing
 from cdeep3m.runs.ledger import Ledger, open_ledger
 from cdeep3m.system.files import whole_file
 from cdeep3m.volumes import open_volume
@@ -40,6 +41,7 @@ from cdeep3m.volumes.hdf5 import Hdf5Volume
 if TYPE_CHECKING:
     from cdeep3m.geometry import Coordinate, Roi
     from cdeep3m.objects.density import Density
+    from cdeep3m.runners.base import Runner, Work
     from cdeep3m.volumes import Volume
 
 logger = logging.getLogger(__name__)
@@ -47,8 +49,6 @@ logger = logging.getLogger(__name__)
 LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
 HALO = 64
 
-RunBoxes = Callable[[Callable[[int], None], np.ndarray], Iterable[int]]
-"""Calls a function with every box, somewhere, and yields the boxes as they are finished."""
 Report = Callable[[str, Progress], None]
 """Receives the name of a step and how far it is, in blocks."""
 Draw = Callable[["list[Density]", Path], None]
@@ -399,7 +399,7 @@ class ObjectsJob:
 def find_objects(
     request: ObjectsRequest,
     *,
-    run_boxes: RunBoxes | None = None,
+    runner: Runner | None = None,
     report: Report | None = None,
     draw: Draw | None = None,
 ) -> Found:
@@ -411,8 +411,9 @@ def find_objects(
     Parameters
     ----------
     request : ObjectsRequest
-    run_boxes : RunBoxes, optional
-        Where blocks are done; default: one after another, here.
+    runner : Runner, optional
+        Where blocks are done; default: one after another, in this process. On other machines they are labelled only:
+        the labels' file is written here.
     report : Report, optional
         Receives progress.
     draw : Draw, optional
@@ -434,12 +435,13 @@ def find_objects(
         As of `open_volume`.
     """
     job = begin(request)
-    run_boxes = run_boxes or in_this_process
-    _run_step("label", job.label, job.ledger("label"), run_boxes, report)
+    _run_step("label", job.label, job.ledger("label"), runner, report)
     if not job.is_joined():
         job.join()
     job.prepare_labels()
-    _run_step("write", job.write, job.ledger("write"), run_boxes, report)
+    # Machines that write to one file over a network would undo each other's pages.
+    writer = runner if runner and runner.one_machine else None
+    _run_step("write", job.write, job.ledger("write"), writer, report)
     return job.finish(draw)
 
 
@@ -470,48 +472,12 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
     return ObjectsJob(request, Grid(volume.shape, block_for(volume.shape, _chunk(volume), most=request.most_voxels)))
 
 
-def in_this_process(function: Callable[[int], None], boxes: np.ndarray) -> Iterable[int]:
-    """Call `function` with one box after another; yield those that are finished."""
-    for box in boxes.tolist():
-        function(box)
-        yield box
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A function of a box that says so in a ledger once it has returned.
-
-    Attributes
-    ----------
-    function : callable
-    ledger : Ledger
-    """
-
-    function: Callable[[int], None]
-    ledger: Ledger
-
-    def __call__(self, box: int) -> None:
-        """Do a box, and mark it as finished."""
-        self.function(box)
-        self.ledger.mark(box)
-
-
-def _run_step(
-    name: str, function: Callable[[int], None], ledger: Ledger, run_boxes: RunBoxes, report: Report | None
-) -> None:
-    """Do what is missing of a step, and make sure that every block is accounted for."""
-    missing = ledger.missing()
-    done = ledger.boxes - len(missing)
-    for _ in run_boxes(Marked(function, ledger), missing):
-        done += 1
+def _run_step(name: str, work: Work, ledger: Ledger, runner: Runner | None, report: Report | None) -> None:
+    def tell(done: int, blocks: int) -> None:
         if report:
-            report(name, Progress(done, ledger.boxes))
-    left = ledger.missing()
-    if len(left):
-        raise RunError(
-            f"{len(left)} of {ledger.boxes} blocks are not finished ({name}): {', '.join(map(str, left[:5]))}"
-            f"{' and others' if len(left) > 5 else ''}. Run the same command again"
-        )
+            report(name, Progress(done, blocks))
+
+    run_missing(work, ledger, runner=runner, on_done=tell, name=f"{name}, block")
 
 
 def _only(labels: np.ndarray, count: int, kept: np.ndarray) -> np.ndarray:
