@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes import open_volume
 
 SIDES = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
@@ -19,6 +19,7 @@ class ArrayVolume:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.chunks, self.placement = (1, *array.shape[1:]), Placement()
         self.reads: list[Roi] = []
 
     def read(self, roi: Roi) -> np.ndarray:

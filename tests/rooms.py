@@ -45,11 +45,12 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         planes
         labels
-        base
-        axes
+        base formats
+        address axes
         units damage listing mapped synthetic
     """,
     "maps": """
@@ -72,7 +73,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

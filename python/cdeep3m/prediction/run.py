@@ -30,7 +30,8 @@ from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling import stitching
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.png import write_plane
@@ -145,19 +146,19 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         models = _trained_models(request)
         with failing_with(4):
             volume = open_volume(request.images, rules=request.rules)
-            division = Division.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
+            tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
-        division.write(run.folder)
-        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
+        write_tiling(tiling, run.folder)
+        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
         with run.recording_errors():
             with failing_with(10):
                 if isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
+                    _stream_nets(request, engine, gpu, run, models, volume, tiling, report or _silent)
                 else:
-                    work = _over_files(request, run, division)
+                    work = _over_files(request, run, tiling)
                     predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
             with failing_with(12):
                 _ensemble(request, run)
@@ -174,7 +175,7 @@ def _check_engine(request: PredictRequest, engine: Engine) -> None:
 
 def stream_planes(
     volume: Volume,
-    division: Division,
+    tiling: Tiling,
     net: LoadedNet,
     variants: Sequence[Variant],
     planes: Sequence[int],
@@ -188,7 +189,7 @@ def stream_planes(
     ----------
     volume : Volume
         The images.
-    division : Division
+    tiling : Tiling
         How the volume is divided into packages.
     net : LoadedNet
         What predicts.
@@ -206,8 +207,8 @@ def stream_planes(
     int, ndarray of uint8, shape (y, x)
         A plane's number and its probability map.
     """
-    read = (_reader_as_the_original if division.rules.octave_images else _reader)(volume, division, net.frames)
-    packages = {z: division.packages_at(z) for z in planes}
+    read = (_reader_as_the_original if tiling.rules.octave_images else _reader)(volume, tiling, net.frames)
+    packages = {z: tiling.packages_at(z) for z in planes}
 
     def windows() -> Iterator[np.ndarray]:
         for z in planes:
@@ -242,7 +243,7 @@ def _read_plane(volume: Volume, z: int) -> np.ndarray:
     return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
 
 
-def _reader(volume: Volume, division: Division, frames: int) -> Reader:
+def _reader(volume: Volume, tiling: Tiling, frames: int) -> Reader:
     """Return what reads a plane of a package; a plane of the volume is read once for all of its packages."""
     read_plane = lru_cache(maxsize=frames + 1)(lambda z: _read_plane(volume, z))
 
@@ -253,7 +254,7 @@ def _reader(volume: Volume, division: Division, frames: int) -> Reader:
     return read
 
 
-def _reader_as_the_original(volume: Volume, division: Division, frames: int) -> Reader:
+def _reader_as_the_original(volume: Volume, tiling: Tiling, frames: int) -> Reader:
     """Return what reads a package's planes as PreprocessPackage.m does: the first decides their class (defect 6)."""
 
     def read_area(package: Package, z: int) -> np.ndarray:
@@ -262,7 +263,7 @@ def _reader_as_the_original(volume: Volume, division: Division, frames: int) -> 
 
     class_of = lru_cache(maxsize=None)(lambda package: read_area(package, package.planes[0]).dtype)
 
-    @lru_cache(maxsize=(frames + 1) * len(division.areas))
+    @lru_cache(maxsize=(frames + 1) * tiling.tiles)
     def read(package: Package, z: int) -> np.ndarray:
         return take_class_of_first(read_area(package, z), class_of(package))
 
@@ -275,14 +276,14 @@ def _window(package: Package, z: int, frames: int, read: Reader) -> np.ndarray:
     return window.astype(np.uint8) if window.dtype == bool else window
 
 
-def _over_files(request: PredictRequest, run: PredictionRun, division: Division) -> FileRun:
+def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
     return FileRun(
         run=run,
         trained=request.trained,
         images=request.images,
         nets=request.nets,
         aug_speed=request.aug_speed,
-        division=division,
+        tiling=tiling,
         rules=request.rules,
     )
 
@@ -316,7 +317,7 @@ def _stream_nets(
     run: PredictionRun,
     models: dict[str, TrainedModel],
     volume: Volume,
-    division: Division,
+    tiling: Tiling,
     report: Report,
 ) -> None:
     for net, model in models.items():
@@ -329,10 +330,10 @@ def _stream_nets(
             loaded = engine.load(model, gpu=gpu, precision=request.precision)
             if request.fast:
                 plain = engine.load(model, gpu=gpu)
-                run.log("prediction", _cost_of_speed(net, plain, loaded, volume, division, missing[len(missing) // 2]))
+                run.log("prediction", _cost_of_speed(net, plain, loaded, volume, tiling, missing[len(missing) // 2]))
             variants = variants_for(net, request.aug_speed)
             planes = stream_planes(
-                volume, division, loaded, variants, missing, rules=request.rules, before_pass=run.demand_no_kill
+                volume, tiling, loaded, variants, missing, rules=request.rules, before_pass=run.demand_no_kill
             )
             with Background(depth=4) as writing:
                 for z, plane in planes:
@@ -343,9 +344,9 @@ def _stream_nets(
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
 
 
-def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, division: Division, z: int) -> str:
+def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, tiling: Tiling, z: int) -> str:
     """Predict plane `z` of one package with both; say and return how they differ."""
-    window = _window(division.packages_at(z)[0], z, fast.frames, _reader(volume, division, fast.frames))
+    window = _window(tiling.packages_at(z)[0], z, fast.frames, _reader(volume, tiling, fast.frames))
     found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
     said = (
         f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "

@@ -56,15 +56,15 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None
     plane : ndarray, shape (y, x)
         A plane of the volume.
     package : Package
-        Packages are pasted in the order of `Division.packages`; in exact mode later ones overwrite earlier ones.
+        Packages are pasted in the order of `Tiling.packages`; in exact mode later ones overwrite earlier ones.
     canvas_plane : ndarray, shape (1024, 1024)
         The package's prediction of that plane.
 
     Examples
     --------
-    >>> from cdeep3m.tiling.packages import Division
+    >>> from cdeep3m.tiling.packages import Tiling
     >>> plane, canvas = np.zeros((20, 30), int), np.arange(1024 * 1024).reshape(1024, 1024)
-    >>> paste(plane, Division.of((1, 20, 30)).packages[0], canvas)
+    >>> paste(plane, Tiling.of((1, 20, 30)).packages[0], canvas)
     >>> int(plane[0, 0]) == 12 * 1024 + 12
     True
     """

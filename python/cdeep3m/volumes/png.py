@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cdeep3m.errors import InputError
+from cdeep3m.geometry import Placement
 from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
@@ -43,6 +44,7 @@ class PngFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
