@@ -20,6 +20,7 @@ from cdeep3m.objects.grid import Grid, forward_directions
 from cdeep3m.objects.job import ObjectsRequest, find_objects
 from cdeep3m.objects.measures import measure
 from cdeep3m.objects.merging import merge, offsets_of
+from cdeep3m.volumes.address import Address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def labelled(folder: Path, maps: np.ndarray, block: tuple[int, int, int], **opti
     tifffile.imwrite(folder / "maps.tif", maps, photometric="minisblack", metadata=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cdeep3m.objects.job.block_for", lambda shape, *_, **__: tuple(map(min, block, shape)))
-        find_objects(ObjectsRequest(maps=folder / "maps.tif", out=folder / "labels.npy", **options))
+        find_objects(ObjectsRequest(maps=Address.of(folder / "maps.tif"), out=folder / "labels.npy", **options))
     return np.load(folder / "labels.npy")
 
 

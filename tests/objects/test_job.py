@@ -17,6 +17,7 @@ from cdeep3m.objects.job import ObjectsRequest, begin, find_objects
 from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import Processes
+from cdeep3m.volumes.address import Address
 from octave_cases import png_folder
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def maps() -> np.ndarray:
 def request_for(folder: Path, **options: object) -> ObjectsRequest:
     if not (folder / "maps").exists():
         png_folder(folder / "maps", maps())
-    return ObjectsRequest(**{"maps": folder / "maps", "out": folder / "out", "most_voxels": 100, **options})
+    named = {"maps": folder / "maps", "out": folder / "out", "most_voxels": 100, **options}
+    return ObjectsRequest(**{**named, "maps": Address.of(named["maps"])})
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         request = request_of(options)
 
-        def draw(found: list[Density], path: Path) -> None:
+        def draw(found: list[Density], size: tuple[float, float, float], unit: str, path: Path) -> None:
             from cdeep3m.report.plots import plot_density, save_png
 
             try:
-                save_png(plot_density(found, voxel_size=request.voxel_size, unit=request.unit), path)
+                save_png(plot_density(found, voxel_size=size, unit=unit), path)
             except MissingExtraError as error:
                 logger.warning("%s is not drawn: %s", path.name, error)
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> CommandParser:
     """Return the parser of the command line."""
     made = CommandParser("cdeep3m objects", description=DESCRIPTION, epilog=EPILOG)
-    made.add_argument("maps", metavar="MAPS", type=Path, help="probability maps")
+    made.add_argument("maps", metavar="MAPS", help="probability maps")
     made.add_argument("out", metavar="OUT", type=Path, help="file for the labels, or folder; made when it is missing")
     made.add_argument(
         "--threshold",
@@ -117,7 +117,7 @@ def parser() -> CommandParser:
         type=voxel_size,
         metavar="Z,Y,X[UNIT]",
         help="size of a voxel, such as 30,8,8nm: volume, places and surface are in this unit, and --split and --halo "
-        "take it into account; lengths of theirs are voxels along x (default: 1,1,1voxel)",
+        "take it into account; lengths of theirs are voxels along x (default: what MAPS say, or else 1,1,1voxel)",
     )
     add_runner_options(made)
     return made
@@ -126,10 +126,11 @@ def parser() -> CommandParser:
 def request_of(options: argparse.Namespace) -> ObjectsRequest:
     """Return what the options ask for."""
     from cdeep3m.objects.job import ObjectsRequest
+    from cdeep3m.volumes.address import Address
 
-    size, unit = options.voxel_size or ((1.0, 1.0, 1.0), "voxel")
+    size, unit = options.voxel_size or (None, "voxel")
     return ObjectsRequest(
-        maps=options.maps,
+        maps=Address.of(options.maps),
         out=options.out,
         threshold=options.threshold,
         min_size=options.min_size,

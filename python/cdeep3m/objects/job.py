@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,23 +36,26 @@ from cdeep3m.runners.base import run_missing
 from cdeep3m.runs.ledger import Ledger, open_ledger
 from cdeep3m.system.files import whole_file
 from cdeep3m.volumes import open_volume
-from cdeep3m.volumes.hdf5 import Hdf5Volume
+from cdeep3m.volumes.units import SYMBOLS
 
 if TYPE_CHECKING:
     from cdeep3m.geometry import Coordinate, Roi
     from cdeep3m.objects.density import Density
     from cdeep3m.runners.base import Runner, Work
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.address import Address
 
 logger = logging.getLogger(__name__)
 
 LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
 HALO = 64
+VOXEL, VOXELS = "voxel", (1.0, 1.0, 1.0)
+"""Unit and size where no length is known."""
 
 Report = Callable[[str, Progress], None]
 """Receives the name of a step and how far it is, in blocks."""
-Draw = Callable[["list[Density]", Path], None]
-"""Receives the density along z, y and x, and the file for its picture."""
+Draw = Callable[["list[Density]", tuple[float, float, float], str, Path], None]
+"""Receives the density along z, y and x, the voxel size and its unit, and the file for the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class ObjectsRequest:
 
     Attributes
     ----------
-    maps : Path
+    maps : Address
         Probability maps.
     out : Path
         A file for the labels whose suffix is one of `SUFFIXES`, or a folder, which gets `LABELS`. Tables lie beside.
@@ -80,7 +83,7 @@ class ObjectsRequest:
     border : {"keep", "drop"}
         What becomes of objects at the faces of the volume.
     voxel_size : tuple of float, optional
-        Along (z, y, x), in `unit`; default: voxels count as 1.
+        Along (z, y, x), in `unit`; default: what the maps say, or else 1, in voxels.
     unit : str
     most_voxels : int
         Of a block.
@@ -91,7 +94,7 @@ class ObjectsRequest:
         When a number is out of range.
     """
 
-    maps: Path
+    maps: Address
     out: Path
     threshold: float = 0.5
     min_size: int = 1
@@ -99,8 +102,8 @@ class ObjectsRequest:
     split: float | None = None
     halo: int = HALO
     border: Border = "keep"
-    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    unit: str = "voxel"
+    voxel_size: tuple[float, float, float] | None = None
+    unit: str = VOXEL
     most_voxels: int = MOST_VOXELS
 
     def __post_init__(self) -> None:
@@ -108,7 +111,7 @@ class ObjectsRequest:
             raise InputError(f"threshold {self.threshold:g} is out of range; expected more than 0 and at most 1")
         if self.split is not None and not self.split > 0:
             raise InputError(f"split {self.split:g} is out of range; expected a depth in voxels above 0, such as 2")
-        if not min(self.voxel_size) > 0:
+        if self.voxel_size is not None and not min(self.voxel_size) > 0:
             raise InputError(f"voxel size {self.voxel_size} is out of range; expected three lengths above 0")
         if min(self.min_size, self.halo) < 1:
             raise InputError(f"smallest size {self.min_size}, halo {self.halo}; expected 1 voxel or more of each")
@@ -126,7 +129,7 @@ class ObjectsRequest:
     @property
     def sampling(self) -> tuple[float, float, float]:
         """Size of a voxel along (z, y, x), where it is 1 along x."""
-        z, y, x = self.voxel_size
+        z, y, x = self.voxel_size or VOXELS
         return z / x, y / x, 1.0
 
     @property
@@ -255,15 +258,16 @@ class ObjectsJob:
         centroids = measured["sum"] / np.maximum(measured["voxels"], 1)[:, None]
         found = densities(centroids, profiles, self.grid.shape)
         request, home = self.request, self.request.labels.parent
+        size = request.voxel_size or VOXELS
         if draw:
-            draw(found, home / PICTURE)
-        write_density(home / DENSITY, found, voxel_size=request.voxel_size, unit=request.unit)
+            draw(found, size, request.unit, home / PICTURE)
+        write_density(home / DENSITY, found, voxel_size=size, unit=request.unit)
         write_objects(
             home / OBJECTS,
             measured,
             shape=self.grid.shape,
             largest=_largest(_opened(request.maps).dtype),
-            voxel_size=request.voxel_size,
+            voxel_size=size,
             unit=request.unit,
         )
         self._target().finish(request.labels)
@@ -280,10 +284,10 @@ class ObjectsJob:
             request.state / step,
             boxes=len(self.grid),
             run={
-                "maps": str(request.maps.absolute()),
+                "maps": _full_name(request.maps),
                 "size": " x ".join(map(str, volume.shape)),
                 "type": str(volume.dtype),
-                "last change of the maps": request.maps.stat().st_mtime_ns,
+                "last change of the maps": _last_change(request.maps),
                 "block": " x ".join(map(str, self.grid.block)),
                 "threshold": repr(request.threshold),
                 "min size": request.min_size,
@@ -461,7 +465,7 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
             f"{request.out} ends with {request.out.suffix}; expected a folder, or a file that ends with one of "
             f"{', '.join(SUFFIXES)}. Make the folder first, if it is one"
         )
-    if request.maps.resolve() in (request.labels.resolve(), home.resolve()):
+    if not request.maps.scheme and request.maps.path.resolve() in (request.labels.resolve(), home.resolve()):
         raise InputError(f"{request.out} is what is read; expected another place to write to. Choose a new one")
     shutil.rmtree(_finished(request), ignore_errors=True)
     if not request.state.exists():
@@ -469,7 +473,8 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
             if path.exists():
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
     request.state.mkdir(parents=True, exist_ok=True)
-    return ObjectsJob(request, Grid(volume.shape, block_for(volume.shape, _chunk(volume), most=request.most_voxels)))
+    block = block_for(volume.shape, volume.chunks, most=request.most_voxels)
+    return ObjectsJob(_with_voxel_size(request, volume), Grid(volume.shape, block))
 
 
 def _run_step(name: str, work: Work, ledger: Ledger, runner: Runner | None, report: Report | None) -> None:
@@ -493,10 +498,21 @@ def _grown(labels: np.ndarray, roi: Roi) -> np.ndarray:
     return labels[tuple(slice(max(0, b - 1), e + 1) for b, e in zip(roi.begin, roi.end, strict=True))]
 
 
-def _chunk(volume: Volume) -> Coordinate:
-    """Return what the volume's file is read in: planes of images, columns of the original's HDF5 files."""
-    depth, height, width = volume.shape
-    return (depth, height, 1) if isinstance(volume, Hdf5Volume) else (1, height, width)
+def _with_voxel_size(request: ObjectsRequest, volume: Volume) -> ObjectsRequest:
+    """Return the request with the voxel size of the maps, where it has none."""
+    size, unit = volume.placement.voxel_size, volume.placement.unit
+    if request.voxel_size is not None or size is None:
+        return request
+    return replace(request, voxel_size=size, unit=SYMBOLS.get(unit or "", unit or VOXEL))
+
+
+def _full_name(maps: Address) -> str:
+    return str(maps) if maps.scheme else str(replace(maps, location=str(maps.path.absolute())))
+
+
+def _last_change(maps: Address) -> int:
+    """Return when a file or folder changed last; 0 for a store elsewhere."""
+    return 0 if maps.scheme else maps.path.stat().st_mtime_ns
 
 
 def _largest(dtype: np.dtype) -> float:
@@ -509,8 +525,8 @@ def _finished(request: ObjectsRequest) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path) -> Volume:
-    return open_volume(path)
+def _opened(address: Address) -> Volume:
+    return open_volume(address)
 
 
 @lru_cache(maxsize=4)
