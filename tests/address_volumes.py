@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cdeep3m.geometry import Placement, Roi
+from cdeep3m.prediction.core import NetInUse, predict_boxes
+from cdeep3m.rules import CORRECTED
 from cdeep3m.volumes import open_volume
 
 SIDES = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
@@ -41,3 +43,11 @@ def maps_of(values: np.ndarray) -> np.ndarray:
 def read_folder(folder):
     volume = open_volume(folder)
     return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def predict_planes(volume, tiling, net, variants, planes, *, rules=CORRECTED):
+    """Yield whole planes, as one net predicts them."""
+    _, height, width = volume.shape
+    plan = [(Roi((z, 0, 0), (z + 1, height, width)), ("net",)) for z in planes]
+    for box, maps in predict_boxes(volume, plan, {"net": NetInUse(net, variants)}, tiling=tiling, rules=rules):
+        yield box.begin[0], maps["net"][0]

@@ -54,11 +54,21 @@ INSIDE = {
         units damage listing mapped synthetic
     """,
     "maps": """
-        agreement array_files
+        open
+        png_folder
+        agreement base array_files
     """,
     "prediction": """
         run
-        over_files
+        streaming
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""

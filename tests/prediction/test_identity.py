@@ -18,10 +18,10 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from address_volumes import DEPTHS, SIDES
+from address_volumes import DEPTHS, SIDES, predict_planes
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.geometry import Roi
-from cdeep3m.prediction.run import PredictRequest, predict, stream_planes
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
@@ -129,7 +129,7 @@ def test_sampled_volumes_come_back_from_files(kind, run):
         source = open_volume(KINDS[kind](Path(folder), volume))
         tiling = Tiling.of(source.shape, folder_input=source.is_folder)
         note(f"{len(tiling.packages)} packages")
-        planes = stream_planes(source, tiling, IdentityNet(FRAMES[net]), variants_for(net, speed), wanted)
+        planes = predict_planes(source, tiling, IdentityNet(FRAMES[net]), variants_for(net, speed), wanted)
         for z, plane in planes:
             assert_array_equal(plane, volume[z])
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 14
 """The smallest height and width that can be predicted."""
+LARGEST_PLANE = 2**26
+"""Planes of more voxels are predicted tile by tile."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,32 @@ class Tiling:
         inside = 0 <= z < self.z_cuts[-1]
         block = bisect_right(self.z_cuts, z)
         return Packages(self, range(block, block + 1) if inside else range(0))
+
+    def packages_meeting(self, box: Roi, z: int) -> list[Package]:
+        """Return the packages that hold plane `z` and are trusted for some of `box`, in ascending tile order."""
+        (_, y0, x0), (_, y1, x1) = box.begin, box.end
+        rows = [i for i, span in enumerate(self._y_spans) if span.write[0] < y1 and y0 < span.write[1]]
+        columns = [i for i, span in enumerate(self._x_spans) if span.write[0] < x1 and x0 < span.write[1]]
+        block = bisect_right(self.z_cuts, z)
+        return [self.package(row * len(self.columns) + column + 1, block) for row in rows for column in columns]
+
+    @property
+    def largest_read(self) -> tuple[int, int]:
+        """Height and width of the largest tile, as it is read."""
+        y, x = (max(span.read[1] - span.read[0] for span in spans) for spans in (self._y_spans, self._x_spans))
+        return y, x
+
+    def boxes(self, *, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
+        """Return boxes that cover the volume once, in the order in which they are best predicted.
+
+        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` or the rules scale
+        each plane by itself; else tiles of planes.
+        """
+        planes, height, width = self.shape
+        if self.rules.scales_planes_alone or height * width <= largest_plane:
+            return [Roi((z, 0, 0), (z + 1, height, width)) for z in range(planes)]
+        ranges = [(y.write, x.write) for y in self._y_spans for x in self._x_spans]
+        return [Roi((z, y[0], x[0]), (z + 1, y[1], x[1])) for z in range(planes) for y, x in ranges]
 
     def package(self, tile: int, z_block: int) -> Package:
         """Return the package of a tile and a z-block, both counted from 1.
