@@ -60,6 +60,7 @@ INSIDE = {
     """,
     "prediction": """
         run
+        elsewhere
         streaming
         over_files runner
         core

@@ -18,6 +18,7 @@ from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import Processes
 from cdeep3m.volumes.address import Address
+from dask_cluster import IGNORING, local_cluster
 from octave_cases import png_folder
 
 if TYPE_CHECKING:
@@ -311,15 +312,12 @@ def test_numbers_out_of_range_are_refused(tmp_path, options):
         request_for(tmp_path, **options)
 
 
+@IGNORING
 def test_processes_and_clusters_give_the_same_files(tmp_path):
-    distributed = pytest.importorskip("distributed")
     request = request_for(tmp_path, out=tmp_path / "here", split=1)
     find_objects(request)
     find_objects(request_for(tmp_path, out=tmp_path / "processes", split=1), runner=Processes([{}, {}]))
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
-    ) as made:
-        runner = OnDask(made.scheduler_address)
-        find_objects(request_for(tmp_path, out=tmp_path / "dask", split=1), runner=runner)
+    with local_cluster() as address:
+        find_objects(request_for(tmp_path, out=tmp_path / "dask", split=1), runner=OnDask(address))
     for other in ("processes", "dask"):
         assert contents(tmp_path / other) == contents(tmp_path / "here")

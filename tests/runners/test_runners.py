@@ -19,6 +19,7 @@ from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import MOST_DEATHS, Processes, one_for_each_gpu, shares_of_cores
 from cdeep3m.runners.slurm import slurm_options
 from cdeep3m.runs.ledger import open_ledger
+from dask_cluster import IGNORING, local_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,17 +27,15 @@ if TYPE_CHECKING:
 
     from cdeep3m.runners.base import Runner
 
+pytestmark = IGNORING
 SQUARES = {box: str(box * box) for box in range(12)}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Address of a Dask cluster with two workers, each watched by a nanny."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as made:
-        yield made.scheduler_address
+    with local_cluster() as address:
+        yield address
 
 
 @pytest.fixture(params=["here", "processes", "dask"])

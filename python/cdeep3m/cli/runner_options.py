@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
-
     from cdeep3m.runners.base import Runner
 
 
@@ -30,6 +29,41 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
         metavar="OPTIONS",
         help="work in Slurm jobs, started as there is work: such as jobs=4,cores=2,memory=8GiB,walltime=04:00:00",
     )
+
+
+def add_share_option(parser: argparse.ArgumentParser) -> None:
+    """Add --share."""
+    parser.add_argument(
+        "--share",
+        type=share,
+        metavar="K/N",
+        help="do no more than the K-th of N shares, as one of an array of jobs does; the one that comes last finishes",
+    )
+
+
+def share(text: str) -> tuple[int, int]:
+    """Return the numbers of an argument such as "3/10".
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        When there is no such share.
+
+    Examples
+    --------
+    >>> share("3/10")
+    (3, 10)
+    """
+    first, _, second = text.partition("/")
+    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise argparse.ArgumentTypeError(f"found {text}; expected K/N, a share and how many there are, like 3/10")
+    return int(first), int(second)
+
+
+def chosen_runner(options: argparse.Namespace) -> Runner | None:
+    """Return the runner that the options choose, or None where they choose none."""
+    chosen = options.workers is not None or options.dask or options.slurm is not None
+    return runner_of(options) if chosen else None
 
 
 def runner_of(options: argparse.Namespace) -> Runner:

@@ -54,7 +54,8 @@ class PngMaps:
 
     def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
         """Return the boxes of planes that have no file."""
-        there = {z for z in range(self.spec.shape[0]) if self.plane(z).exists()}
+        there = {z for box in boxes for z in range(box.begin[0], box.end[0])}
+        there = {z for z in there if self.plane(z).exists()}
         return [box for box in boxes if not there.issuperset(range(box.begin[0], box.end[0]))]
 
     def write(self, box: Roi, values: np.ndarray) -> None:

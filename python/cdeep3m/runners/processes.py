@@ -90,8 +90,16 @@ def shares_of_cores(workers: int, cores: int) -> list[dict[str, str]]:
 
 
 def one_for_each_gpu(gpus: Sequence[int]) -> list[dict[str, str]]:
-    """Return the settings of processes that see one GPU each, as their number 0."""
-    return [{"CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in gpus]
+    """Return the settings of processes that see one GPU each, as their number 0.
+
+    Parameters
+    ----------
+    gpus : sequence of int
+        Numbers as this process counts them: among those that CUDA_VISIBLE_DEVICES names, where it is set.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = visible if visible != [""] else [str(gpu) for gpu in range(max(gpus) + 1)]
+    return [{"CUDA_VISIBLE_DEVICES": names[gpu].strip()} for gpu in gpus]
 
 
 class _Worker:

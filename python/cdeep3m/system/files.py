@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a hidden neighbour of `path` to write to; it takes the name `path` once the block ends without an error.
 
-    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. After an error (a full disk,
-    a bad value, an interrupt) it is removed, and whatever `path` held before stays as it was.
+    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. No two writers share one,
+    not even on two machines. After an error (a full disk, a bad value, an interrupt) it is removed, and whatever `path`
+    held before stays as it was.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         Where to write.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}{target.suffix}")
     try:
         yield partial
         partial.replace(target)
