@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker lint format nets proto scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
-## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap)
+## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
 
@@ -67,7 +67,7 @@ lint: $(VENV)/.linters
 	rm -rf build/typed && mkdir -p build/typed/cdeep3m
 	ln -s $(CURDIR)/python/cdeep3m/* $(CURDIR)/matlab_ports $(CURDIR)/caffe_models build/typed/cdeep3m/
 	$(BIN)/mypy
-	for script in $$(grep -l '^#!/bin/sh' scripts/* | grep -v '[.]py$$'); do sh -n $$script || exit 1; done
+	sh -n scripts/launch
 	bash -n .ci/run
 	sh -n docker/install.sh
 
@@ -83,6 +83,10 @@ nets: $(VENV)/.installed
 ## make proto    generate python/cdeep3m/proto/caffe_pb2 anew from caffe.proto
 proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
+
+## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
+scripts: $(VENV)/.installed
+	PYTHONPATH=tests $(PYTHON) -m command_files
 
 ## make picture  docs/layers.svg, anew from tests/rooms.py
 picture: $(VENV)/.installed

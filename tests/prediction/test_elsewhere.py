@@ -63,12 +63,12 @@ def request_(tmp_path: Path, images: Path, trained: Path) -> PredictRequest:
 
 
 def publish(folder: Path) -> None:
-    """Write a 3fm with random weights, whose scores differ from pixel to pixel."""
+    """Write a 3fm with random weights, large enough that its scores differ from plane to plane."""
     message = deploy("3fm", width=32, sides=(48, 64))
     net = random_net(message)
     for layer in net.layers:
-        if layer.name.startswith(("conv_deconv", "fc1_")) and layer.blobs:
-            layer.blobs[0].mul_(30)
+        if layer.name.startswith("conv") and layer.blobs:
+            layer.blobs[0].mul_(4)
     (folder / "3fm" / "trainedmodel").mkdir(parents=True)
     (folder / "3fm" / "deploy.prototxt").write_text(plain(message))
     write_model(folder / "3fm" / "trainedmodel" / "3fm_classifer_iter_1.caffemodel", net.to_message())

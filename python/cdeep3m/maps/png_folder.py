@@ -9,7 +9,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.volumes.mapped import release, zeros
-from cdeep3m.volumes.png import read_plane, write_plane, write_rows
+from cdeep3m.volumes.png import is_whole_plane, read_plane, write_plane, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +53,9 @@ class PngMaps:
         return self.folder / NAME.format(z + 1)
 
     def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
-        """Return the boxes of planes that have no file."""
-        there = {z for box in boxes for z in range(box.begin[0], box.end[0])}
-        there = {z for z in there if self.plane(z).exists()}
+        """Return the boxes of planes that have no whole file: a disk may lose what was written."""
+        asked = {z for box in boxes for z in range(box.begin[0], box.end[0])}
+        there = {z for z in asked if is_whole_plane(self.plane(z), self.spec.shape[1:])}
         return [box for box in boxes if not there.issuperset(range(box.begin[0], box.end[0]))]
 
     def write(self, box: Roi, values: np.ndarray) -> None:

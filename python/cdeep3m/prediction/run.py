@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
-from cdeep3m.errors import InputError, failing_with
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.base import MapSpec
@@ -33,12 +34,15 @@ from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, missing_boxes
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runners.base import InThisProcess as InOrder
-from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
+from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
@@ -75,6 +79,8 @@ class PredictRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
+    overwrite : bool
+        Remove what an earlier run left in `out`, whatever that was made of.
 
     Raises
     ------
@@ -91,6 +97,7 @@ class PredictRequest:
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -101,6 +108,8 @@ class PredictRequest:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+        for net in self.nets:
+            demand_net_name(net)
 
     @property
     def fast(self) -> bool:
@@ -113,6 +122,7 @@ def predict(
     engine: Engine,
     *,
     gpu: int,
+    also: Sequence[int] = (),
     report: Report | None = None,
     runner: Runner | None = None,
     share: tuple[int, int] | None = None,
@@ -127,6 +137,8 @@ def predict(
         What runs the nets.
     gpu : int
         GPU number, or CPU.
+    also : sequence of int
+        Further GPUs, which an engine over files uses at the same time.
     report : callable, optional
         Told after every plane.
     runner : Runner, optional
@@ -146,14 +158,41 @@ def predict(
         With the exit status of runprediction.sh for the stage that failed.
     """
     _check_engine(request, engine, elsewhere=runner is not None or share is not None)
+    if request.overwrite and share:
+        raise InputError(
+            "--overwrite with --share: every share would remove what the others made. Leave one of them out"
+        )
+    _demand_apart(request)
+    with pausing(10):
+        return _predict(request, engine, gpu=gpu, also=also, report=report or _silent, runner=runner, share=share)
+
+
+def _predict(
+    request: PredictRequest,
+    engine: Engine,
+    *,
+    gpu: int,
+    also: Sequence[int],
+    report: Report,
+    runner: Runner | None,
+    share: tuple[int, int] | None,
+) -> bool:
     run = PredictionRun.create(request.out)
     with run.locked("share {} of {}".format(*share) if share else ""):
+        run.tidy()
+        if request.overwrite:
+            run.discard(request.nets)
         if run.is_done():
+            _demand_same(request, run)
             return False
         run.demand_startable()
-        models = _trained_models(request)
-        with failing_with(4):
+        with run.recording_errors(), failing_with(10):
+            models = _trained_models(request)
+        _demand_same(request, run)
+        with run.recording_errors(), failing_with(4):
+            request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
+            _check_gray_values(volume, request)
             tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
@@ -164,23 +203,54 @@ def predict(
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
-                    runner = runner or InOrder()
-                    run.log("prediction", f"planes are predicted by {runner}")
-                    whole = _spread(request, engine, gpu, run, models, volume, tiling, runner, share, report or _silent)
-                    if not whole:
+                    if not _spread(
+                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, report
+                    ):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream(request, engine, gpu, run, models, volume, tiling, report or _silent)
+                    _stream(request, engine, gpu, run, models, volume, tiling, report)
                 else:
                     work = _over_files(request, run, tiling)
-                    predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
             with failing_with(12), run.finishing() as ours:
                 if ours:
                     averaged = isinstance(engine, InProcessEngine) and _averages_arrays(request)
                     _ensemble(request, run, averaged=averaged)
                     run.finish()
     return True
+
+
+def _demand_apart(request: PredictRequest) -> None:
+    """Refuse to write into the images or the model."""
+    with failing_with(3):
+        folders = (*request.nets, "ensembled", AUGMENTED, "logs")
+        nets = [request.trained / net for net in request.nets]
+        trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
+        demand_apart(request.out, [request.images, *trained], below=folders)
+
+
+def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
+    """Refuse to go on from, or to answer with, what was made of other images, models or options."""
+    trained = TrainedRun(request.trained)
+    models = {}
+    with suppress(CDeep3MError):
+        models = {net: trained.model(net) for net in request.nets}
+    with suppress(MissingFileError):
+        request = replace(request, images=images_of(request.images))
+    run.demand_same(_settings_of(request), models)
+
+
+def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
+    """Say, or refuse, what does not look like the images that the model was trained on."""
+    refuse = not request.rules.octave_images
+    check_range(GrayRange.of(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse)
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Return the first, the middle and the last plane."""
+    depth = volume.shape[0]
+    return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
 
 
 def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -> None:
@@ -197,9 +267,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
 
 def warn_of_labels(volume: Volume, images: Path) -> None:
     """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
-    depth = volume.shape[0]
-    planes = np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
-    values = distinct_values(planes, enough=FEWEST_IMAGE_VALUES)
+    values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
     if len(values) < FEWEST_IMAGE_VALUES:
         found = ", ".join(map(str, values.tolist()))
         logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
@@ -228,6 +296,12 @@ def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
 
 
 def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {**_settings_of(request), "imagesize": _size(volume.shape)}
+
+
+def _settings_of(request: PredictRequest) -> dict[str, str]:
+    """Return what a run was asked to do, as predict.config says it."""
+    images = fingerprint(request.images)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -236,7 +310,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
-        "imagesize": _size(volume.shape),
+        **({IMAGES: images} if images else {}),
     }
 
 
@@ -285,14 +359,13 @@ def _spread(
     report: Report,
 ) -> bool:
     """Have what is missing predicted by a runner; return whether all maps are whole."""
+    run.log("prediction", f"planes are predicted by {runner}")
     if request.fast:
         for model in models.values():
             _load(request, engine, gpu, run, model, volume, tiling)
     work = UnitWork(
         images=request.images.absolute(),
-        models=tuple(
-            replace(one, deploy=one.deploy.absolute(), weights=one.weights.absolute()) for one in models.values()
-        ),
+        models=tuple(_absolute(model) for model in models.values()),
         engine=engine,
         gpu=gpu,
         precision=request.precision,
@@ -309,6 +382,10 @@ def _spread(
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
     return True
+
+
+def _absolute(model: TrainedModel) -> TrainedModel:
+    return replace(model, deploy=model.deploy.absolute(), weights=model.weights.absolute())
 
 
 def _averages_arrays(request: PredictRequest) -> bool:
@@ -360,5 +437,4 @@ def _silent(net: str, progress: Progress) -> None:
 
 def images_of(path: Path) -> Path:
     """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
-    with failing_with(4):
-        return Path(images_of_packages(path)) if is_package_folder(path) else path
+    return Path(images_of_packages(path)) if is_package_folder(path) else path
