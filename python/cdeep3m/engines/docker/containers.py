@@ -114,7 +114,7 @@ def _mounting(mounts: Sequence[Mount], daemon: Daemon) -> dict[str, Any]:
     for mount in odd:
         if ":" in mount["Source"] + mount["Target"]:
             raise EngineError(
-                f"{mount['Target']}: {daemon.version} cannot show a container a path with a comma and a colon; rename it"
+                f"{mount['Target']}: {daemon.version} shows containers no path with a comma and a colon; rename it"
             )
     rights = {True: "ro", False: "rw"}
     binds = [f"{mount['Source']}:{mount['Target']}:{rights[mount['ReadOnly']]}" for mount in odd]
