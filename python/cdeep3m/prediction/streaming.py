@@ -53,10 +53,34 @@ def fill(
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
 ) -> None:
-    """Predict the boxes that maps lack, write them, and the average of the nets beside them.
+    """Predict the boxes that maps lack, as `fill_boxes` does, and make sure that the maps are whole.
 
-    The maps are whole when this returns; nothing tells so yet. Maps of more than 8 bits are averaged before anything is
-    rounded: where the average lacks a box, all nets predict it.
+    Nothing tells so yet.
+
+    Parameters
+    ----------
+    boxes : sequence of Roi
+        All boxes of the volume.
+    maps, averaged, runner, before_pass, report
+        See `fill_boxes`.
+    """
+    fill_boxes(maps, averaged, boxes, runner, before_pass=before_pass, report=report)
+    for each in (*([averaged] if averaged else []), *maps.values()):
+        each.finish()
+
+
+def fill_boxes(
+    maps: Mapping[str, Maps],
+    averaged: Maps | None,
+    boxes: Sequence[Roi],
+    runner: Runner,
+    *,
+    before_pass: Callable[[], None] | None = None,
+    report: Callable[[str, Progress], None],
+) -> None:
+    """Predict those of some boxes that maps lack, write them, and the average of the nets beside them.
+
+    Maps of more than 8 bits are averaged before anything is rounded: all nets predict a box that the average lacks.
 
     Parameters
     ----------
@@ -65,7 +89,6 @@ def fill(
     averaged : Maps, optional
         Gets the average of the nets; None: it is made elsewhere, or there is one net.
     boxes : sequence of Roi
-        All boxes of the volume.
     runner : Runner
     before_pass : callable, optional
         See `predict_boxes`.
@@ -93,9 +116,6 @@ def fill(
     if averaged:
         for box in (box for box in boxes if box in to_average):
             _average(averaged, box, {}, maps)
-        averaged.finish()
-    for each in maps.values():
-        each.finish()
 
 
 def _write(maps: Maps, box: Roi, values: np.ndarray, unrounded: bool) -> None:
