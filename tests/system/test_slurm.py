@@ -16,7 +16,7 @@ from box_share import BOXES
 from box_work import WriteBox, boxes_in
 from cdeep3m.objects.job import ObjectsRequest, find_objects
 from cdeep3m.runners.slurm import OnSlurm
-from cdeep3m.runs.ledger import open_ledger
+from cdeep3m.system.ledger import open_ledger
 from cdeep3m.volumes.address import Address
 from octave_cases import png_folder
 from slurm_machine import PrivateSlurm, find_obstacle
