@@ -36,7 +36,7 @@ $(BIN)/python3:
 	fi; exit 1
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python3
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,test,cloud-test]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test,cloud-test]'
 	@touch $@
 
 $(VENV)/.linters: pyproject.toml constraints.txt $(VENV)/.installed
@@ -80,9 +80,11 @@ format: $(VENV)/.linters
 nets: $(VENV)/.installed
 	$(PYTHON) -m cdeep3m.nets caffe_models
 
-## make proto    generate python/cdeep3m/proto/caffe_pb2 anew from caffe.proto
+## make proto    compile caffe.proto anew
 proto: $(VENV)/.linters
-	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
+	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --descriptor_set_out=caffe.set --pyi_out=. caffe.proto
+	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
+	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
 
 ## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
 scripts: $(VENV)/.installed

@@ -11,6 +11,7 @@ LAYERS = """
     report
     evaluation objects preprocessing models
     prediction training
+    runners
     runs
     engines
     maps
@@ -45,21 +46,30 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
-        image_folder
-        png tiff hdf5 z_fastest
-        planes tiff_codecs tiff_promises
-        labels listing tiff_directories identity
-        base formats gray names
+        image_folder remote
+        tiff_series hdf5_layouts
+        png tiff hdf5 z_fastest mrc zarr n5 precomputed
+        chunked ome_zarr bigdataviewer
+        planes tiff_codecs tiff_promises values
+        labels listing tiff_directories identity crop
+        base formats gray names stores
         address axes arrays
         units damage mapped synthetic
     """,
     "maps": """
+        copying
         open
+        ome_zarr_04
+        ome_zarr n5 precomputed mrc hdf5 tif
+        one_file
+        chunked
         png_folder
-        agreement base
+        progress
+        pyramid agreement base array_files
     """,
     "prediction": """
         run
+        elsewhere
         streaming
         over_files runner
         core
@@ -68,7 +78,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants
+        packages variants boxes
     """,
 }
 """The same rule inside the rooms that hold several."""
@@ -78,6 +88,7 @@ MEANING = {
     "report": "pages, pictures",
     "evaluation": "what follows",
     "training": "whole jobs",
+    "runners": "where boxes run",
     "runs": "folders on disk",
     "engines": "what runs nets",
     "maps": "out",

@@ -303,11 +303,12 @@ def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
         series = series_of(path.name for path in listing)
         counted.append(series[0].counted() if len(series) == 1 else None)
     for listing, numbers in zip(listings, counted, strict=True):
-        if numbers and counted[0] and numbers != counted[0]:
-            first, other = next(pair for pair in zip(counted[0], numbers, strict=True) if pair[0] != pair[1])
+        pairs = list(zip(counted[0] or (), numbers or (), strict=False))
+        apart = [(a, b) for a, b in pairs if a - b != pairs[0][0] - pairs[0][1]]
+        if apart:
             raise InputError(
-                f"plane {first} of {listings[0][0].parent} would be averaged with plane {other} of {listing[0].parent}"
-                "; expected the same planes in every folder. Predict the missing ones"
+                f"plane {apart[0][0]} of {listings[0][0].parent} would be averaged with plane {apart[0][1]} of "
+                f"{listing[0].parent}; expected the same planes in every folder. Predict the missing ones"
             )
 
 
