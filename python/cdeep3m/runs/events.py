@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cdeep3m import __version__
 from cdeep3m.errors import StoppedError, describe
@@ -35,7 +35,10 @@ BETWEEN = (1.0, 30.0)
 SHARE = 0.005
 """Between these, progress is written after so much of the time since the run began."""
 
-FINISHED, FAILED, INTERRUPTED, STOPPED = "finished", "failed", "interrupted", "stopped"
+FINISHED: Final = "finished"
+FAILED: Final = "failed"
+INTERRUPTED: Final = "interrupted"
+STOPPED: Final = "stopped"
 """How a run ends; one that was killed has no end."""
 
 
