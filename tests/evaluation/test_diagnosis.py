@@ -22,7 +22,7 @@ from cdeep3m.evaluation.diagnosis import (
     unlike_training,
 )
 from cdeep3m.evaluation.map_statistics import MapStatistics, gray_histogram
-from cdeep3m.synthetic import synthesize
+from cdeep3m.volumes.synthetic import synthesize
 
 RNG = np.random.default_rng(3)
 

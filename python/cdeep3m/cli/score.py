@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.evaluation.object_scores import ObjectScores
     from cdeep3m.evaluation.scoring import MapScores
-    from cdeep3m.evaluation.validation import Scores
+    from cdeep3m.evaluation.scores import Scores
 
 DESCRIPTION = """\
 Score MAPS against LABELS, voxel by voxel and object by object, in all and plane by plane.
@@ -115,7 +115,7 @@ def _threshold(options: argparse.Namespace) -> int | None:
     """Return the lowest 8-bit value of the foreground that the options ask for; None for the best one here."""
     if options.threshold_from:
         from cdeep3m.evaluation.scoring import maps_in
-        from cdeep3m.evaluation.validation import best_threshold, count_volumes
+        from cdeep3m.evaluation.scores import best_threshold, count_volumes
 
         maps, labels = options.threshold_from
         return best_threshold(count_volumes(maps_in(maps), labels))

@@ -1,1 +1,1 @@
-"""How right, how alike and how plausible maps, objects and trainings are, as data."""
+"""How good maps and trainings are."""

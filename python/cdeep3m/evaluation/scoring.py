@@ -15,7 +15,7 @@ from cdeep3m.evaluation.border_zone import border_zone
 from cdeep3m.evaluation.object_scores import ObjectScores, Touching, resolved, score_objects
 from cdeep3m.evaluation.precision_recall import VALUES, PrecisionRecall, precision_recall
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
-from cdeep3m.validation import HALF, Scores, best_threshold, score
+from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
 
 if TYPE_CHECKING:
