@@ -46,7 +46,7 @@ INSIDE = {
         open labelled
         png tiff hdf5 z_fastest
         planes
-        labels
+        labels samples
         base
         damage listing mapped synthetic
     """,
@@ -55,7 +55,7 @@ INSIDE = {
     """,
     "prediction": """
         run
-        over_files
+        over_files facts
     """,
 }
 """The same rule inside the rooms that hold several."""

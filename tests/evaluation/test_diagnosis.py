@@ -21,7 +21,8 @@ from cdeep3m.evaluation.diagnosis import (
     seam_measure,
     unlike_training,
 )
-from cdeep3m.evaluation.map_statistics import MapStatistics, gray_histogram
+from cdeep3m.evaluation.map_statistics import MapStatistics
+from cdeep3m.volumes.samples import gray_histogram
 from cdeep3m.volumes.synthetic import synthesize
 
 RNG = np.random.default_rng(3)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.evaluation.map_statistics import BINS, PERIODS, shares
+from cdeep3m.evaluation.map_statistics import PERIODS, shares
+from cdeep3m.volumes.samples import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

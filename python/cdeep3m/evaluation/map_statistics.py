@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-BINS = 256
-"""Bins of a gray-value histogram, over the range of the type."""
+from cdeep3m.volumes.samples import BINS
+
 PERIODS = (2, 4, 8, 16)
 """Pixels after which patterns of transposed convolutions may repeat."""
 LAGS = sorted({0, *(period + by for period in PERIODS for by in (-1, 0, 1))})
@@ -72,40 +72,6 @@ def _repeats(plane: np.ndarray) -> list[float]:
     """Return the sums of products of steps along the first axis, for every lag."""
     steps = np.ascontiguousarray(np.clip(np.diff(plane, axis=0), -STEEPEST, STEEPEST), np.float32)
     return [float(np.vdot(steps[: max(0, len(steps) - lag)], steps[lag:])) for lag in LAGS]
-
-
-def gray_histogram(plane: np.ndarray) -> np.ndarray:
-    """Count gray values in 256 bins over the range of their type (uint8, uint16), or of [0, 1] for floating point.
-
-    Returns
-    -------
-    ndarray of int64, shape (256,)
-
-    Examples
-    --------
-    >>> gray_histogram(np.array([0, 255, 256, 65535], np.uint16))[[0, 1, 255]].tolist()
-    [2, 1, 1]
-    """
-    if plane.dtype == bool:
-        plane = plane.astype(np.uint8)
-    if plane.dtype.kind == "f":
-        return np.bincount(np.clip(plane * (BINS - 1), 0, BINS - 1).astype(np.uint8).ravel(), minlength=BINS)
-    shift = 8 * (plane.dtype.itemsize - 1)
-    return np.bincount((plane.ravel() >> shift).astype(np.int64), minlength=BINS)
-
-
-def sampled(depth: int, most: int) -> list[int]:
-    """Return so many planes at most, evenly spaced, the first and the last among them.
-
-    Examples
-    --------
-    >>> sampled(3, 8), sampled(100, 4), sampled(9, 1)
-    ([0, 1, 2], [0, 33, 66, 99], [4])
-    """
-    if most == 1:
-        return [depth // 2]
-    count = min(depth, most)
-    return sorted({round(at) for at in np.linspace(0, depth - 1, count).tolist()})
 
 
 def shares(counts: np.ndarray) -> np.ndarray:

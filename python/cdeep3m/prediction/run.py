@@ -23,9 +23,12 @@ from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.runs.events import recorded
 from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling import stitching
@@ -150,11 +153,16 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         run.log("prediction", f"engine: {runs_on}")
         division.write(run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
-        with run.recording_errors():
+        begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
+        with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
+            report = events.reporting(report)
+            events.write("images", **facts_of_images(request.images, volume, division))
+            for model in models.values():
+                events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):
                 if isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
+                    _stream_nets(request, engine, gpu, run, models, volume, division, report)
                 else:
                     work = _over_files(request, run, division)
                     predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
@@ -361,10 +369,6 @@ def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
     else:
         ensemble_folders(folders, run.ensemble_folder, exact=request.exact)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
-
-
-def _silent(net: str, progress: Progress) -> None:
-    del net, progress
 
 
 def images_of(path: Path) -> Path:
