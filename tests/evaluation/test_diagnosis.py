@@ -18,7 +18,7 @@ from cdeep3m.evaluation.diagnosis import (
     other_voxel_size,
     overfits,
     saturated,
-    seam_measure,
+    seams,
     unlike_training,
 )
 from cdeep3m.evaluation.map_statistics import MapStatistics
@@ -98,12 +98,14 @@ def test_a_missing_tile_is_found_and_told_where(good_maps):
 
 def test_seams_are_measured_where_tiles_meet(good_maps):
     statistics = statistics_of(good_maps)
-    assert seam_measure(statistics, [100, 200], [150]) == pytest.approx(1, abs=0.35)
+    assert seams(statistics, [100, 200], [150]).ratio == pytest.approx(1, abs=0.35)
+    assert not seams(statistics, [100, 200], [150]).show
     shifted = good_maps.astype(int)
     shifted[:, 100:] += 30
     marred = statistics_of(np.clip(shifted, 0, 255).astype(np.uint8))
-    assert seam_measure(marred, [100], []) > 3
-    assert seam_measure(statistics, [], []) is None
+    assert seams(marred, [100], []).ratio > 3
+    assert seams(marred, [100], []).show
+    assert seams(statistics, [], []) is None
 
 
 def test_gray_values_unlike_the_training_are_found(volume):

@@ -7,7 +7,7 @@ should be worth reading.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -132,8 +132,28 @@ def _standing_out(steps: np.ndarray) -> list[int]:
     return np.flatnonzero((steps >= CUT_STEP) & (steps >= CUT * usual)).tolist()
 
 
-def seam_measure(statistics: MapStatistics, rows: Sequence[int], columns: Sequence[int]) -> float | None:
-    """Return steps across the edges of tiles over those elsewhere; about 1 where no seam shows, None without tiles.
+class Seams(NamedTuple):
+    """Steps across the edges of tiles.
+
+    Attributes
+    ----------
+    ratio : float
+        Their mean, over that of all steps; about 1 where no seam shows.
+    usual : float
+        What no more than one in a hundred of the other rows and columns exceeds.
+    """
+
+    ratio: float
+    usual: float
+
+    @property
+    def show(self) -> bool:
+        """Whether the edges stand out."""
+        return self.ratio > max(1.5, self.usual)
+
+
+def seams(statistics: MapStatistics, rows: Sequence[int], columns: Sequence[int]) -> Seams | None:
+    """Measure the steps across the edges of tiles; None without edges, or without any step.
 
     Parameters
     ----------
@@ -141,12 +161,14 @@ def seam_measure(statistics: MapStatistics, rows: Sequence[int], columns: Sequen
     rows, columns : sequences of int
         First row and column of every tile but the first.
     """
-    at_seams = [
-        *(statistics.row_steps[row - 1] for row in rows if 0 < row <= len(statistics.row_steps)),
-        *(statistics.column_steps[column - 1] for column in columns if 0 < column <= len(statistics.column_steps)),
+    of_rows, of_columns = statistics.row_steps, statistics.column_steps
+    at_edges = [
+        *(of_rows[row - 1] for row in rows if 0 < row <= len(of_rows)),
+        *(of_columns[column - 1] for column in columns if 0 < column <= len(of_columns)),
     ]
-    usual = float(np.concatenate([statistics.row_steps, statistics.column_steps]).mean()) if at_seams else 0.0
-    return float(np.mean(at_seams)) / usual if usual else None
+    steps = np.concatenate([of_rows, of_columns])
+    mean = float(steps.mean()) if at_edges else 0.0
+    return Seams(float(np.mean(at_edges)) / mean, float(np.quantile(steps, 0.99)) / mean) if mean else None
 
 
 def gray_distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -190,6 +190,17 @@ def last_attempt(events: Sequence[Event]) -> list[Event]:
     return list(events[begins[-1] :]) if begins else list(events)
 
 
+def seconds_spent(events: Sequence[Event]) -> float:
+    """Return the seconds that all attempts took; of a killed one, those until its last event."""
+    total, begin, last = 0.0, None, 0.0
+    for event in events:
+        if event.name == "began":
+            total += last - begin if begin is not None else 0.0
+            begin = event.time
+        last = event.time
+    return total + (last - begin if begin is not None else 0.0)
+
+
 def peak_memory() -> int:
     """Return the most bytes of memory that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
