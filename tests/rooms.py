@@ -17,7 +17,7 @@ LAYERS = """
     tiling nets
     matlab_ports proto caffe_models
     system
-    errors geometry
+    errors geometry rules
 """
 """Imports point down; neighbours on a line do not import each other."""
 
@@ -48,7 +48,8 @@ INSIDE = {
         planes
         labels samples
         base
-        damage listing mapped synthetic
+        axes
+        units damage listing mapped synthetic
     """,
     "maps": """
         agreement
