@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
     )
     add_engine_options(parser)
+    add_report_option(parser)
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
     )
@@ -99,6 +101,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         if not predict(request, engine, gpu=gpus[0], report=report):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
+    report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
 

@@ -11,6 +11,7 @@ from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 from cdeep3m.rules import rules_of
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_net_options(parser)
     parser.add_argument(
         "--validation",
@@ -61,6 +63,7 @@ def _train(options: argparse.Namespace) -> None:
     validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
     train_with(options, request, training=training, validation=validation)
+    report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdeep3m.errors import CDeep3MError
 from cdeep3m.evaluation.diagnosis import (
     Finding,
     findings_of_maps,
@@ -13,17 +14,51 @@ from cdeep3m.evaluation.diagnosis import (
     other_voxel_size,
     unlike_training,
 )
+from cdeep3m.evaluation.learning_curves import read_log
+from cdeep3m.evaluation.map_statistics import MapStatistics
+from cdeep3m.evaluation.scoring import maps_in
+from cdeep3m.runs.events import last_attempt, read_events
+from cdeep3m.runs.states import kind_of, prediction_events, state_of, training_events
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.samples import sampled_planes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cdeep3m.evaluation.learning_curves import Curves
-    from cdeep3m.evaluation.map_statistics import MapStatistics
     from cdeep3m.runs.events import Event
 
 STILL_FALLING = 0.1
 """A loss that fell by this part over the last third of a training would fall further."""
 FEWEST = 12
+PLANES = 8
+"""So many planes of the maps are looked at."""
+
+
+def findings_in(folder: Path) -> list[Finding]:
+    """Return what looks wrong about the run in a folder, from a few planes of its maps or from its logs."""
+    if kind_of(folder) == "training":
+        state = state_of(folder)
+        return [finding for job in (state.jobs if state else ()) for finding in _of_net(folder, job.name)]
+    statistics = MapStatistics()
+    for plane in sampled_planes(open_volume(maps_in(folder)), PLANES):
+        statistics.add(plane)
+    return findings_of_prediction(last_attempt(read_events(prediction_events(folder))), statistics)
+
+
+def _of_net(folder: Path, net: str) -> list[Finding]:
+    events = last_attempt(read_events(training_events(folder, net)))
+    data = next((event.values for event in reversed(events) if event.name == "data"), {})
+    return findings_of_net(curves_of(folder, net), data)
+
+
+def curves_of(folder: Path, net: str) -> Curves | None:
+    """Return the learning curves of a net; None where it has no log yet."""
+    try:
+        return read_log(folder / net / "log")
+    except (CDeep3MError, OSError):
+        return None
 
 
 def findings_of_prediction(events: Sequence[Event], statistics: MapStatistics | None) -> list[Finding]:

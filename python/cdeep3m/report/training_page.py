@@ -6,12 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.errors import CDeep3MError
-from cdeep3m.evaluation.learning_curves import ITERATION, Curves, Table, read_log
-from cdeep3m.evaluation.run_findings import findings_of_net, next_steps
+from cdeep3m.evaluation.learning_curves import ITERATION, Curves, Table
+from cdeep3m.evaluation.run_findings import curves_of, findings_of_net, next_steps
 from cdeep3m.report.charts import Axis, Line, line_chart
 from cdeep3m.report.page import duration, render, share, size
-from cdeep3m.runs.events import Event, last_attempt, read_events, seconds_spent
+from cdeep3m.runs.events import Event, read_events, seconds_spent
 from cdeep3m.runs.states import JobState, RunState, state_of, training_events
 
 if TYPE_CHECKING:
@@ -72,14 +71,10 @@ def training_page(folder: Path, *, price: float | None = None) -> str:
 
 
 def _net(folder: Path, job: JobState) -> _Net:
-    events = last_attempt(read_events(training_events(folder, job.name)))
-    try:
-        curves = read_log(folder / job.name / "log")
-    except (CDeep3MError, OSError):
-        curves = None
-    net = _Net(job, curves, read_events(training_events(folder, job.name)), [])
+    events = read_events(training_events(folder, job.name))
+    curves = curves_of(folder, job.name)
     data = next((event.values for event in reversed(events) if event.name == "data"), {})
-    return _Net(net.job, net.curves, net.events, findings_of_net(curves, data))
+    return _Net(job, curves, events, findings_of_net(curves, data))
 
 
 def _lead(state: RunState | None) -> str:

@@ -36,9 +36,9 @@ class Pace:
         if len(self._moments) < 2:
             return None
         (begin, _), (end, done) = self._moments[0], self._moments[-1]
-        middle = (begin + end) / 2
-        second, earlier = max(moment for moment in self._moments[:-1] if moment[0] <= middle or moment == self._moments[0])
-        return (done - earlier) / (end - second) if end > second and done > earlier else None
+        earlier = self._moments[:-1]
+        second, before = next((moment for moment in earlier if moment[0] >= (begin + end) / 2), earlier[-1])
+        return (done - before) / (end - second) if end > second and done > before else None
 
     def left(self, total: int) -> float | None:
         """Return the seconds to come; None before that can be told."""
