@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from cdeep3m.runs.events import Recorder
-from cdeep3m.runs.states import prediction_events
+from cdeep3m.engines.base import LabelledVolume, Progress
+from cdeep3m.runs.events import Recorder, recorded
+from cdeep3m.runs.states import prediction_events, training_events
+from cdeep3m.training.facts import facts_of
 from cdeep3m.volumes.samples import gray_histogram
 from cdeep3m.volumes.synthetic import synthesize
 
@@ -54,3 +56,35 @@ def write_prediction_events(out: Path, image: np.ndarray, images: Path) -> None:
     events.write("model", net="1fm", **weights, trained_on={"histogram": histogram})
     events.write("progress", name="1fm", done=len(image), total=len(image))
     events.write("ended", status="finished", message="", seconds=12.5, memory=1_400_000_000)
+
+
+def make_training(root: Path, *, iterations: int = 200, loss: float = 0.1) -> Path:
+    """Write a finished training of one net, with Caffe's log and its events; return its folder.
+
+    Parameters
+    ----------
+    root : Path
+    iterations : int
+    loss : float
+        What the loss falls to.
+    """
+    out = root / "trained"
+    (out / "1fm" / "log").mkdir(parents=True)
+    (out / "1fm" / "solver.prototxt").write_text(f"max_iter: {iterations}\n")
+    volume = synthesize((6, 200, 210), seed=1)
+    rng = np.random.default_rng(0)
+    losses = loss + (0.7 - loss) * np.exp(-np.arange(iterations) / iterations * 6) * (1 + rng.normal(0, 0.05, iterations))
+    stamp = "I1122 17:{:02d}:{:02d}.000000  5892 solver.cpp:1]"
+    lines = [f"{stamp.format(0, 0)} Solving net"]
+    for k, value in enumerate(losses):
+        now = stamp.format(k // 60, k % 60)
+        lines += [f"{now} Iteration {k}, loss = {value:.5f}", f"{now} Train net output #0: loss = {value:.5f} (* 1)"]
+        if k % 20 == 0:
+            lines += [f"{now} Iteration {k}, Testing net (#0)", f"{now} Test net output #0: accuracy = {1 - value:.4f}"]
+            lines += [f"{now} Test net output #1: loss = {value * 1.1:.5f} (* 1)"]
+    (out / "1fm" / "log" / "out.log").write_text("\n".join(lines) + "\n")
+    labelled = LabelledVolume(volume.image.transpose(2, 1, 0), volume.label.transpose(2, 1, 0))
+    with recorded(training_events(out, "1fm"), kind="training", engine="embedded, CPU (2 threads)", net="1fm") as events:
+        events.write("data", **facts_of(out, [labelled] * 16, [labelled]))
+        events.progress("1fm", Progress(iterations, iterations, float(losses[-1])))
+    return out

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, HEIGHT = 480, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 468, 12, 200
+LEFT, RIGHT, TOP, BOTTOM = 56, 468, 26, 200
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#8a5a9e", "#b8860b")
 MOST_POINTS = 400
 """A line of more points is thinned to so many; nobody sees more."""
@@ -57,8 +57,10 @@ class Axis:
     def ticks(self) -> list[float]:
         """Return round numbers along the axis."""
         if self.log:
-            decades = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            return [10.0**k for k in decades] if len(decades) > 1 else [self.low, self.high]
+            low, high = math.log10(self.low), math.log10(self.high)
+            steps = (1,) if high - low >= 2 else (1, 2, 5)
+            decades = range(math.floor(low), math.ceil(high) + 1)
+            return [value for k in decades for step in steps if self.low <= (value := step * 10.0**k) <= self.high]
         span = self.high - self.low
         if span <= 0:
             return [self.low]
@@ -135,11 +137,10 @@ def _polyline(line: Line, x: Axis, y: Axis, colour: str) -> str:
 
 
 def _legend(name: str, k: int) -> str:
-    y = TOP + 14 + 16 * k
+    x = LEFT + 150 * k
     return (
-        f'<line x1="{RIGHT - 130}" x2="{RIGHT - 112}" y1="{y - 4}" y2="{y - 4}" '
-        f'stroke="{COLOURS[k % len(COLOURS)]}" stroke-width="3"/>'
-        f'<text x="{RIGHT - 106}" y="{y}">{escape(name)}</text>'
+        f'<line x1="{x}" x2="{x + 18}" y1="10" y2="10" stroke="{COLOURS[k % len(COLOURS)]}" stroke-width="3"/>'
+        f'<text x="{x + 24}" y="14">{escape(name)}</text>'
     )
 
 

@@ -117,7 +117,7 @@ def prediction_page(
             else {"all": shown.statistics.values.tolist()},
             "quantities": _quantities(maps, shown.statistics, events, count_objects=count_objects),
             "facts": _facts(folder, maps, state, events, price),
-            "models": _models(state, events),
+            "models": _models(events),
         },
     )
 
@@ -258,18 +258,31 @@ def _facts(
     return [(name, str(value)) for name, value in facts if value is not None]
 
 
-def _models(state: RunState | None, events: list[Event]) -> list[dict[str, Any]]:
-    rates = {job.name: job.rate for job in state.jobs} if state else {}
+def _models(events: list[Event]) -> list[dict[str, Any]]:
+    rates = _planes_a_second(events)
     return [
         {
             "net": model["net"],
             "file": model["file"],
-            "iteration": model["iteration"] if model.get("iteration") is not None else "–",
+            "iteration": "–" if model.get("iteration") is None else model["iteration"],
             "sha256": model["sha256"],
-            "rate": f"{rate:.3g}" if (rate := rates.get(model["net"])) else "–",
+            "rate": f"{rates[model['net']]:.3g}" if model["net"] in rates else "–",
         }
         for model in (event.values for event in events if event.name == "model")
     ]
+
+
+def _planes_a_second(events: list[Event]) -> dict[str, float]:
+    """Return how many planes a net predicted in a second, from when the one before it was done."""
+    rates, begin = {}, next((event.time for event in reversed(events) if event.name == "model"), 0.0)
+    noted = [event for event in events if event.name == "progress"]
+    for net in dict.fromkeys(event.values["name"] for event in noted):
+        first, *_, last = [event for event in noted if event.values["name"] == net] * 2
+        planes = last.values["done"] - first.values["done"] + 1
+        if last.time > begin:
+            rates[net] = planes / (last.time - begin)
+        begin = last.time
+    return rates
 
 
 def _knows_training(events: list[Event]) -> bool:
