@@ -44,19 +44,30 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
+        image_folder
         png tiff hdf5 z_fastest
         planes
         labels samples
-        base
-        axes
+        base formats
+        address axes
         units damage listing mapped synthetic
     """,
     "maps": """
-        agreement
+        open
+        png_folder
+        agreement base
     """,
     "prediction": """
         run
-        over_files facts
+        streaming facts
+        over_files runner
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""
@@ -70,7 +81,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

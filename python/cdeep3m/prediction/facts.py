@@ -6,16 +6,19 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import CDeep3MError
+from cdeep3m.matlab_ports.break_large_img import HALO
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import iteration_of
 from cdeep3m.volumes.samples import gray_histogram, sampled_planes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainedModel
-    from cdeep3m.tiling.packages import Division
+    from cdeep3m.matlab_ports.break_large_img import Range
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes import Volume
 
 PLANES = 6
@@ -23,21 +26,25 @@ PLANES = 6
 MOST_SEAMS = 1000
 
 
-def facts_of_images(images: Path, volume: Volume, division: Division) -> dict[str, Any]:
+def facts_of_images(images: Path, volume: Volume, tiling: Tiling) -> dict[str, Any]:
     """Return size, type, gray values and where tiles meet; gray values only where planes can be read alone."""
-    rows, columns = ({package.write.begin[axis] for package in division.packages_at(0)} for axis in (1, 2))
     facts = {
         "path": str(images),
         "shape": list(volume.shape),
         "type": volume.dtype.name,
-        "packages": len(division.packages),
-        "seams": {"rows": sorted(rows - {0})[:MOST_SEAMS], "columns": sorted(columns - {0})[:MOST_SEAMS]},
+        "packages": len(tiling.packages),
+        "seams": {"rows": _seams(tiling.rows), "columns": _seams(tiling.columns)},
     }
     try:
         histogram = sum(gray_histogram(plane) for plane in sampled_planes(volume, PLANES))
     except (CDeep3MError, OSError):
         return facts
     return facts | {"histogram": histogram.tolist()}  # type: ignore[union-attr]
+
+
+def _seams(reads: Sequence[Range]) -> list[int]:
+    """Return the first row or column that each tile but the first is trusted for."""
+    return [begin + HALO for begin, _ in reads[1 : 1 + MOST_SEAMS]]
 
 
 def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:

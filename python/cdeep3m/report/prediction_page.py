@@ -16,13 +16,12 @@ from cdeep3m.evaluation.object_scores import Touching
 from cdeep3m.evaluation.run_findings import findings_of_prediction
 from cdeep3m.evaluation.scores import HALF, score
 from cdeep3m.evaluation.scoring import MapScores, maps_in, score_maps
-from cdeep3m.geometry import Roi
 from cdeep3m.report.charts import Axis, Line, histogram, line_chart
 from cdeep3m.report.page import duration, render, share, size
 from cdeep3m.runs.events import Event, last_attempt, read_events, seconds_spent
 from cdeep3m.runs.states import RunState, prediction_events, state_of
 from cdeep3m.volumes import open_volume, planes_of
-from cdeep3m.volumes.samples import data_uri, reduced, sampled
+from cdeep3m.volumes.samples import data_uri, middle, reduced, sampled
 
 if TYPE_CHECKING:
     from cdeep3m.volumes import Volume
@@ -99,6 +98,7 @@ def prediction_page(
             "planes": shown.planes,
             "depth": maps.shape[0],
             "step": shown.step,
+            "middle_only": middle(maps.shape, 0).shape[1:] != maps.shape[1:],
             "threshold": HALF,
             "has_images": pictures is not None,
             "has_labels": truth is not None,
@@ -144,7 +144,8 @@ def _images(images: Path | None, events: list[Event], maps: Volume) -> Volume | 
 
 
 def _shown(maps: Volume, images: Volume | None, labels: Volume | None) -> _Shown:
-    depth, height, width = maps.shape
+    depth = maps.shape[0]
+    _, height, width = middle(maps.shape, 0).shape
     step = max(1, -(-max(height, width) // SIDE))
     most = min(MOST_PLANES, max(3, PIXELS * step**2 // (height * width)))
     statistics, planes = MapStatistics(), []
@@ -162,8 +163,7 @@ def _shown(maps: Volume, images: Volume | None, labels: Volume | None) -> _Shown
 
 
 def _plane(volume: Volume, z: int) -> np.ndarray:
-    _, height, width = volume.shape
-    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+    return volume.read(middle(volume.shape, z))[0]
 
 
 def _stretch(images: Volume) -> Any:
@@ -213,8 +213,9 @@ def _quantities(
     maps: Volume, statistics: MapStatistics, events: list[Event], *, count_objects: bool
 ) -> list[tuple[str, str]]:
     images = next((event.values for event in events if event.name == "images"), {})
-    edges = images.get("seams", {})
-    measured = seams(statistics, edges.get("rows", ()), edges.get("columns", ()))
+    edges, (_, top, left) = images.get("seams", {}), middle(maps.shape, 0).begin
+    rows, columns = ([at - begin for at in edges.get(name, ())] for name, begin in (("rows", top), ("columns", left)))
+    measured = seams(statistics, rows, columns)
     part = float(statistics.values[HALF:].sum() / max(1, statistics.values.sum()))
     values = [("foreground at a threshold of 0.5", share(part))]
     voxels = int(np.prod(maps.shape, dtype=np.int64))
@@ -259,30 +260,10 @@ def _facts(
 
 
 def _models(events: list[Event]) -> list[dict[str, Any]]:
-    rates = _planes_a_second(events)
     return [
-        {
-            "net": model["net"],
-            "file": model["file"],
-            "iteration": "–" if model.get("iteration") is None else model["iteration"],
-            "sha256": model["sha256"],
-            "rate": f"{rates[model['net']]:.3g}" if model["net"] in rates else "–",
-        }
+        {"net": model["net"], "file": model["file"], "iteration": model.get("iteration"), "sha256": model["sha256"]}
         for model in (event.values for event in events if event.name == "model")
     ]
-
-
-def _planes_a_second(events: list[Event]) -> dict[str, float]:
-    """Return how many planes a net predicted in a second, from when the one before it was done."""
-    rates, begin = {}, next((event.time for event in reversed(events) if event.name == "model"), 0.0)
-    noted = [event for event in events if event.name == "progress"]
-    for net in dict.fromkeys(event.values["name"] for event in noted):
-        first, *_, last = [event for event in noted if event.values["name"] == net] * 2
-        planes = last.values["done"] - first.values["done"] + 1
-        if last.time > begin:
-            rates[net] = planes / (last.time - begin)
-        begin = last.time
-    return rates
 
 
 def _knows_training(events: list[Event]) -> bool:

@@ -72,7 +72,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._began = time.monotonic()
-        self._last = -math.inf
+        self._last: dict[str, float] = {}
         self._failed = False
 
     def write(self, event: str, **values: Any) -> None:
@@ -95,8 +95,8 @@ class Recorder:
         now = time.monotonic()
         fewest, most = BETWEEN
         pause = min(most, max(fewest, SHARE * (now - self._began)))
-        if now - self._last >= pause or progress.done == progress.total:
-            self._last = now
+        if now - self._last.get(name, -math.inf) >= pause or progress.done == progress.total:
+            self._last[name] = now
             loss = {} if progress.loss is None else {"loss": progress.loss}
             self.write("progress", name=name, done=progress.done, total=progress.total, **loss)
 

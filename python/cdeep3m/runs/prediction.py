@@ -46,10 +46,6 @@ class PredictionRun:
         """Return the folder of `net`'s probability maps."""
         return self.folder / net
 
-    def plane(self, net: str, z: int) -> Path:
-        """Return the file of plane `z` (counted from 0; files count from 1)."""
-        return self.net_folder(net) / f"Segmented_{z + 1:04d}.png"
-
     @property
     def ensemble_folder(self) -> Path:
         """Folder of the nets' average."""
@@ -173,6 +169,12 @@ class PredictionRun:
         """Make `ensembled` a symbolic link to the only net's folder, as the original does."""
         self.ensemble_folder.unlink(missing_ok=True)
         self.ensemble_folder.symlink_to(net_folder.name, target_is_directory=True)
+
+    def fresh_ensemble_folder(self) -> Path:
+        """Return the folder of the nets' average; the link that one net's run left goes first."""
+        if self.ensemble_folder.is_symlink():
+            self.ensemble_folder.unlink()
+        return self.ensemble_folder
 
     def log(self, stage: str, line: str) -> None:
         """Add `line`, with the time, to logs/<stage>.log (stages: preprocess, prediction, postprocess)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class _End(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterable[T], *, depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
     """Make `items` in a thread, at most `depth` of them before they are asked for.
 
     An error of the thread is raised where its item would have come. When the consumer stops early (an error, an

@@ -13,13 +13,17 @@ import h5py
 import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.geometry import Roi, from_caffe_axes
+from cdeep3m.geometry import Placement, Roi, from_caffe_axes
 from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 from cdeep3m.volumes.mapped import release, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
 
 SLAB_BYTES = 2**20
 """So much of an array is written at a time: it stays in the processor's cache."""
@@ -45,6 +49,7 @@ class Hdf5Volume:
     """
 
     is_folder = False
+    placement = Placement()
 
     def __init__(self, path: Path, *, checked: bool = True) -> None:
         self._path = path
@@ -52,7 +57,7 @@ class Hdf5Volume:
             dataset = _only_dataset(file, path)
             self._name = dataset.name
             self.dtype = dataset.dtype.newbyteorder("=")
-            shape = dataset.shape
+            shape, stored = dataset.shape, dataset.chunks
         if len(shape) != 3 or 0 in shape:
             raise InputError(f"{self._name} of {path} has the shape {shape}; expected (x, y, z)")
         if checked and self.dtype.name not in IMAGE_TYPES:
@@ -60,6 +65,7 @@ class Hdf5Volume:
                 f"{self._name} of {path} holds {self.dtype} values; expected {', '.join(IMAGE_TYPES)}. Convert it"
             )
         self.shape: tuple[int, int, int] = shape[::-1]
+        self.chunks: tuple[int, int, int] = (stored or (1, *shape[1:]))[::-1]
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only they are read from the file."""
@@ -78,6 +84,15 @@ class Hdf5Volume:
     def planes(self, roi: Roi) -> Iterator[np.ndarray]:
         """Yield the planes of `roi`, which are all in memory at once: they are scattered through the file."""
         return iter(self.read(roi))
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open the one dataset of a file."""
+    octave = reading.rules.octave_images
+    volume = Hdf5Volume(address.path, checked=not octave and reading.role == "image")
+    if reading.role == "segmentation":
+        return SegmentationVolume(volume, str(address))
+    return LabelVolume(volume, str(address)) if reading.role == "label" and not octave else volume
 
 
 def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray:

@@ -33,6 +33,7 @@ class LabelVolume:
     def __init__(self, volume: PlaneVolume, name: str) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
         self.dtype = np.dtype(np.uint8)
         self._volume = volume
         self._name = name
@@ -105,6 +106,7 @@ class SegmentationVolume:
     def __init__(self, volume: PlaneVolume, name: str) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
         self.dtype = np.dtype(np.int64)
         self._volume = volume
         self._name = name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
 from cdeep3m.matlab_ports.imread import imread, to_quantum, without_alpha
 from cdeep3m.volumes.labels import LabelVolume, whole_numbers
@@ -17,8 +17,7 @@ from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cdeep3m.rules import Rules
-    from cdeep3m.volumes.base import Importer, Role, Volume
+    from cdeep3m.volumes.base import Importer, Reading, Volume
 
     Area = tuple[slice, slice]
     Rule = Callable[["Pixels", Area, str], np.ndarray]
@@ -76,6 +75,8 @@ class PlaneSource(Protocol):
     is_folder: bool
     path: str
     """The folder or file, for messages."""
+    placement: Placement
+    """Size of a voxel, where the files tell."""
 
     def __len__(self) -> int:
         """Return the number of planes."""
@@ -107,6 +108,8 @@ class ImageVolume:
     def __init__(self, source: PlaneSource, size: tuple[int, int], rule: Rule, dtype: np.dtype | None = None) -> None:
         self.shape = (len(source), *size)
         self.is_folder = source.is_folder
+        self.chunks = (1, *size)
+        self.placement = source.placement
         self._source = source
         self._rule = rule
         self._dtype = dtype
@@ -148,11 +151,12 @@ class ImageVolume:
             yield roi, block
 
 
-def open_planes(source: PlaneSource, *, rules: Rules, role: Role, importer: Importer) -> Volume:
+def open_planes(source: PlaneSource, reading: Reading) -> Volume:
     """Make a volume of images, as `open_volume` describes it."""
+    role = reading.role
     first = next(source.headers(range(1)))
-    if rules.octave_images:
-        return ImageVolume(source, first.size, _exact_rule(importer, in_folder=source.is_folder))
+    if reading.rules.octave_images:
+        return ImageVolume(source, first.size, _exact_rule(reading.importer, in_folder=source.is_folder))
     for z, header in enumerate(source.headers(range(len(source)))):
         _check_size(source, z, header.size, first.size)
         if role == "image":

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cdeep3m.errors import InputError
+from cdeep3m.geometry import Placement
 from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.planes import Header, Pixels
 
 try:
@@ -43,6 +45,7 @@ class PngFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
@@ -168,12 +171,35 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
         partial.write_bytes(SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
 
 
-def _filtered(plane: np.ndarray) -> np.ndarray:
-    """Return the bytes of a plane, each row as its differences to the one above, behind the number of that filter."""
+def write_rows(path: str | os.PathLike[str], plane: np.ndarray, *, at_once: int) -> None:
+    """Write a plane that need not fit into memory as gray PNG, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ends with .png; what is there is replaced.
+    plane : ndarray of uint8 or uint16, shape (y, x)
+        Usually in a file; so many rows of it are in memory at a time:
+    at_once : int
+    """
+    header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
+    packer = zlib.compressobj(FAST)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(SIGNATURE + _chunk(b"IHDR", header))
+        for top in range(0, len(plane), at_once):
+            above = plane[top - 1] if top else None
+            file.write(_chunk(b"IDAT", packer.compress(_filtered(plane[top : top + at_once], above=above).tobytes())))
+            release(plane)
+        file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
+
+
+def _filtered(plane: np.ndarray, *, above: np.ndarray | None = None) -> np.ndarray:
+    """Return the bytes of rows, each as its differences to the one above, behind the number of that filter."""
     stored = np.ascontiguousarray(plane, plane.dtype.newbyteorder(">")).view(np.uint8)
     rows = np.empty((len(stored), 1 + stored.shape[1]), np.uint8)
     rows[:, 0] = UP
-    rows[:1, 1:] = stored[:1]
+    before = 0 if above is None else np.ascontiguousarray(above, plane.dtype.newbyteorder(">")).view(np.uint8)
+    rows[:1, 1:] = stored[:1] - before
     np.subtract(stored[1:], stored[:-1], out=rows[1:, 1:])
     return rows
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BINS = 256
 """Bins of a gray-value histogram, over the range of the type."""
+LARGEST_SIDE = 4096
+"""Of larger planes so many rows and columns in their middle stand for the whole."""
 
 
 def gray_histogram(values: np.ndarray) -> np.ndarray:
@@ -56,11 +58,23 @@ def sampled(depth: int, most: int) -> list[int]:
     return sorted({round(at) for at in np.linspace(0, depth - 1, min(depth, most)).tolist()})
 
 
+def middle(shape: tuple[int, int, int], z: int) -> Roi:
+    """Return the box of a plane, or of its middle where a plane is too large to be read as a whole.
+
+    Examples
+    --------
+    >>> middle((5, 300, 200), 4), middle((5, 9000, 100), 0).shape
+    (Roi(begin=(4, 0, 0), end=(5, 300, 200)), (1, 4096, 100))
+    """
+    sides = [min(side, LARGEST_SIDE) for side in shape[1:]]
+    top, left = ((whole - side) // 2 for whole, side in zip(shape[1:], sides, strict=True))
+    return Roi((z, top, left), (z + 1, top + sides[0], left + sides[1]))
+
+
 def sampled_planes(volume: Volume, most: int) -> Iterator[np.ndarray]:
-    """Yield so many planes of a volume at most, evenly spaced, axes (y, x)."""
-    depth, height, width = volume.shape
-    for z in sampled(depth, most):
-        yield volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+    """Yield so many planes of a volume at most, evenly spaced, axes (y, x); of large ones their middle."""
+    for z in sampled(volume.shape[0], most):
+        yield volume.read(middle(volume.shape, z))[0]
 
 
 def reduced(plane: np.ndarray, side: int) -> np.ndarray:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import tifffile
 
+from cdeep3m.geometry import Placement
 from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.planes import Header, Pixels
+from cdeep3m.volumes.planes import Header, Pixels, open_planes
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
 
 logger = logging.getLogger(__name__)
 # It logs every odd tag; what really stops a file is raised.
@@ -32,6 +36,7 @@ class TiffFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
@@ -77,6 +82,7 @@ class TiffStack:
     """
 
     is_folder = False
+    placement = Placement()
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -116,6 +122,11 @@ class TiffStack:
                 with decoding(self._file, "TIFF"):
                     pixels = _pixels(tiff.pages[z], self._file, z)
                 yield pixels
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open a stack file."""
+    return open_planes(TiffStack(address.path), reading)
 
 
 def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:

@@ -28,13 +28,14 @@ from cdeep3m.runs.prediction import PredictionRun, read_config
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import Background, ahead
-from cdeep3m.tiling.packages import COUNTS, Division
+from cdeep3m.tiling.info_file import COUNTS, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
 
 PREPARED = "DONE"
@@ -67,7 +68,7 @@ class FileRun:
         The nets, one after another.
     aug_speed : int
         Which variants run.
-    division : Division
+    tiling : Tiling
         The packages.
     rules : Rules
         Reproduce the original bit for bit.
@@ -78,7 +79,7 @@ class FileRun:
     images: Path
     nets: tuple[str, ...]
     aug_speed: int
-    division: Division
+    tiling: Tiling
     rules: Rules = CORRECTED
 
     @classmethod
@@ -105,14 +106,14 @@ class FileRun:
             images=images,
             nets=tuple(config["models"].split(",")),
             aug_speed=int(config["augspeed"]),
-            division=Division.read(folder, rules=rules, folder_input=images.is_dir()),
+            tiling=read_tiling(folder, rules=rules, folder_input=images.is_dir()),
             rules=rules,
         )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
         """Yield every net with every package, in the order of work."""
         for net in self.nets:
-            for package in self.division.packages:
+            for package in self.tiling.packages:
                 yield net, package
 
     def augmented(self, net: str, package: Package) -> Path:
@@ -140,7 +141,7 @@ class FileRun:
         if not self.is_prepared(net, package):
             aug = self.run.folder / AUGMENTED
             aug.mkdir(exist_ok=True)
-            self.division.write(aug)
+            write_tiling(self.tiling, aug)
             preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, rules=self.rules)
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
@@ -248,10 +249,10 @@ def predict_over_files(
     report : callable, optional
         Told of every package that has been predicted.
     """
-    trained, total = TrainedRun(work.trained), len(work.division.packages)
+    trained, total = TrainedRun(work.trained), len(work.tiling.packages)
     for net in work.nets:
         model = trained.model(net)
-        todo = [package for package in work.division.packages if not work.is_finished(net, package)]
+        todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
         with Background(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
@@ -309,7 +310,7 @@ def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
     with _alone(work, "postprocessing", AVERAGING_FAILED), work.run.recording_errors():
         for net in work.nets:
             with failing_with(AVERAGING_FAILED):
-                for package in work.division.packages:
+                for package in work.tiling.packages:
                     while not work.is_predicted(net, package):
                         _look_around(work, wait)
                     work.finish(net, package)
