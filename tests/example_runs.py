@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,9 @@ from cdeep3m.runs.states import prediction_events, training_events
 from cdeep3m.training.facts import facts_of
 from cdeep3m.volumes.samples import gray_histogram
 from cdeep3m.volumes.synthetic import synthesize
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_planes(folder: Path, planes: np.ndarray, name: str = "plane_{:04d}.png") -> Path:
@@ -47,11 +50,18 @@ def write_prediction_events(out: Path, image: np.ndarray, images: Path) -> None:
     settings = {"augspeed": "10", "exact": "false"}
     where = {"host": socket.gethostname(), "pid": os.getpid(), "version": "0.1.0"}
     events.write(
-        "began", kind="prediction", engine="embedded, CPU (2 threads), float32", nets=["1fm"], settings=settings, **where
+        "began",
+        kind="prediction",
+        engine="embedded, CPU (2 threads), float32",
+        nets=["1fm"],
+        settings=settings,
+        **where,
     )
     histogram = gray_histogram(image).tolist()
     seams = {"rows": [image.shape[1] // 2], "columns": []}
-    events.write("images", path=str(images), shape=image.shape, type="uint8", packages=2, seams=seams, histogram=histogram)
+    events.write(
+        "images", path=str(images), shape=image.shape, type="uint8", packages=2, seams=seams, histogram=histogram
+    )
     weights = {"file": "1fm_classifer_iter_420.caffemodel", "iteration": 420, "sha256": "0f" * 32}
     events.write("model", net="1fm", **weights, trained_on={"histogram": histogram})
     events.write("progress", name="1fm", done=len(image), total=len(image))
@@ -73,7 +83,9 @@ def make_training(root: Path, *, iterations: int = 200, loss: float = 0.1) -> Pa
     (out / "1fm" / "solver.prototxt").write_text(f"max_iter: {iterations}\n")
     volume = synthesize((6, 200, 210), seed=1)
     rng = np.random.default_rng(0)
-    losses = loss + (0.7 - loss) * np.exp(-np.arange(iterations) / iterations * 6) * (1 + rng.normal(0, 0.05, iterations))
+    losses = loss + (0.7 - loss) * np.exp(-np.arange(iterations) / iterations * 6) * (
+        1 + rng.normal(0, 0.05, iterations)
+    )
     stamp = "I1122 17:{:02d}:{:02d}.000000  5892 solver.cpp:1]"
     lines = [f"{stamp.format(0, 0)} Solving net"]
     for k, value in enumerate(losses):
@@ -84,7 +96,9 @@ def make_training(root: Path, *, iterations: int = 200, loss: float = 0.1) -> Pa
             lines += [f"{now} Test net output #1: loss = {value * 1.1:.5f} (* 1)"]
     (out / "1fm" / "log" / "out.log").write_text("\n".join(lines) + "\n")
     labelled = LabelledVolume(volume.image.transpose(2, 1, 0), volume.label.transpose(2, 1, 0))
-    with recorded(training_events(out, "1fm"), kind="training", engine="embedded, CPU (2 threads)", net="1fm") as events:
+    with recorded(
+        training_events(out, "1fm"), kind="training", engine="embedded, CPU (2 threads)", net="1fm"
+    ) as events:
         events.write("data", **facts_of(out, [labelled] * 16, [labelled]))
         events.progress("1fm", Progress(iterations, iterations, float(losses[-1])))
     return out

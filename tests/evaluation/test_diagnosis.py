@@ -96,6 +96,21 @@ def test_a_missing_tile_is_found_and_told_where(good_maps):
     assert cut(statistics_of(good_maps)) is None
 
 
+def test_black_bands_are_found_and_empty_background_is_none(good_maps):
+    broken = np.maximum(good_maps, 1)
+    broken[:, :, :13] = 0
+    assert "the first 13 columns are black" in cut(statistics_of(broken)).found
+    clean = np.where(good_maps > 40, good_maps, 0).astype(np.uint8)
+    assert cut(statistics_of(clean)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_small_maps_with_large_objects_are_not_cut(seed):
+    disk = np.hypot(*(np.indices((60, 60)) - 20 - 3 * seed)) < 12 + 3 * seed
+    maps = np.clip(ndimage.gaussian_filter(disk * 255.0, 2), 0, 255).astype(np.uint8)
+    assert cut(statistics_of([maps])) is None
+
+
 def test_seams_are_measured_where_tiles_meet(good_maps):
     statistics = statistics_of(good_maps)
     assert seams(statistics, [100, 200], [150]).ratio == pytest.approx(1, abs=0.35)

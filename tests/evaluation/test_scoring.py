@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,7 +21,6 @@ from cdeep3m.evaluation.border_zone import border_zone
 from cdeep3m.evaluation.object_scores import Touching, resolved, score_objects
 from cdeep3m.evaluation.precision_recall import precision_recall
 from cdeep3m.evaluation.scoring import maps_in, score_instances, score_maps
-from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 
 
 def write_planes(folder, planes):

@@ -15,7 +15,9 @@ from cdeep3m.runs.states import SILENCE, kind_of, prediction_events, runs_in, st
 
 def write_events(path, *events):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps({"time": time, "event": name, **values}) + "\n" for time, name, values in events))
+    path.write_text(
+        "".join(json.dumps({"time": time, "event": name, **values}) + "\n" for time, name, values in events)
+    )
 
 
 def began(time=100.0, *, host=None, pid=None, kind="prediction"):
@@ -88,7 +90,10 @@ def test_a_training_has_a_net_that_runs_and_one_that_waits(tmp_path):
     jobs = "".join(f"{line}\n" for net in ("1fm", "3fm") for line in (*range(10), net, "folder"))
     (tmp_path / "parallel.jobs").write_text(jobs)
     write_events(
-        training_events(tmp_path, "1fm"), began(kind="training"), progress(110, 3, 500, loss=0.7), progress(112, 5, 500, loss=0.5)
+        training_events(tmp_path, "1fm"),
+        began(kind="training"),
+        progress(110, 3, 500, loss=0.7),
+        progress(112, 5, 500, loss=0.5),
     )
     state = state_of(tmp_path, now=112)
     assert (state.kind, state.state) == ("training", "running")

@@ -118,7 +118,11 @@ def test_pixels_are_those_of_the_files(page, runs):
         np.testing.assert_array_equal(drawn[name], np.repeat(plane[..., None], 3, axis=2))
     found, true = maps[2] >= 128, labels[2] > 0
     expected = np.repeat(image[..., None], 3, axis=2).astype(float)
-    for area, colour in ((found & true, (60, 200, 90)), (found & ~true, (240, 70, 60)), (true & ~found, (70, 130, 255))):
+    for area, colour in (
+        (found & true, (60, 200, 90)),
+        (found & ~true, (240, 70, 60)),
+        (true & ~found, (70, 130, 255)),
+    ):
         expected[area] += 0.45 * (np.array(colour) - expected[area])
     np.testing.assert_allclose(drawn["overlay"], expected, atol=0.51)
 
@@ -147,7 +151,12 @@ def test_marks_in_the_charts_follow_the_threshold(page):
     for threshold in (20, 230):
         page.locator("#threshold").fill(str(threshold))
         shown(page, f"2 {threshold} 45")
-        places.append([float(page.locator(f"#{mark}").get_attribute(name)) for mark, name in (("histogram-cut", "x1"), ("curve-dot", "cx"))])
+        places.append(
+            [
+                float(page.locator(f"#{mark}").get_attribute(name))
+                for mark, name in (("histogram-cut", "x1"), ("curve-dot", "cx"))
+            ]
+        )
     (cut_low, dot_low), (cut_high, dot_high) = places
     assert cut_high - cut_low == pytest.approx((468 - 56) * 210 / 256, abs=1)
     assert dot_high < dot_low, "recall falls as the threshold rises"
@@ -177,4 +186,3 @@ def test_a_training_shows_its_curves_and_patches(open_page, runs):
     assert page.locator("svg.chart").count() == 2
     assert page.locator(".pair img").count() == 8
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-

@@ -41,9 +41,7 @@ def _report(options: argparse.Namespace) -> None:
     from cdeep3m.evaluation.run_findings import findings_in
     from cdeep3m.report.write import write_report
 
-    path = write_report(
-        options.run, images=options.images, labels=options.labels, out=options.out, price=options.price
-    )
+    path = write_report(options.run, images=options.images, labels=options.labels, out=options.out, price=options.price)
     for finding in findings_in(options.run):
         print(f"Look: {finding}", file=sys.stderr)
     print(f"Report: {path}")

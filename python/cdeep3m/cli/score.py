@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.evaluation.object_scores import ObjectScores
-    from cdeep3m.evaluation.scoring import MapScores
     from cdeep3m.evaluation.scores import Scores
+    from cdeep3m.evaluation.scoring import MapScores
 
 DESCRIPTION = """\
 Score MAPS against LABELS, voxel by voxel and object by object, in all and plane by plane.
@@ -114,8 +114,8 @@ def _maps(options: argparse.Namespace) -> None:
 def _threshold(options: argparse.Namespace) -> int | None:
     """Return the lowest 8-bit value of the foreground that the options ask for; None for the best one here."""
     if options.threshold_from:
-        from cdeep3m.evaluation.scoring import maps_in
         from cdeep3m.evaluation.scores import best_threshold, count_volumes
+        from cdeep3m.evaluation.scoring import maps_in
 
         maps, labels = options.threshold_from
         return best_threshold(count_volumes(maps_in(maps), labels))

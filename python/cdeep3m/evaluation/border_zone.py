@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+
 def border_zone(label: np.ndarray, tolerance: float) -> np.ndarray:
     """Return the pixels no further than `tolerance` from a pixel of the other class.
 

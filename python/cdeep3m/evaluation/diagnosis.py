@@ -27,9 +27,10 @@ SATURATED_SHARE = 0.9
 """Maps with more than this part of their values above 0.98 find everything everywhere."""
 CHECKERED = 0.4
 """From this peak on (see MapStatistics.peak) a pattern repeats; noise alone has one of 0.25 every 2 pixels."""
-CUT = 8.0
-CUT_STEP = 6.0
-"""A cut is a row or column whose step is so many times the median, and so many gray values high."""
+CUT_SHARE = 0.75
+"""A cut is a row or column of which this part differs from the next one, and twice as much as is usual."""
+BAND = 4
+"""So many black rows or columns along an edge are a band."""
 GRAY_DISTANCE = 0.12
 """Mean distance that gray values must move to become those of the training, as a part of the whole range."""
 VOXEL_RATIO = 1.5
@@ -111,25 +112,42 @@ def checkered(statistics: MapStatistics) -> Finding | None:
 
 
 def cut(statistics: MapStatistics) -> Finding | None:
-    """Find straight steps across whole planes, as at the edges of tiles that are missing or do not fit."""
-    places = [
-        f"{name} {at + 1}"
-        for name, steps in (("row", statistics.row_steps), ("column", statistics.column_steps))
-        for at in _standing_out(steps / max(1, statistics.planes))
-    ]
-    if not places:
+    """Find straight steps across whole planes, and black bands along their edges: tiles missing or misplaced."""
+    planes = max(1, statistics.planes)
+    sides = (
+        ("row", statistics.row_jumps / planes, statistics.row_fill / planes),
+        ("column", statistics.column_jumps / planes, statistics.column_fill / planes),
+    )
+    places = [f"{name} {at + 1}" for name, jumps, _ in sides for at in _standing_out(jumps)]
+    bands = [f"{band} {name}s" for name, _, fill in sides for band in _black_bands(fill)]
+    if not places and not bands:
         return None
-    listed = ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+    said = [f"they change abruptly along the whole of {_listed(places)}"] if places else []
+    said += [f"the {' and the '.join(bands)} are black"] if bands else []
     return Finding(
         "cut",
-        f"the maps are cut: they change abruptly along the whole of {listed}",
+        f"the maps are cut: {', and '.join(said)}",
         "look at the images there; where those are whole, delete the maps and predict again, without --exact",
     )
 
 
-def _standing_out(steps: np.ndarray) -> list[int]:
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return np.flatnonzero((steps >= CUT_STEP) & (steps >= CUT * usual)).tolist()
+def _standing_out(jumps: np.ndarray) -> list[int]:
+    usual = float(np.median(jumps)) if len(jumps) else 0.0
+    return np.flatnonzero((jumps >= CUT_SHARE) & (jumps >= 2 * usual)).tolist()
+
+
+def _black_bands(fill: np.ndarray) -> list[str]:
+    """Return where rows or columns at either end hold nothing, beside one that is filled for the most part."""
+    bands = []
+    for place, values in (("first", fill), ("last", fill[::-1])):
+        black = int(np.argmax(values > 0)) if values.any() else 0
+        if black >= BAND and values[black] >= CUT_SHARE:
+            bands.append(f"{place} {black}")
+    return bands
+
+
+def _listed(places: list[str]) -> str:
+    return ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
 
 
 class Seams(NamedTuple):
@@ -211,14 +229,14 @@ def unlike_training(images: np.ndarray, training: np.ndarray) -> Finding | None:
 
 
 def other_voxel_size(images: Sequence[float], training: Sequence[float]) -> Finding | None:
-    """Find images whose voxels are of another size than those of the training; both along (z, y, x), in one unit."""
+    """Find images whose voxels are of another size than those of the training; both along (z, y, x), in nanometres."""
     ratios = [a / b for a, b in zip(images, training, strict=True) if a > 0 and b > 0]
     if all(1 / VOXEL_RATIO < ratio < VOXEL_RATIO for ratio in ratios):
         return None
     sizes = [" x ".join(f"{side:g}" for side in size) for size in (images, training)]
     return Finding(
         "voxel size",
-        f"the voxels are {sizes[0]} (z, y, x); those of the training were {sizes[1]}",
+        f"the voxels are {sizes[0]} nm (z, y, x); those of the training were {sizes[1]}",
         "scale the images to the voxels of the training, or take a model for this size",
     )
 
@@ -268,7 +286,7 @@ def overfits(losses: Sequence[float], scores: Sequence[float]) -> Finding | None
     return Finding(
         "overfitting",
         f"the validation score falls while the loss falls: from {smooth[best]:.3f} to {smooth[-1]:.3f}",
-        f"take the snapshot of about {(best + window / 2) / len(scores):.0%} of the training, or label more planes from "
+        f"take the snapshot of about {(best + window / 2) / len(scores):.0%} of the training, or label planes from "
         "other places",
     )
 
@@ -277,7 +295,9 @@ def imbalance(foreground: float) -> Finding | None:
     """Find classes out of balance, from the part of the labels that is foreground."""
     if foreground == 0:
         return Finding(
-            "balance", "the labels are empty: no voxel is foreground", "check the file format and the values of the labels"
+            "balance",
+            "the labels are empty: no voxel is foreground",
+            "check the file format and the values of the labels",
         )
     if RARE <= foreground <= COMMON:
         return None

@@ -13,6 +13,8 @@ PERIODS = (2, 4, 8, 16)
 LAGS = sorted({0, *(period + by for period in PERIODS for by in (-1, 0, 1))})
 STEEPEST = 16
 """Steps are cut to so many gray values before they are compared, or the edges of objects would outweigh patterns."""
+JUMP = 3
+"""Pixels that differ by so many gray values differ clearly."""
 SIDE = 1024
 """Patterns are looked for in so many rows and columns, in the middle of a plane."""
 
@@ -27,6 +29,10 @@ class MapStatistics:
         Voxels per 8-bit value.
     row_steps, column_steps : ndarray of float64, shapes (y - 1,) and (x - 1,)
         Sum over planes of the mean absolute difference of neighbouring rows, and of neighbouring columns.
+    row_jumps, column_jumps : ndarray of float64, shapes (y - 1,) and (x - 1,)
+        Sum over planes of the part of the pixels that differ by `JUMP` or more from the next row or column.
+    row_fill, column_fill : ndarray of float64, shapes (y,) and (x,)
+        Sum over planes of the part of the pixels that are not 0.
     repeats : ndarray of float64, shape (2, len(LAGS))
         Along y and x: sum of the products of steps that are so many pixels apart.
     planes : int
@@ -36,6 +42,10 @@ class MapStatistics:
     values: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     row_steps: np.ndarray = field(default_factory=lambda: np.zeros(0))
     column_steps: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    row_jumps: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    column_jumps: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    row_fill: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    column_fill: np.ndarray = field(default_factory=lambda: np.zeros(0))
     repeats: np.ndarray = field(default_factory=lambda: np.zeros((2, len(LAGS))))
     planes: int = 0
 
@@ -43,10 +53,17 @@ class MapStatistics:
         """Count a plane of uint8, axes (y, x)."""
         if not self.planes:
             self.row_steps, self.column_steps = (np.zeros(max(0, side - 1)) for side in plane.shape)
+            self.row_jumps, self.column_jumps = self.row_steps.copy(), self.column_steps.copy()
+            self.row_fill, self.column_fill = (np.zeros(side) for side in plane.shape)
         signed = plane.astype(np.int16)
         self.values += np.bincount(plane.ravel(), minlength=BINS)
-        self.row_steps += np.abs(np.diff(signed, axis=0)).mean(axis=1)
-        self.column_steps += np.abs(np.diff(signed, axis=1)).mean(axis=0)
+        down, along = np.abs(np.diff(signed, axis=0)), np.abs(np.diff(signed, axis=1))
+        self.row_steps += down.mean(axis=1)
+        self.column_steps += along.mean(axis=0)
+        self.row_jumps += (down >= JUMP).mean(axis=1)
+        self.column_jumps += (along >= JUMP).mean(axis=0)
+        self.row_fill += (plane != 0).mean(axis=1)
+        self.column_fill += (plane != 0).mean(axis=0)
         middle = signed[_middle(signed.shape[0]), _middle(signed.shape[1])]
         self.repeats += [_repeats(middle), _repeats(middle.T)]
         self.planes += 1

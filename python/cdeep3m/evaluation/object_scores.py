@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps
+
 MATCHED = 0.5
 """Objects that share more than this part of their union are one; no object can then have two partners."""
+
 
 @dataclass(frozen=True)
 class ObjectScores:
@@ -75,11 +76,7 @@ def score_objects(overlaps: Mapping[tuple[int, int], int]) -> ObjectScores:
     (2, 3, 2, 0.8)
     """
     truth, found = _sizes(overlaps, 0), _sizes(overlaps, 1)
-    matched = sum(
-        1
-        for (a, b), both in overlaps.items()
-        if a and b and both > MATCHED * (truth[a] + found[b] - both)
-    )
+    matched = sum(1 for (a, b), both in overlaps.items() if a and b and both > MATCHED * (truth[a] + found[b] - both))
     inside = {pair: count for pair, count in overlaps.items() if pair[0]}
     split, joined = _variation(inside)
     return ObjectScores(

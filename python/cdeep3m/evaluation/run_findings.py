@@ -72,14 +72,14 @@ def findings_of_prediction(events: Sequence[Event], statistics: MapStatistics | 
         Of its maps.
     """
     found = findings_of_maps(statistics) if statistics and statistics.planes else []
-    images = next((event.values for event in events if event.name == "images"), {})
-    training = next((event.values["trained_on"] for event in events if event.values.get("trained_on")), {})
-    grays = images.get("histogram"), training.get("histogram")
-    sizes = images.get("voxel_size"), training.get("voxel_size")
-    compared = [
-        unlike_training(*(np.asarray(counts) for counts in grays)) if all(grays) else None,
-        other_voxel_size(*sizes) if all(sizes) else None,
-    ]
+    images: Mapping[str, Any] = next((event.values for event in events if event.name == "images"), {})
+    noted = (event.values.get("trained_on") for event in events if event.name == "model")
+    training: Mapping[str, Any] = next((data for data in noted if data), {})
+    compared = []
+    if images.get("histogram") and training.get("histogram"):
+        compared.append(unlike_training(np.asarray(images["histogram"]), np.asarray(training["histogram"])))
+    if images.get("voxel_size") and training.get("voxel_size"):
+        compared.append(other_voxel_size(images["voxel_size"], training["voxel_size"]))
     return [*found, *(finding for finding in compared if finding)]
 
 

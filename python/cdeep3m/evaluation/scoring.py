@@ -14,8 +14,8 @@ from cdeep3m.errors import InputError
 from cdeep3m.evaluation.border_zone import border_zone
 from cdeep3m.evaluation.object_scores import ObjectScores, Touching, resolved, score_objects
 from cdeep3m.evaluation.precision_recall import VALUES, PrecisionRecall, precision_recall
-from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
+from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def region_of(text: str | None, shape: tuple[int, int, int]) -> Region:
     if match is None:
         mask = open_volume(text, role="segmentation")
         if mask.shape != shape:
-            raise InputError(f"the region {text} has {mask.shape} voxels along (z, y, x); expected {shape}, as the maps")
+            raise InputError(
+                f"the region {text} has {mask.shape} voxels along (z, y, x); expected {shape}, as the maps"
+            )
         return Region(mask=mask)
     z, y, x = (slice(*(int(end) if end else None for end in part.split(":"))) for part in match.groups())
     if not all(len(range(side)[part]) for side, part in zip(shape, (z, y, x), strict=True)):
@@ -181,7 +183,9 @@ def score_maps(
     values, truth = open_volume(here), open_volume(labels, role="label")
     require_one_size({here: values, labels: truth})
     if values.dtype != np.uint8:
-        raise InputError(f"{here} holds {values.dtype}; expected 8-bit probability maps. Score objects with --instances")
+        raise InputError(
+            f"{here} holds {values.dtype}; expected 8-bit probability maps. Score objects with --instances"
+        )
     region = region_of(roi, values.shape)
     counted = _count(values, truth, region, tolerance, threshold if objects else None)
     if not counted.values.sum():

@@ -11,6 +11,7 @@ from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import iteration_of
 from cdeep3m.volumes.samples import gray_histogram, sampled_planes
+from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PLANES = 6
 """So many planes stand for the gray values of all."""
 MOST_SEAMS = 1000
+TRAINED_ON = ("shape", "type", "histogram", "foreground", "voxel_size")
+"""What a prediction notes of the data that its models were trained on."""
 
 
 def facts_of_images(images: Path, volume: Volume, tiling: Tiling) -> dict[str, Any]:
@@ -32,6 +35,7 @@ def facts_of_images(images: Path, volume: Volume, tiling: Tiling) -> dict[str, A
         "path": str(images),
         "shape": list(volume.shape),
         "type": volume.dtype.name,
+        **({"voxel_size": size} if (size := in_nanometers(volume.placement)) else {}),
         "packages": len(tiling.packages),
         "seams": {"rows": _seams(tiling.rows), "columns": _seams(tiling.columns)},
     }
@@ -59,7 +63,9 @@ def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:
         "file": model.weights.name,
         "iteration": iteration_of(model.weights),
         "sha256": digest.hexdigest(),
-        "trained_on": {key: data[key] for key in ("shape", "type", "histogram", "foreground") if key in data},
+        "trained_on": {
+            key: data[key] for key in ("shape", "type", "histogram", "foreground", "voxel_size") if key in data
+        },
     }
 
 

@@ -117,18 +117,14 @@ def _frame(x: Axis, y: Axis) -> list[str]:
         parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(value)}</text>')
     parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.label)}</text>')
     middle = (TOP + BOTTOM) / 2
-    parts.append(
-        f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>'
-    )
+    parts.append(f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>')
     return parts
 
 
 def _polyline(line: Line, x: Axis, y: Axis, colour: str) -> str:
     points = [(a, b) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(a) and math.isfinite(b)]
     points = points[:: max(1, -(-len(points) // MOST_POINTS))]
-    places = [
-        (LEFT + (RIGHT - LEFT) * x.at(a), BOTTOM - (BOTTOM - TOP) * y.at(b)) for a, b in points
-    ]
+    places = [(LEFT + (RIGHT - LEFT) * x.at(a), BOTTOM - (BOTTOM - TOP) * y.at(b)) for a, b in points]
     style = 'stroke-opacity="0.45" stroke-width="1.2"' if line.faint else 'stroke-width="2"'
     if len(places) == 1:
         return f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3" fill="{colour}"/>'

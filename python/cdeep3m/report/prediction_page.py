@@ -137,10 +137,10 @@ def _images(images: Path | None, events: list[Event], maps: Volume) -> Volume | 
         return volume
     noted = next((event.values.get("path") for event in events if event.name == "images"), None)
     try:
-        volume = open_volume(noted) if noted else None
+        there = open_volume(noted) if noted else None
     except (CDeep3MError, OSError):
         return None
-    return volume if volume is not None and volume.shape == maps.shape else None
+    return there if there is not None and there.shape == maps.shape else None
 
 
 def _shown(maps: Volume, images: Volume | None, labels: Volume | None) -> _Shown:
@@ -224,7 +224,9 @@ def _quantities(
         for plane in planes_of(maps):
             objects.number(plane >= HALF)
         density = objects.count / voxels * 1e6
-        values.append(("objects at 0.5 (voxels that touch, 3-D)", f"{objects.count}, {density:.3g} in a million voxels"))
+        values.append(
+            ("objects at 0.5 (voxels that touch, 3-D)", f"{objects.count}, {density:.3g} in a million voxels")
+        )
     if measured is not None:
         told = "seams show" if measured.show else "no seam shows"
         elsewhere = f"{measured.ratio:.2f} ({told}; 99 in 100 other rows and columns: below {measured.usual:.2f})"

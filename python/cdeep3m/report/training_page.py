@@ -137,7 +137,11 @@ def _lines(table: Table, part: str, kind: str) -> list[Line]:
         return []
     names = [name for name in table.outputs if part in name.lower()]
     return [
-        Line(" ".join(filter(None, (kind, name if len(names) > 1 or not kind else ""))), table.column(ITERATION), table.column(name))
+        Line(
+            " ".join(filter(None, (kind, name if len(names) > 1 or not kind else ""))),
+            table.column(ITERATION),
+            table.column(name),
+        )
         for name in names
     ]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
 from cdeep3m.report.prediction_page import prediction_page
 from cdeep3m.report.training_page import training_page
 from cdeep3m.runs.states import kind_of
 from cdeep3m.system.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME = "report.html"
 

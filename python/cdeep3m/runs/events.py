@@ -16,7 +16,6 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cdeep3m import __version__
@@ -24,6 +23,7 @@ from cdeep3m.errors import StoppedError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from cdeep3m.engines.base import Progress
 
@@ -100,9 +100,7 @@ class Recorder:
             loss = {} if progress.loss is None else {"loss": progress.loss}
             self.write("progress", name=name, done=progress.done, total=progress.total, **loss)
 
-    def reporting(
-        self, report: Callable[[str, Progress], None] | None
-    ) -> Callable[[str, Progress], None]:
+    def reporting(self, report: Callable[[str, Progress], None] | None) -> Callable[[str, Progress], None]:
         """Return a callable that notes progress and passes it on."""
 
         def noted(name: str, progress: Progress) -> None:

@@ -10,7 +10,6 @@ import re
 import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cdeep3m.runs.events import EVENTS, FINISHED, Event, last_attempt, read_events
@@ -18,6 +17,7 @@ from cdeep3m.runs.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 Kind = Literal["training", "prediction"]
 State = Literal["running", "finished", "failed", "interrupted", "stopped", "killed", "silent", "begun", "unknown"]
@@ -216,7 +216,7 @@ def _whole(states: Sequence[State], *, waiting: bool) -> State:
     """Return the state of a run from those of its parts: the liveliest, or else the worst."""
     for state in ("running", "failed", "killed", "silent", "stopped", "interrupted", "unknown"):
         if state in states:
-            return state  # type: ignore[return-value]
+            return state
     return "begun" if waiting else FINISHED
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits
+from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,9 @@ def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence
     """
     if training:
         own = bool(validation) and validation[0].data is not training[0].data
-        return _facts(training[0].data, training[0].label) | {"validation": own, "volumes": len(training)}
+        facts = _facts(training[0].data, training[0].label) | {"validation": own, "volumes": len(training)}
+        size = in_nanometers(training[0].placement)
+        return facts | ({"voxel_size": size} if size else {})
     files, tests = (_listed(run / name) for name in ("train_file.txt", "valid_file.txt"))
     if not files:
         return {}

@@ -40,9 +40,9 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     """Return gray values over the range of their type, or of [0, 1] for floating point, as uint8."""
     if values.dtype.kind == "f":
         return (np.clip(np.nan_to_num(values), 0, 1) * (BINS - 1)).astype(np.uint8)
-    return (values.astype(np.uint8) if values.dtype.itemsize == 1 else values >> 8 * (values.dtype.itemsize - 1)).astype(
-        np.uint8
-    )
+    return (
+        values.astype(np.uint8) if values.dtype.itemsize == 1 else values >> 8 * (values.dtype.itemsize - 1)
+    ).astype(np.uint8)
 
 
 def sampled(depth: int, most: int) -> list[int]:
