@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -46,11 +47,11 @@ INSIDE = {
         open labelled
         image_folder
         png tiff hdf5 z_fastest
-        planes
-        labels samples
-        base formats
-        address axes
-        units damage listing mapped synthetic
+        planes tiff_codecs tiff_promises
+        labels listing samples tiff_directories
+        base formats gray names
+        address axes arrays
+        units damage mapped synthetic
     """,
     "maps": """
         open

@@ -163,7 +163,7 @@ def test_a_failing_engine_is_told_in_error_and_stops_the_next_run(request_):
     with pytest.raises(InputError) as caught:
         predict(request_, BrokenEngine(), gpu=-1)
     assert caught.value.exit_code == 10
-    assert (request_.out / "ERROR").read_text() == "the net does not fit\n10\n"
+    assert (request_.out / "ERROR").read_text() == "ERROR, the net does not fit\n10\n"
     with pytest.raises(RunError) as caught:
         predict(request_, IdentityEngine(), gpu=-1)
     assert caught.value.exit_code == 99
@@ -175,12 +175,15 @@ def test_a_missing_net_names_what_is_there(request_):
         predict(request, IdentityEngine(), gpu=-1)
 
 
-def test_unreadable_images_are_status_4_and_leave_no_error_marker(request_, tmp_path):
+def test_unreadable_images_are_status_4_and_told_to_other_stages(request_, tmp_path):
     request = PredictRequest(**{**vars(request_), "images": tmp_path / "nowhere"})
     with pytest.raises(Exception, match="nowhere") as caught:
         predict(request, IdentityEngine(), gpu=-1)
     assert caught.value.exit_code == 4
-    assert not (request_.out / "ERROR").exists()
+    message, status = (request_.out / "ERROR").read_text().splitlines()
+    assert message.startswith("ERROR, ")
+    assert status == "4"
+    assert (request_.out / "KILL.REQUEST").exists()
 
 
 def test_a_wrong_speed_is_status_2(request_):

@@ -7,7 +7,7 @@ import pytest
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import InputError, RunError, StoppedError
-from cdeep3m.runs.prediction import PredictionRun, read_config
+from cdeep3m.runs.prediction import PredictionRun, forget_errors, read_config
 
 SETTINGS = {"trainedmodeldir": "/models/a%b", "imagedir": "/images", "models": "1fm", "augspeed": "1"}
 
@@ -63,11 +63,12 @@ def test_an_error_is_kept_and_stops_the_next_run(run):
     failure.exit_code = 10
     with pytest.raises(InputError), run.recording_errors():
         raise failure
-    assert (run.folder / "ERROR").read_text() == "plane 3 is damaged\n10\n"
+    assert (run.folder / "ERROR").read_text() == "ERROR, plane 3 is damaged\n10\n"
+    assert (run.folder / "KILL.REQUEST").read_text() == "ERROR, plane 3 is damaged\n"
     with pytest.raises(RunError, match="delete ERROR") as caught:
         run.demand_startable()
     assert caught.value.exit_code == 99
-    (run.folder / "ERROR").unlink()
+    forget_errors(run.folder)
     run.demand_startable()
 
 

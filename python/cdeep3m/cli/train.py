@@ -60,12 +60,13 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run
     from cdeep3m.volumes import open_volume
 
-    request = request_of(options)
+    request_of(options, planes=0)  # tells of wrong settings before images are read
     load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
     training = training_variants(*load(options.images, options.labels))
     place = open_volume(options.images, rules=rules_of(exact=options.exact)).placement
     training = [replace(volume, placement=place) for volume in training]
     validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
+    request = request_of(options, planes=training[0].data.shape[-1])
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
     train_with(options, request, training=training, validation=validation)
     report_at_end(options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,9 @@ class PredictRequest:
         return self.precision != "float32"
 
 
-def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report | None = None) -> bool:
+def predict(
+    request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int] = (), report: Report | None = None
+) -> bool:
     """Run `request` from where an earlier, interrupted run left it.
 
     Parameters
@@ -119,6 +121,8 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         What runs the nets.
     gpu : int
         GPU number, or CPU.
+    also : sequence of int
+        Further GPUs, which an engine over files uses at the same time.
     report : callable, optional
         Told after every plane.
 
@@ -138,8 +142,10 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         if run.is_done():
             return False
         run.demand_startable()
-        models = _trained_models(request)
-        with failing_with(4):
+        with run.recording_errors(), failing_with(10):
+            models = _trained_models(request)
+        with run.recording_errors(), failing_with(4):
+            request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
             tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
@@ -159,7 +165,7 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
                     _stream(request, engine, gpu, run, models, volume, tiling, report)
                 else:
                     work = _over_files(request, run, tiling)
-                    predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
             with failing_with(12):
                 _ensemble(request, run, averaged=isinstance(engine, InProcessEngine) and _averages_arrays(request))
         run.finish()
@@ -295,5 +301,4 @@ def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) ->
 
 def images_of(path: Path) -> Path:
     """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
-    with failing_with(4):
-        return Path(images_of_packages(path)) if is_package_folder(path) else path
+    return Path(images_of_packages(path)) if is_package_folder(path) else path
