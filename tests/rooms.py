@@ -59,6 +59,7 @@ INSIDE = {
         agreement base
     """,
     "prediction": """
+        estimate
         run
         streaming facts
         over_files runner

@@ -20,6 +20,7 @@ COMMANDS = {
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
     "score": ("cdeep3m.cli.score", "score probability maps or objects against labels"),
     "report": ("cdeep3m.cli.report", "one page about a training or a prediction, to look at and to mail"),
+    "estimate": ("cdeep3m.cli.estimate", "time, memory, disk and cost of a training or a prediction beforehand"),
     "status": ("cdeep3m.cli.status", "what runs here, how far it is, and when it will be done"),
     "validate": ("cdeep3m.cli.runvalidation", "plot loss and accuracy of a training from its log"),
     "models": ("cdeep3m.cli.models", "describe, list, fetch and check trained models"),

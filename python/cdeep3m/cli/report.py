@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.score import threshold_of
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--labels", type=Path, metavar="LABELS", help="ground truth of all planes of a prediction")
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: RUN/report.html)")
+    parser.add_argument(
+        "--threshold", default="0.5", metavar="T", help="where the slider of a prediction begins, 0 to 1 (default: 0.5)"
+    )
     parser.add_argument("--price", type=float, metavar="P", help="of an hour on the device: adds what the run cost")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("run", type=Path, metavar="RUN")
@@ -41,7 +45,14 @@ def _report(options: argparse.Namespace) -> None:
     from cdeep3m.evaluation.run_findings import findings_in
     from cdeep3m.report.write import write_report
 
-    path = write_report(options.run, images=options.images, labels=options.labels, out=options.out, price=options.price)
+    path = write_report(
+        options.run,
+        images=options.images,
+        labels=options.labels,
+        threshold=threshold_of(options.threshold),
+        out=options.out,
+        price=options.price,
+    )
     for finding in findings_in(options.run):
         print(f"Look: {finding}", file=sys.stderr)
     print(f"Report: {path}")

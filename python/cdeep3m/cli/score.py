@@ -119,15 +119,29 @@ def _threshold(options: argparse.Namespace) -> int | None:
 
         maps, labels = options.threshold_from
         return best_threshold(count_volumes(maps_in(maps), labels))
-    if options.threshold == "best":
-        return None
+    return None if options.threshold == "best" else threshold_of(options.threshold, expected=", or best")
+
+
+def threshold_of(text: str, *, expected: str = "") -> int:
+    """Return the lowest 8-bit value of at least the probability that a user gave, which may be rounded to 3 places.
+
+    Raises
+    ------
+    InputError
+        It is none.
+
+    Examples
+    --------
+    >>> threshold_of("0.5"), threshold_of("0.706"), threshold_of("1")
+    (128, 180, 255)
+    """
     try:
-        value = float(options.threshold)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise InputError(f"--threshold {options.threshold}: expected a probability from 0 to 1, or best")
-    return math.ceil(round(value * 255, 6))
+        raise InputError(f"--threshold {text}: expected a probability from 0 to 1{expected}")
+    return math.ceil(round(value * 255 - 0.13, 6))
 
 
 def as_json(found: MapScores) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def prediction_page(
     *,
     images: Path | None = None,
     labels: Path | None = None,
+    threshold: int = HALF,
     price: float | None = None,
     count_objects: bool = True,
 ) -> str:
@@ -60,6 +61,8 @@ def prediction_page(
         Of the prediction, finished or not.
     images, labels : Path, optional
         The images (default: those that the run noted, if they are still there), and the ground truth of all planes.
+    threshold : int
+        Lowest value of the foreground: where the slider begins, and what is scored and counted.
     price : float, optional
         Of an hour on the device, in any currency.
     count_objects : bool
@@ -81,7 +84,7 @@ def prediction_page(
         raise InputError(f"{maps_in(folder)} holds {maps.dtype}; expected 8-bit probability maps")
     pictures = _images(images, events, maps)
     truth = open_volume(labels, role="label") if labels else None
-    scores = score_maps(folder, labels) if labels else None
+    scores = score_maps(folder, labels, threshold=threshold) if labels else None
     shown = _shown(maps, pictures, truth)
     findings = findings_of_prediction(events, shown.statistics)
     counts = scores.total if scores else None
@@ -99,7 +102,7 @@ def prediction_page(
             "depth": maps.shape[0],
             "step": shown.step,
             "middle_only": middle(maps.shape, 0).shape[1:] != maps.shape[1:],
-            "threshold": HALF,
+            "threshold": max(1, min(255, threshold)),
             "has_images": pictures is not None,
             "has_labels": truth is not None,
             "counted_planes": maps.shape[0] if scores else shown.statistics.planes,
@@ -115,7 +118,7 @@ def prediction_page(
             "counts": {"background": counts[0].tolist(), "foreground": counts[1].tolist()}
             if counts is not None
             else {"all": shown.statistics.values.tolist()},
-            "quantities": _quantities(maps, shown.statistics, events, count_objects=count_objects),
+            "quantities": _quantities(maps, shown.statistics, events, threshold, count_objects=count_objects),
             "facts": _facts(folder, maps, state, events, price),
             "models": _models(events),
         },
@@ -210,22 +213,25 @@ def _scores(found: MapScores) -> dict[str, Any]:
 
 
 def _quantities(
-    maps: Volume, statistics: MapStatistics, events: list[Event], *, count_objects: bool
+    maps: Volume, statistics: MapStatistics, events: list[Event], threshold: int, *, count_objects: bool
 ) -> list[tuple[str, str]]:
     images = next((event.values for event in events if event.name == "images"), {})
     edges, (_, top, left) = images.get("seams", {}), middle(maps.shape, 0).begin
     rows, columns = ([at - begin for at in edges.get(name, ())] for name, begin in (("rows", top), ("columns", left)))
     measured = seams(statistics, rows, columns)
-    part = float(statistics.values[HALF:].sum() / max(1, statistics.values.sum()))
-    values = [("foreground at a threshold of 0.5", share(part))]
+    part = float(statistics.values[threshold:].sum() / max(1, statistics.values.sum()))
+    values = [(f"foreground at a threshold of {threshold / 255:.2f}", share(part))]
     voxels = int(np.prod(maps.shape, dtype=np.int64))
     if count_objects and voxels <= LARGEST_TO_LABEL:
         objects = Touching()
         for plane in planes_of(maps):
-            objects.number(plane >= HALF)
+            objects.number(plane >= threshold)
         density = objects.count / voxels * 1e6
         values.append(
-            ("objects at 0.5 (voxels that touch, 3-D)", f"{objects.count}, {density:.3g} in a million voxels")
+            (
+                f"objects at {threshold / 255:.2f} (voxels that touch, 3-D)",
+                f"{objects.count}, {density:.3g} in a million voxels",
+            )
         )
     if measured is not None:
         told = "seams show" if measured.show else "no seam shows"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
+from cdeep3m.evaluation.scores import HALF
 from cdeep3m.report.prediction_page import prediction_page
 from cdeep3m.report.training_page import training_page
 from cdeep3m.runs.states import kind_of
@@ -21,6 +22,7 @@ def write_report(
     *,
     images: Path | None = None,
     labels: Path | None = None,
+    threshold: int = HALF,
     out: Path | None = None,
     price: float | None = None,
     count_objects: bool = True,
@@ -33,6 +35,8 @@ def write_report(
         Of the run.
     images, labels : Path, optional
         Of a prediction, see `prediction_page`.
+    threshold : int
+        Where the slider of a prediction begins.
     out : Path, optional
         File to write; default: report.html in `folder`.
     price : float, optional
@@ -55,7 +59,9 @@ def write_report(
     page = (
         training_page(folder, price=price)
         if kind == "training"
-        else prediction_page(folder, images=images, labels=labels, price=price, count_objects=count_objects)
+        else prediction_page(
+            folder, images=images, labels=labels, threshold=threshold, price=price, count_objects=count_objects
+        )
     )
     path = out or folder / NAME
     write_text(path, page)
