@@ -81,7 +81,7 @@ def test_iterations_and_tests_are_timed_apart(tmp_path):
     (cost,) = estimate_training(request, SlowTraining(), training=[volume], validation=[volume], seconds=0.2)
     assert (cost.iterations, cost.tests) == (1000, 10)
     assert ITERATION <= cost.iteration < TEST
-    assert TEST - ITERATION <= cost.test < 10 * TEST
+    assert TEST / 3 <= cost.test < 10 * TEST
     assert cost.seconds == pytest.approx(1000 * cost.iteration + 10 * cost.test, rel=0.1)
     assert cost.disk > 0
     assert not (tmp_path / "out").exists()
