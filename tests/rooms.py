@@ -45,18 +45,26 @@ INSIDE = {
     """,
     "volumes": """
         open labelled
-        image_folder
-        png tiff hdf5 z_fastest
-        planes tiff_codecs tiff_promises
-        labels listing samples tiff_directories
-        base formats gray names
+        image_folder remote
+        tiff_series hdf5_layouts
+        png tiff hdf5 z_fastest mrc zarr n5 precomputed
+        chunked ome_zarr bigdataviewer
+        planes tiff_codecs tiff_promises values
+        labels listing samples tiff_directories identity crop
+        base formats gray names stores
         address axes arrays
         units damage mapped synthetic
     """,
     "maps": """
+        copying
         open
+        ome_zarr_04
+        ome_zarr n5 precomputed mrc hdf5 tif
+        one_file
+        chunked
         png_folder
-        agreement base
+        progress
+        pyramid agreement base
     """,
     "prediction": """
         estimate
@@ -69,7 +77,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants
+        packages variants boxes
     """,
 }
 """The same rule inside the rooms that hold several."""

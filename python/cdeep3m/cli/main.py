@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": ("cdeep3m.cli.train", "train nets on images and labels"),
     "predict": ("cdeep3m.cli.predict", "probability maps of images with a trained model"),
+    "convert": ("cdeep3m.cli.convert", "a volume of one format becomes one of another"),
     "preprocess": ("cdeep3m.cli.preprocess_training_data", "images and labels to the HDF5 files of runtraining.sh"),
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
     "score": ("cdeep3m.cli.score", "score probability maps or objects against labels"),

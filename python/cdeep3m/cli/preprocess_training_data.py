@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, run
@@ -41,13 +42,18 @@ def parser() -> CommandParser:
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
-    from cdeep3m.training.data import load_labelled_volume, write_training_stacks
+    from cdeep3m.runs.gray_range import write_range
+    from cdeep3m.system.files import demand_apart
+    from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
+
+    demand_apart(args.out, (args.images, args.labels))
 
     data, label = load_labelled_volume(
         args.images, args.labels, rules=rules_of(exact=args.exact), confirm=confirm, scratch=args.out
     )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
     files = write_training_stacks(args.out, data, label, rules=rules_of(exact=args.exact))
+    write_range(Path(args.out), training_range(args.images, args.labels, data))
     print(f"Wrote {len(files)} training stacks to {args.out}")
 
 

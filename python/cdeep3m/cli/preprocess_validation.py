@@ -37,7 +37,10 @@ def parser() -> CommandParser:
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
+    from cdeep3m.system.files import demand_apart
     from cdeep3m.training.data import load_labelled_volume, write_validation_stack
+
+    demand_apart(args.out, (args.images, args.labels))
 
     data, label = load_labelled_volume(
         args.images, args.labels, rules=rules_of(exact=args.exact), same_size=False, confirm=confirm, scratch=args.out

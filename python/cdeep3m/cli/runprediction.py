@@ -69,6 +69,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="predict anew over what an earlier run left in the folder, of these or of other images",
+    )
     add_engine_options(parser)
     add_report_option(parser)
     parser.add_argument(
@@ -106,6 +111,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         fit=options.fit,
         precision=options.precision,
         max_packages=options.maxpackages,
+        overwrite=options.overwrite,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)

@@ -56,18 +56,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_variants
+    from cdeep3m.nets.prototxts import NETS
+    from cdeep3m.system.files import demand_apart
+    from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_range, training_variants
     from cdeep3m.training.folder import create_run
     from cdeep3m.volumes import open_volume
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
+    demand_apart(options.out, [options.images, options.labels, *(options.validation or ())], below=NETS)
     load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
     training = training_variants(*load(options.images, options.labels))
     place = open_volume(options.images, rules=rules_of(exact=options.exact)).placement
     training = [replace(volume, placement=place) for volume in training]
     validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
     request = request_of(options, planes=training[0].data.shape[-1])
-    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
+    noted = training_range(options.images, options.labels, training[0].data)
+    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=noted)
     train_with(options, request, training=training, validation=validation)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")

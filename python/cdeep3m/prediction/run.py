@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
-from cdeep3m.errors import InputError, failing_with
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.base import MapSpec
@@ -33,13 +34,16 @@ from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, missing_boxes
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.events import recorded
-from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
+from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
@@ -75,6 +79,8 @@ class PredictRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
+    overwrite : bool
+        Remove what an earlier run left in `out`, whatever that was made of.
 
     Raises
     ------
@@ -91,6 +97,7 @@ class PredictRequest:
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -101,6 +108,8 @@ class PredictRequest:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+        for net in self.nets:
+            demand_net_name(net)
 
     @property
     def fast(self) -> bool:
@@ -137,16 +146,28 @@ def predict(
         With the exit status of runprediction.sh for the stage that failed.
     """
     _check_engine(request, engine)
+    _demand_apart(request)
+    with pausing(10):
+        return _predict(request, engine, gpu=gpu, also=also, report=report)
+
+
+def _predict(request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int], report: Report | None) -> bool:
     run = PredictionRun.create(request.out)
     with run.locked():
+        run.tidy()
+        if request.overwrite:
+            run.discard(request.nets)
         if run.is_done():
+            _demand_same(request, run)
             return False
         run.demand_startable()
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
+        _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
             request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
+            _check_gray_values(volume, request)
             tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
@@ -172,6 +193,38 @@ def predict(
     return True
 
 
+def _demand_apart(request: PredictRequest) -> None:
+    """Refuse to write into the images or the model."""
+    with failing_with(3):
+        folders = (*request.nets, "ensembled", AUGMENTED, "logs")
+        nets = [request.trained / net for net in request.nets]
+        trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
+        demand_apart(request.out, [request.images, *trained], below=folders)
+
+
+def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
+    """Refuse to go on from, or to answer with, what was made of other images, models or options."""
+    trained = TrainedRun(request.trained)
+    models = {}
+    with suppress(CDeep3MError):
+        models = {net: trained.model(net) for net in request.nets}
+    with suppress(MissingFileError):
+        request = replace(request, images=images_of(request.images))
+    run.demand_same(_settings_of(request), models)
+
+
+def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
+    """Say, or refuse, what does not look like the images that the model was trained on."""
+    refuse = not request.rules.octave_images
+    check_range(GrayRange.of(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse)
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Return the first, the middle and the last plane."""
+    depth = volume.shape[0]
+    return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+
+
 def _check_engine(request: PredictRequest, engine: Engine) -> None:
     """Raise InputError when the request asks for what only an engine in this process can do."""
     asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
@@ -181,9 +234,7 @@ def _check_engine(request: PredictRequest, engine: Engine) -> None:
 
 def warn_of_labels(volume: Volume, images: Path) -> None:
     """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
-    depth = volume.shape[0]
-    planes = np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
-    values = distinct_values(planes, enough=FEWEST_IMAGE_VALUES)
+    values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
     if len(values) < FEWEST_IMAGE_VALUES:
         found = ", ".join(map(str, values.tolist()))
         logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
@@ -212,6 +263,12 @@ def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
 
 
 def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {**_settings_of(request), "imagesize": _size(volume.shape)}
+
+
+def _settings_of(request: PredictRequest) -> dict[str, str]:
+    """Return what a run was asked to do, as predict.config says it."""
+    images = fingerprint(request.images)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -220,7 +277,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
-        "imagesize": _size(volume.shape),
+        **({IMAGES: images} if images else {}),
     }
 
 

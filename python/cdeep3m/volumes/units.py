@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cdeep3m.errors import InputError
-
-if TYPE_CHECKING:
-    from cdeep3m.geometry import Placement
+from cdeep3m.geometry import Placement
 
 METRES = {
     "angstrom": 1e-10,
@@ -84,3 +80,18 @@ def in_nanometers(placement: Placement) -> tuple[float, float, float] | None:
         return None
     z, y, x = (round(side, 6) for side in in_unit(placement.voxel_size, placement.unit, "nanometer"))
     return z, y, x
+
+
+def placed(
+    voxel_size: tuple[float, float, float], unit: str | None, offset: tuple[float, float, float], *, name: str
+) -> Placement:
+    """Return where a volume lies by what its file says.
+
+    Raises
+    ------
+    InputError
+        A voxel has no size, or a negative one.
+    """
+    if not all(0 < side < float("inf") for side in voxel_size):
+        raise InputError(f"{name} says that voxels are {voxel_size} along (z, y, x); expected sides above 0")
+    return Placement(voxel_size, unit, offset)
