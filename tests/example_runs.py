@@ -41,6 +41,7 @@ def make_prediction(root: Path, *, shape: tuple[int, int, int] = (4, 200, 220), 
     for net in ("1fm", "ensembled"):
         write_planes(out / net, maps, "Segmented_{:04d}.png")
     (out / "logs").mkdir()
+    (out / "DONE").write_text("success\n0\n")
     write_prediction_events(out, volume.image, root / "images")
     return out
 

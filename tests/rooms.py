@@ -11,6 +11,7 @@ LAYERS = """
     report
     evaluation objects preprocessing models
     prediction training
+    runners
     runs
     engines
     maps
@@ -64,12 +65,13 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base
+        pyramid agreement base array_files
     """,
     "prediction": """
         estimate
         run
-        streaming facts
+        elsewhere facts
+        streaming
         over_files runner
         core
         reading
@@ -87,6 +89,7 @@ MEANING = {
     "report": "pages, pictures",
     "evaluation": "what follows",
     "training": "whole jobs",
+    "runners": "where boxes run",
     "runs": "folders on disk",
     "engines": "what runs nets",
     "maps": "out",

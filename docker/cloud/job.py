@@ -74,7 +74,12 @@ def start_unit(name: str, command: list[str]) -> int:
         "User": str(os.getuid()), "Group": str(os.getgid()), "KillMode": "mixed", "TimeoutStopSec": "110",
         "StandardOutput": f"append:{log}", "StandardError": f"append:{log}",
     }  # fmt: skip
-    unit = ["systemd-run", "--collect", f"--unit=cdeep3m-job-{name}", *(f"--property={k}={v}" for k, v in options.items())]
+    unit = [
+        "systemd-run",
+        "--collect",
+        f"--unit=cdeep3m-job-{name}",
+        *(f"--property={k}={v}" for k, v in options.items()),
+    ]
     sudo = ["sudo", "-n"] if os.getuid() else []
     status = subprocess.call([*sudo, *unit, sys.executable, os.path.abspath(__file__), name, *command])
     if not status:

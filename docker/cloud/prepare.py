@@ -167,7 +167,9 @@ def find_device(wanted: str) -> str:
         return "cpu"
     if shutil.which("nvidia-smi") is None:
         found = "a GPU and no driver for it" if has_gpu else "no GPU of NVIDIA's"
-        raise PrepareError(f"expected a GPU with NVIDIA's driver, found {found}: start from a machine image that has it")
+        raise PrepareError(
+            f"expected a GPU with NVIDIA's driver, found {found}: start from a machine image that has it"
+        )
     return "cuda"
 
 
@@ -195,7 +197,7 @@ def install(settings: Settings, device: str) -> None:
         run("docker", "pull", settings.image)
         runner = write(Path("/usr/local/lib/cdeep3m/in-image"), in_image(settings.image, device), 0o755)
         names = run("docker", "run", "--rm", "--network", "none", settings.image, "python3", "-c", LIST_COMMANDS)
-        link({name: runner for name in names.split()})
+        link(dict.fromkeys(names.split(), runner))
         return
     build(settings, device)
     names = run(HOME / "bin" / "python3", "-c", LIST_COMMANDS)

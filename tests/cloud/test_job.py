@@ -16,13 +16,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from cdeep3m.nets.prototxts import deploy
 from cloud.scripts import CLOUD, load, serve
 from random_nets import random_net, write_model
-from cdeep3m.nets.prototxts import deploy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BUCKET = "lab-data"
 
@@ -100,7 +99,9 @@ def test_what_is_in_the_bucket_is_brought_and_what_was_made_is_put_back(s3, mach
     s3.put_object(Bucket=BUCKET, Key="mito/images/plane.txt", Body=b"plane")
     s3.put_object(Bucket=BUCKET, Key="mitosis/other.txt", Body=b"other")
     environment = machine("one")
-    finish(job(environment, "mito", "sh", "-c", "mkdir maps; tr a-z A-Z <images/plane.txt >maps/plane.txt; echo >.lock"))
+    finish(
+        job(environment, "mito", "sh", "-c", "mkdir maps; tr a-z A-Z <images/plane.txt >maps/plane.txt; echo >.lock")
+    )
     assert objects(s3, "mito/") == {
         "mito/.lock": b"\n",
         "mito/images/plane.txt": b"plane",
@@ -221,7 +222,9 @@ def test_without_a_bucket_the_folder_is_on_the_disk_alone(machine):
 
 
 def test_command_that_does_not_exist_is_one_line(s3, machine):
-    assert finish(job(machine("one"), "mito", "no-such-command"), status=1).endswith("ERROR, no command no-such-command\n")
+    assert finish(job(machine("one"), "mito", "no-such-command"), status=1).endswith(
+        "ERROR, no command no-such-command\n"
+    )
 
 
 def test_prediction_that_a_spot_machine_lost_goes_on_on_a_new_one(s3, machine, tmp_path):

@@ -53,10 +53,16 @@ def test_a_running_prediction_tells_its_rate_and_what_is_left(tmp_path):
 @pytest.mark.parametrize("status", ["finished", "failed", "interrupted", "stopped"])
 def test_how_a_run_ended_is_told(tmp_path, status):
     write_events(prediction_events(tmp_path), began(), progress(110, 10), ended(111, status, "why"))
+    (tmp_path / "DONE").touch()
     state = state_of(tmp_path, now=999)
     assert state.state == status
     assert state.message == ("why" if status == "failed" else "")
     assert state.jobs[0].left is None
+
+
+def test_a_share_that_is_finished_is_not_the_whole_run(tmp_path):
+    write_events(prediction_events(tmp_path), began(), progress(110, 10), ended(111))
+    assert state_of(tmp_path, now=999).state == "begun"
 
 
 def test_a_run_whose_process_is_gone_was_killed(tmp_path, dead_process):

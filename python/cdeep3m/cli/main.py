@@ -19,6 +19,7 @@ COMMANDS = {
     "convert": ("cdeep3m.cli.convert", "a volume of one format becomes one of another"),
     "preprocess": ("cdeep3m.cli.preprocess_training_data", "images and labels to the HDF5 files of runtraining.sh"),
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
+    "objects": ("cdeep3m.cli.objects", "label, count and measure the objects of probability maps"),
     "score": ("cdeep3m.cli.score", "score probability maps or objects against labels"),
     "report": ("cdeep3m.cli.report", "one page about a training or a prediction, to look at and to mail"),
     "estimate": ("cdeep3m.cli.estimate", "time, memory, disk and cost of a training or a prediction beforehand"),

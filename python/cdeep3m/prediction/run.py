@@ -25,6 +25,7 @@ from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
@@ -33,6 +34,7 @@ from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, missing_boxes
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.runners.base import InThisProcess as InOrder
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
@@ -47,6 +49,7 @@ from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
+    from cdeep3m.runners.base import Runner
     from cdeep3m.volumes.base import Volume
 
 logger = logging.getLogger(__name__)
@@ -118,7 +121,14 @@ class PredictRequest:
 
 
 def predict(
-    request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int] = (), report: Report | None = None
+    request: PredictRequest,
+    engine: Engine,
+    *,
+    gpu: int,
+    also: Sequence[int] = (),
+    report: Report | None = None,
+    runner: Runner | None = None,
+    share: tuple[int, int] | None = None,
 ) -> bool:
     """Run `request` from where an earlier, interrupted run left it.
 
@@ -134,6 +144,11 @@ def predict(
         Further GPUs, which an engine over files uses at the same time.
     report : callable, optional
         Told after every plane.
+    runner : Runner, optional
+        Where planes are predicted, with an engine that predicts arrays; default: in this process.
+    share : tuple of int, optional
+        Which share of the planes to predict, from 1, and how many shares there are; others are done by other calls, and
+        the one that finds all planes there finishes the run.
 
     Returns
     -------
@@ -145,15 +160,28 @@ def predict(
     CDeep3MError
         With the exit status of runprediction.sh for the stage that failed.
     """
-    _check_engine(request, engine)
+    _check_engine(request, engine, elsewhere=runner is not None or share is not None)
+    if request.overwrite and share:
+        raise InputError(
+            "--overwrite with --share: every share would remove what the others made. Leave one of them out"
+        )
     _demand_apart(request)
     with pausing(10):
-        return _predict(request, engine, gpu=gpu, also=also, report=report)
+        return _predict(request, engine, gpu=gpu, also=also, report=report, runner=runner, share=share)
 
 
-def _predict(request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int], report: Report | None) -> bool:
+def _predict(
+    request: PredictRequest,
+    engine: Engine,
+    *,
+    gpu: int,
+    also: Sequence[int],
+    report: Report | None,
+    runner: Runner | None,
+    share: tuple[int, int] | None,
+) -> bool:
     run = PredictionRun.create(request.out)
-    with run.locked():
+    with run.locked("share {} of {}".format(*share) if share else ""):
         run.tidy()
         if request.overwrite:
             run.discard(request.nets)
@@ -176,20 +204,28 @@ def _predict(request: PredictRequest, engine: Engine, *, gpu: int, also: Sequenc
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
         begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
-            report = events.reporting(report)
+            noted = events.reporting(report)
             events.write("images", **facts_of_images(request.images, volume, tiling))
             for model in models.values():
                 events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):
-                if isinstance(engine, InProcessEngine):
+                if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
-                    _stream(request, engine, gpu, run, models, volume, tiling, report)
+                    if not _spread(
+                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, noted
+                    ):
+                        return True
+                elif isinstance(engine, InProcessEngine):
+                    warn_of_labels(volume, request.images)
+                    _stream(request, engine, gpu, run, models, volume, tiling, noted)
                 else:
                     work = _over_files(request, run, tiling)
-                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
-            with failing_with(12):
-                _ensemble(request, run, averaged=isinstance(engine, InProcessEngine) and _averages_arrays(request))
-        run.finish()
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
+            with failing_with(12), run.finishing() as ours:
+                if ours:
+                    averaged = isinstance(engine, InProcessEngine) and _averages_arrays(request)
+                    _ensemble(request, run, averaged=averaged)
+                    run.finish()
     return True
 
 
@@ -225,9 +261,14 @@ def _sample(volume: Volume) -> np.ndarray:
     return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
 
 
-def _check_engine(request: PredictRequest, engine: Engine) -> None:
+def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -> None:
     """Raise InputError when the request asks for what only an engine in this process can do."""
-    asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
+    given = {
+        "--fit": request.fit,
+        "--precision fast": request.fast,
+        "--workers, --dask, --slurm and --share": elsewhere,
+    }
+    asked = [option for option, wanted in given.items() if wanted]
     if asked and not isinstance(engine, InProcessEngine):
         raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
 
@@ -311,6 +352,48 @@ def _stream(
     for net in models:
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _spread(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    volume: Volume,
+    tiling: Tiling,
+    runner: Runner,
+    share: tuple[int, int] | None,
+    report: Report,
+) -> bool:
+    """Have what is missing predicted by a runner; return whether all maps are whole."""
+    run.log("prediction", f"planes are predicted by {runner}")
+    if request.fast:
+        for model in models.values():
+            _load(request, engine, gpu, run, model, volume, tiling)
+    work = UnitWork(
+        images=request.images.absolute(),
+        models=tuple(_absolute(model) for model in models.values()),
+        engine=engine,
+        gpu=gpu,
+        precision=request.precision,
+        aug_speed=request.aug_speed,
+        tiling=tiling,
+        out=run.folder.absolute(),
+        averages=_averages_arrays(request),
+    )
+    outputs = outputs_of(work.out, list(models), volume, averages=work.averages)
+    if not fill_elsewhere(work, outputs, runner, share=share, report=report):
+        return False
+    outputs.finish()
+    for net in models:
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+    return True
+
+
+def _absolute(model: TrainedModel) -> TrainedModel:
+    return replace(model, deploy=model.deploy.absolute(), weights=model.weights.absolute())
 
 
 def _averages_arrays(request: PredictRequest) -> bool:

@@ -117,6 +117,12 @@ class PredictionRun:
                 )
             yield
 
+    @contextmanager
+    def finishing(self) -> Iterator[bool]:
+        """Yield whether this process is the one to finish the run: of several that find all planes there, one is."""
+        with locked(self.folder / ".lock.finish") as ours:
+            yield ours
+
     def is_done(self) -> bool:
         """Return whether the whole run has finished."""
         return (self.folder / "DONE").exists()

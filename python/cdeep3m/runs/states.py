@@ -153,7 +153,8 @@ def state_of(folder: Path, *, now: float | None = None) -> RunState | None:
     newest = max(told, key=lambda one: one[1][0].time)[1]
     jobs = [job for part, events in told for job in _jobs(part.name, part.events, events, moment)]
     goes_on = bool(waiting) and _alive_here(newest[0])
-    state: State = "running" if goes_on else _whole(states, waiting=bool(waiting))
+    waits = bool(waiting) or (kind == "prediction" and not (folder / "DONE").exists())  # shares of others to come
+    state: State = "running" if goes_on else _whole(states, waiting=waits)
     return RunState(
         folder=folder,
         kind=kind,

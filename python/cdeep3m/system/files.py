@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -108,15 +109,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def partial_name(target: Path) -> Path:
-    """Return the hidden neighbour that `target` is written to by this process; never too long a name.
+    """Return a hidden neighbour to write `target` to; never too long a name, and another one for every call.
+
+    Processes of one number on two machines, or two threads, never share one.
 
     Examples
     --------
-    >>> partial_name(Path("maps/Segmented_0001.png")).name == f".Segmented_0001.partial-{os.getpid()}.png"
-    True
+    >>> name = partial_name(Path("maps/Segmented_0001.png")).name
+    >>> name.startswith(f".Segmented_0001.partial-{os.getpid()}"), name.endswith(".png"), is_partial(name)
+    (True, True, True)
     """
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 20 else ""
-    mark = f".partial-{os.getpid()}{suffix}"
+    mark = f".partial-{os.getpid()}{secrets.randbelow(10**9):09d}{suffix}"
     room = LONGEST_NAME - 1 - len(os.fsencode(mark))
     return target.with_name(f".{os.fsdecode(os.fsencode(target.stem)[:room])}{mark}")
 

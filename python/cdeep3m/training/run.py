@@ -340,7 +340,7 @@ def _train_on(
     facts = {"engine": runs_on, "net": job.net, "iterations": job.settings.numiterations, "from": reached or 0}
     with recorded(training_events(job.folder.parent, job.net), kind="training", **facts) as recorder:
         recorder.write("data", **facts_of(job.folder.parent, training, validation))
-        report = recorder.reporting(report)
+        noted = recorder.reporting(report)
         engine.train(
             TrainJob(
                 solver=job.folder / SOLVER,
@@ -353,7 +353,7 @@ def _train_on(
                 validation=validation,
                 rules=job.rules,
             ),
-            report=lambda progress: report(job.net, progress),
+            report=lambda progress: noted(job.net, progress),
         )
 
 
