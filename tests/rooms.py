@@ -11,6 +11,7 @@ LAYERS = """
     report
     evaluation objects preprocessing models
     prediction training
+    runners
     runs
     engines
     maps
@@ -50,9 +51,10 @@ INSIDE = {
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
         planes tiff_codecs tiff_promises values
-        labels listing tiff_directories identity crop
+        labels listing samples tiff_directories identity crop
         base formats gray names stores
-        address axes arrays
+        address arrays
+        axes
         units damage mapped synthetic
     """,
     "maps": """
@@ -64,10 +66,12 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base
+        pyramid agreement base array_files
     """,
     "prediction": """
+        estimate
         run
+        elsewhere facts
         streaming
         over_files runner
         core
@@ -86,6 +90,7 @@ MEANING = {
     "report": "pages, pictures",
     "evaluation": "what follows",
     "training": "whole jobs",
+    "runners": "where boxes run",
     "runs": "folders on disk",
     "engines": "what runs nets",
     "maps": "out",

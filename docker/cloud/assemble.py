@@ -28,7 +28,9 @@ SETTINGS = {
 }
 """Settings of cloud-init.yaml, each as the template's parameter fills it in."""
 
-BOOT = r"(?<=cdeep3m-boot\n    permissions: \"0755\"\n    content: \|\n).*?(?=^  - path: /var/lib/cloud/scripts/per-boot/)"
+BOOT = (
+    r"(?<=cdeep3m-boot\n    permissions: \"0755\"\n    content: \|\n).*?(?=^  - path: /var/lib/cloud/scripts/per-boot/)"
+)
 JSON = r"(?<=    content: \|\n)      \{.*?\n      \}\n"
 USER_DATA = r"(?<=          Fn::Sub:\n            - \|\n).*?(?=^            - Device:)"
 
@@ -40,7 +42,9 @@ def cloud_init(text: str, boot: str) -> str:
 
 def template(text: str, config: str) -> str:
     """Return the template with cloud-init.yaml as its user data, which takes its settings from the parameters."""
-    filled = json.dumps(SETTINGS, indent=2).replace('"${IsSpot}"', "${IsSpot}").replace('"${IdleMinutes}"', "${IdleMinutes}")
+    filled = (
+        json.dumps(SETTINGS, indent=2).replace('"${IsSpot}"', "${IsSpot}").replace('"${IdleMinutes}"', "${IdleMinutes}")
+    )
     config = replace(JSON, indented(filled + "\n", 6), config)
     config = re.sub(r"^# (?!!).*\n", "", config.replace("#cloud-config\n", "#!cloud-config\n"), flags=re.MULTILINE)
     return replace(USER_DATA, indented(config.replace("#!cloud-config\n", "#cloud-config\n"), 14), text)

@@ -103,9 +103,12 @@ def prepare(release):
     """Run the release's prepare.py; return its last line."""
     lines = [""]
     command = [sys.executable, "-u", f"{release}/docker/cloud/prepare.py", SETTINGS]
-    with open(LOG, "a") as log, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, universal_newlines=True
-    ) as process:
+    with (
+        open(LOG, "a") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, universal_newlines=True
+        ) as process,
+    ):
         for line in process.stdout:
             print(line, end="", flush=True)
             print(line, end="", file=log, flush=True)

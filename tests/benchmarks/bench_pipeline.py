@@ -39,9 +39,11 @@ class InstantNet(IdentityNet):
         windows: Iterable[np.ndarray],
         variants: Sequence[Variant],
         *,
+        unrounded: bool = False,
         before_batch: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Return the middle plane of every window."""
+        del variants, unrounded
         for window in windows:
             if before_batch:
                 before_batch()

@@ -93,7 +93,9 @@ def read_template() -> dict[str, Any]:
 
 def objections(template: dict[str, Any], given: dict[str, str]) -> list[str]:
     """List what CloudFormation has against these parameters: constraints first, then the rules."""
-    found = [name for name, slot in template["Parameters"].items() if not fits(slot, given.get(name, slot.get("Default")))]
+    found = [
+        name for name, slot in template["Parameters"].items() if not fits(slot, given.get(name, slot.get("Default")))
+    ]
     values = {name: given.get(name, slot.get("Default")) for name, slot in template["Parameters"].items()}
     return found or [text for rule in template["Rules"].values() for text in broken(rule, values)]
 
@@ -185,7 +187,9 @@ class Account:
     def _publish(self, name: str, image: str) -> None:
         facts = {"parameter_type": "String", "description": "", "allowed_pattern": None, "keyid": None}
         ssm_backends[ACCOUNT][REGION]._parameters[name].append(
-            Parameter(account_id=ACCOUNT, name=name, value=image, last_modified_date=0, version=1, data_type="text", **facts)
+            Parameter(
+                account_id=ACCOUNT, name=name, value=image, last_modified_date=0, version=1, data_type="text", **facts
+            )
         )
 
 

@@ -14,8 +14,19 @@ import yaml
 from botocore.exceptions import ClientError
 from moto.core import set_initial_no_auth_action_count
 
-from cloud.stacks import ACCOUNT, CLOUD, NEEDED, REGION, SIGNAL, TEMPLATE, emulated_aws, machines, objections
-from cloud.stacks import read_template, settings_of
+from cloud.stacks import (
+    ACCOUNT,
+    CLOUD,
+    NEEDED,
+    REGION,
+    SIGNAL,
+    TEMPLATE,
+    emulated_aws,
+    machines,
+    objections,
+    read_template,
+    settings_of,
+)
 
 DIGEST = f"lab/cdeep3m@sha256:{'a' * 64}"
 INDEX = "https://packages.example/whl/cpu"
@@ -139,7 +150,9 @@ def test_machine_with_a_key_and_without_a_bucket_has_no_role_at_all(account):
 def test_network_of_one_s_own_is_used(account):
     stack = account.create(Vpc=account.vpc, Subnet=account.subnet)
     assert stack.machine()["SubnetId"] == account.subnet
-    (group,) = account.client("ec2").describe_security_groups(GroupIds=[stack.resources()["Firewall"]])["SecurityGroups"]
+    (group,) = account.client("ec2").describe_security_groups(GroupIds=[stack.resources()["Firewall"]])[
+        "SecurityGroups"
+    ]
     assert group["VpcId"] == account.vpc
 
 
@@ -271,7 +284,11 @@ CALLS = {
     "read parameters": ("ssm", "get_parameter", {"Name": "secret"}),
     "command machines": ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript", "InstanceIds": ["i-1"]}),
     "change stacks": ("cloudformation", "delete_stack", {"StackName": "lab"}),
-    "become somebody": ("sts", "assume_role", {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/admin", "RoleSessionName": "evil"}),
+    "become somebody": (
+        "sts",
+        "assume_role",
+        {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/admin", "RoleSessionName": "evil"},
+    ),
 }
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 ALLOWED = ("list the bucket", "read from it", "write into it", "delete in it")
@@ -333,4 +350,3 @@ def test_user_data_hold_the_boot_script_as_it_is_and_run_it(account):
     assert files["/usr/local/sbin/cdeep3m-boot"]["content"] == (CLOUD / "boot.py").read_text()
     assert files["/etc/cdeep3m/cloud.json"]["permissions"] == "0600"
     assert "exec /usr/local/sbin/cdeep3m-boot\n" in files["/var/lib/cloud/scripts/per-boot/cdeep3m"]["content"]
-

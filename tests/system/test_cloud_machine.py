@@ -200,7 +200,9 @@ def test_job_as_a_unit_outlives_the_login_and_ends_gently(machine):
 
 
 def test_watch_is_a_timer_that_stops_the_idle_machine(machine):
-    assert shell(machine, "systemctl is-enabled cdeep3m-idle.timer; systemctl is-active cdeep3m-idle.timer").split() == [
+    assert shell(
+        machine, "systemctl is-enabled cdeep3m-idle.timer; systemctl is-active cdeep3m-idle.timer"
+    ).split() == [
         "enabled",
         "active",
     ]

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
 
-TO_STOP = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command as Ctrl-C does, so that it takes its containers and processes with it."""
+TO_STOP = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that end a command as Ctrl-C does, so that it takes its containers and processes with it.
+
+SIGUSR1 is what many a batch script asks Slurm for, some time before the end of a job's time.
+"""
 
 
 BROKEN_PIPE = 141
@@ -193,5 +196,7 @@ def _said_of(error: Exception) -> str:
     """Return what a user reads of an error; what nobody foresaw is called so."""
     if isinstance(error, CDeep3MError | OSError | MemoryError | RecursionError):
         return describe(error)
+    if re.search(r"can't allocate memory|out of memory", str(error)):
+        return describe(MemoryError())
     where = "--debug shows where; please report it with the file that was read"
     return f"unexpected {type(error).__name__}: {printable(str(error), longest=300)}. {where}"

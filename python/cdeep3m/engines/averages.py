@@ -22,6 +22,7 @@ def averaged(
     windows: Iterable[np.ndarray],
     variants: Sequence[Variant],
     *,
+    unrounded: bool = False,
     before_batch: Callable[[], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """Show every variant of each window to `foreground`; undo, average and round what it says.
@@ -30,12 +31,12 @@ def averaged(
     ----------
     foreground : callable
         Predicts windows; see `LoadedNet.foreground`.
-    windows, variants, before_batch
+    windows, variants, unrounded, before_batch
         See `LoadedNet.averaged`; here a batch is one variant.
 
     Yields
     ------
-    ndarray of uint16, shape (y, x)
+    ndarray of uint16, or of float64 where it is unrounded, shape (y, x)
     """
 
     def views() -> Iterator[np.ndarray]:
@@ -48,4 +49,5 @@ def averaged(
     predictions = foreground(views())
     for first in predictions:
         others = islice(predictions, len(variants) - 1)
-        yield stitching.to_png16(stitching.average(zip(variants, chain([first], others), strict=True)))
+        mean = stitching.average(zip(variants, chain([first], others), strict=True))
+        yield mean if unrounded else stitching.to_png16(mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cdeep3m.geometry import Placement
 from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
@@ -76,10 +77,13 @@ class LabelledVolume:
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
         Class of every voxel: 0 background, 1 foreground.
+    placement : Placement
+        Size of a voxel along (z, y, x), as far as it is known.
     """
 
     data: np.ndarray
     label: np.ndarray
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,7 @@ class LoadedNet(Protocol):
         windows: Iterable[np.ndarray],
         variants: Sequence[Variant],
         *,
+        unrounded: bool = False,
         before_batch: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window in each of its variants, and average them, in order.
@@ -195,13 +200,15 @@ class LoadedNet(Protocol):
             As for `foreground`, in the volume's own orientation; at most one is read ahead.
         variants : sequence of Variant
             In ascending order; at least one.
+        unrounded : bool
+            Yield the mean itself.
         before_batch : callable, optional
             Called before each few variants are predicted, and at least once a window; what it raises ends the
             prediction.
 
         Yields
         ------
-        ndarray of uint16, shape (y, x)
+        ndarray of uint16, or of float64 where it is unrounded, shape (y, x)
         """
 
 

@@ -60,10 +60,11 @@ class IdentityNet:
         windows: Iterable[np.ndarray],
         variants: Sequence[Variant],
         *,
+        unrounded: bool = False,
         before_batch: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Return the mean of every window's variants; see `LoadedNet.averaged`."""
-        return averaged(self.foreground, windows, variants, before_batch=before_batch)
+        return averaged(self.foreground, windows, variants, unrounded=unrounded, before_batch=before_batch)
 
     def _check(self, window: np.ndarray) -> None:
         frames, height, width = window.shape

@@ -58,7 +58,8 @@ class PngMaps:
 
     def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
         """Return the boxes of planes that have no whole file: a disk may lose what was written."""
-        there = {z for z in range(self.spec.shape[0]) if is_whole_plane(self.plane(z), self.spec.shape[1:])}
+        asked = {z for box in boxes for z in range(box.begin[0], box.end[0])}
+        there = {z for z in asked if is_whole_plane(self.plane(z), self.spec.shape[1:])}
         return [box for box in boxes if not there.issuperset(range(box.begin[0], box.end[0]))]
 
     def write(self, box: Roi, values: np.ndarray) -> None:

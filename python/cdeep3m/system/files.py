@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -89,6 +90,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Path
         Where to write.
     """
+    with scratch_folder(folder) as partial:
+        yield partial
+        settle_folder(partial, folder)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `folder`, empty, that is removed after the block, or else by the next call."""
     home = folder.absolute().parent
     home.mkdir(parents=True, exist_ok=True)
     _sweep_once(home)
@@ -98,25 +107,32 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         lock = _owned(partial, os.O_RDONLY)
         yield partial
-        flush(partial)
-        partial.rename(folder)
-        flush(home)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
 
 
+def settle_folder(partial: Path, folder: Path) -> None:
+    """Let a folder take its name, once it is on the disk."""
+    flush(partial)
+    partial.rename(folder)
+    flush(folder.absolute().parent)
+
+
 def partial_name(target: Path) -> Path:
-    """Return the hidden neighbour that `target` is written to by this process; never too long a name.
+    """Return a hidden neighbour to write `target` to; never too long a name, and another one for every call.
+
+    Processes of one number on two machines, or two threads, never share one.
 
     Examples
     --------
-    >>> partial_name(Path("maps/Segmented_0001.png")).name == f".Segmented_0001.partial-{os.getpid()}.png"
-    True
+    >>> name = partial_name(Path("maps/Segmented_0001.png")).name
+    >>> name.startswith(f".Segmented_0001.partial-{os.getpid()}"), name.endswith(".png"), is_partial(name)
+    (True, True, True)
     """
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 20 else ""
-    mark = f".partial-{os.getpid()}{suffix}"
+    mark = f".partial-{os.getpid()}{secrets.randbelow(10**9):09d}{suffix}"
     room = LONGEST_NAME - 1 - len(os.fsencode(mark))
     return target.with_name(f".{os.fsdecode(os.fsencode(target.stem)[:room])}{mark}")
 
@@ -163,6 +179,14 @@ def flush(path: str | os.PathLike[str]) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def flush_tree(folder: Path) -> None:
+    """Wait until all files below `folder` are on the disk."""
+    for home, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            flush(os.path.join(home, name))
+        flush(home)
 
 
 @contextmanager

@@ -47,6 +47,13 @@ def test_means_are_bit_equal_to_those_of_single_predictions(net, speed, gpu, tmp
     assert len(np.unique(found)) > 10
 
 
+def test_means_come_unrounded_where_they_are_asked_for(tmp_path):
+    loaded, given = EmbeddedEngine().load(model("3fm", tmp_path)), windows(3, 2)
+    found = list(loaded.averaged(given, VARIANTS, unrounded=True))
+    assert found[0].dtype == np.float64
+    assert_array_equal(found, list(averages.averaged(loaded.foreground, given, VARIANTS, unrounded=True)))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 def test_oblong_windows_of_any_type_come_back_upright(dtype, tmp_path):
     loaded = EmbeddedEngine().load(model("3fm", tmp_path))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from cdeep3m.engines.embedded.fast.prediction_net import FusedNet
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.engines.embedded.prediction import turning
 from cdeep3m.engines.embedded.prediction.batches import BatchSize, in_batches, number_for
-from cdeep3m.errors import NetError
+from cdeep3m.errors import CDeep3MError, NetError, printable
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net
@@ -21,12 +23,16 @@ from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from cdeep3m.engines.base import Precision, TrainedModel
     from cdeep3m.tiling.variants import Variant
 
 FOREGROUND = 1
 INPUT_AXES = 5
+SCORES_AXES = 4
+ROOM_FOR_WEIGHTS = 4
+"""A net's blobs take so many times as much memory as its weights' file, at most (in half precision: twice)."""
 
 PLANES_AHEAD = 1
 """Planes that a GPU works on while the one before is taken."""
@@ -44,8 +50,8 @@ class Mean(NamedTuple):
     ----------
     window : torch.Tensor
         What was predicted.
-    plane : torch.Tensor of int16, shape (y, x)
-        The bits of unsigned numbers.
+    plane : torch.Tensor of int16 or float64, shape (y, x)
+        The bits of unsigned numbers, or probabilities.
     held : torch.Tensor of bool
         Whether float16, where it was used, could hold all numbers.
     arrived : torch.cuda.Event, optional
@@ -85,6 +91,11 @@ class Predictor:
         """
         self._model, self._device = model, device
         self._message = read_net(model.deploy)
+        with _naming(model.deploy):
+            _demand_weights_of(self._message, model)
+            self._build(model, device, precision)
+
+    def _build(self, model: TrainedModel, device: torch.device, precision: Precision) -> None:
         net = self._read()
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
@@ -123,23 +134,31 @@ class Predictor:
         windows: Iterable[np.ndarray],
         variants: Sequence[Variant],
         *,
+        unrounded: bool = False,
         before_batch: Callable[[], None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Predict and average the variants of every window where the net runs; see `LoadedNet.averaged`."""
         ahead = 0 if self._uploads is None else PLANES_AHEAD
+        begin = partial(self._mean, variants=variants, unrounded=unrounded)
         waiting: deque[Mean] = deque()
         with kept_memory():
             for window in windows:
                 self._check(window)
-                waiting.append(self._mean(self._net, self._upload(window), variants, before_batch))
+                waiting.append(begin(self._net, self._upload(window), before_batch=before_batch))
                 if len(waiting) > ahead:
-                    yield self._taken(waiting.popleft(), variants)
+                    yield self._taken(waiting.popleft(), begin)
             while waiting:
-                yield self._taken(waiting.popleft(), variants)
+                yield self._taken(waiting.popleft(), begin)
 
     @torch.inference_mode()
     def _mean(
-        self, net: FusedNet, window: torch.Tensor, variants: Sequence[Variant], before_batch: Callable[[], None] | None
+        self,
+        net: FusedNet,
+        window: torch.Tensor,
+        *,
+        variants: Sequence[Variant],
+        unrounded: bool,
+        before_batch: Callable[[], None] | None = None,
     ) -> Mean:
         """Begin to predict and average all variants of a window on the device."""
         voxels = window[0].numel()
@@ -156,21 +175,23 @@ class Predictor:
                 total = upright.double() if total is None else total.add_(upright)
         if total is None:
             raise ValueError("no variants; at least one was expected")
-        plane, held = turning.to_png16(total.div_(len(variants))).contiguous(), _held(extremes)
+        total.div_(len(variants))
+        plane, held = (total if unrounded else turning.to_png16(total)).contiguous(), _held(extremes)
         if self._uploads is None:
             return Mean(window, plane, held, None)
         plane, held = plane.to("cpu", non_blocking=True), held.to("cpu", non_blocking=True)
         return Mean(window, plane, held, torch.cuda.current_stream(self._device).record_event())
 
-    def _taken(self, mean: Mean, variants: Sequence[Variant]) -> np.ndarray:
+    def _taken(self, mean: Mean, begin: Callable[[FusedNet, torch.Tensor], Mean]) -> np.ndarray:
         """Wait for a mean; predict the window once more, with bfloat16, where numbers came near float16's end."""
         if mean.arrived is not None:
             mean.arrived.synchronize()
         if not bool(mean.held):
-            mean = self._mean(self._with_long_exponents(), mean.window, variants, None)
+            mean = begin(self._with_long_exponents(), mean.window)
             if mean.arrived is not None:
                 mean.arrived.synchronize()
-        return mean.plane.numpy().view(np.uint16)
+        values = mean.plane.numpy()
+        return values if values.dtype == np.float64 else values.view(np.uint16)
 
     def _scores_of(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
         """Yield the scores of every window, shape (classes, x, y)."""
@@ -196,9 +217,15 @@ class Predictor:
 
         def predict(part: slice) -> torch.Tensor:
             blobs = torch.stack([window.permute(2, 1, 0)[None] for window in windows[part]])
-            return net.forward({self._input: blobs.float()}, extremes=watched).float()
+            with _naming(self._model.deploy), running():
+                return net.forward({self._input: blobs.float()}, extremes=watched).float()
 
-        return self._batch.run(predict, len(windows), windows[0][0].numel())
+        scores = self._batch.run(predict, len(windows), windows[0][0].numel())
+        if scores.ndim != SCORES_AXES:
+            raise NetError(
+                f"{self._model.deploy} gives blobs of {scores.ndim - 1} axes for a window; expected (classes, x, y)"
+            )
+        return scores
 
     def _upload(self, window: np.ndarray) -> torch.Tensor:
         """Return a window on the device, of a type that PyTorch has; beside what runs there."""
@@ -239,6 +266,41 @@ class Predictor:
 def _held(extremes: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return whether all numbers of a net are well within float16."""
     return (torch.stack(list(extremes)).abs().max() < MOST_HELD) if extremes else torch.tensor(True)
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Say of a net what it cannot compute; a lack of memory stays one."""
+    try:
+        yield
+    except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        if isinstance(error, CDeep3MError | torch.OutOfMemoryError) or "alloc" in str(error):
+            raise
+        words = printable(str(error).split("\n", 1)[0], longest=200)
+        raise NetError(f"the net cannot compute what it describes: {words}") from error
+
+
+@contextmanager
+def _naming(deploy: Path) -> Iterator[None]:
+    """Name the file of a net in an error of one of its layers."""
+    try:
+        yield
+    except NetError as error:
+        if str(deploy) in str(error):
+            raise
+        raise NetError(f"{deploy}: {error}") from error
+
+
+def _demand_weights_of(message: caffe_pb2.NetParameter, model: TrainedModel) -> None:
+    """Refuse a net whose blobs are far larger than the weights that are there, before memory is taken for them."""
+    learnable = Net(message, phase=caffe_pb2.TEST, device="meta").learnable
+    if not model.weights.is_file():
+        return
+    needed, there = sum(4 * one.blob.numel() for one in learnable), model.weights.stat().st_size
+    if needed > ROOM_FOR_WEIGHTS * there + 2**20:
+        raise NetError(
+            f"its weights would take {needed} bytes, {model.weights} holds {there}; they do not fit each other"
+        )
 
 
 def _foreground(scores: torch.Tensor, *, softmax: bool) -> torch.Tensor:
