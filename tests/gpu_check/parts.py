@@ -78,6 +78,8 @@ BATCHES_A_SECOND = {"float32": 25, "fast": 100}
 FIRST_PLANE = 10
 """Seconds from a command to its first plane."""
 ROWS = 12
+AFTER_TRAINING = 30
+"""Seconds that prediction and scores of the real sample take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,16 +198,18 @@ def repeatability(check: Check) -> Iterator[Finding]:
         _threshold(path)
     size = ["--width", 32 if check.small else 8, "--patch_side", 48, "--numiterations", 2, "--iter_size", 2]
     runs = [data / f"run{k}" for k in range(2)]
-    said = [_command(check, "train", *size, "--seed", 3, "--1fmonly", images, labels, run) for run in runs]
+    running = [_begun(check, "train", *size, "--seed", 3, "--1fmonly", images, labels, run) for run in runs]
+    said = [_ended(process) for process in running]
     weights = [_weights(sorted((run / "1fm" / "trainedmodel").glob("*.caffemodel"))[-1]) for run in runs]
     unsure = sorted(set(re.findall(r"(\w+) does not have a deterministic implementation", said[0])))
     yield yes("a training with --seed repeats bit for bit", weights[0] == weights[1], ", ".join(unsure))
     options = ["--models", "1fm", "--fit", runs[0], images]
-    _command(check, "predict", *options, data / "whole")
+    whole = _begun(check, "predict", *options, data / "whole")
     stopped = _stopped(check, "predict", *options, data / "stopped")
     _command(check, "predict", *options, data / "stopped")
-    whole, again = (_planes(data / name / "1fm") for name in ("whole", "stopped"))
-    yield yes("a prediction that was stopped goes on to the same bytes", whole == again, f"stopped at {stopped} planes")
+    _ended(whole)
+    same = _planes(data / "whole" / "1fm") == _planes(data / "stopped" / "1fm")
+    yield yes("a prediction that was stopped goes on to the same bytes", same, f"stopped at {stopped} planes")
 
 
 def out_of_memory(check: Check) -> Iterator[Finding]:
@@ -283,15 +287,14 @@ def kernels(check: Check) -> Iterator[Finding]:
             close(net)
 
 
-def whole_volumes(check: Check) -> Iterator[Finding]:
+def whole_volume(check: Check, precision: Precision, needed: float) -> Iterator[Finding]:
     """One command: all nets and variants on 100 planes, with the share of the time that the GPU computes."""
+    if check.left < needed and not check.small:
+        yield yes(f"whole volume, {precision}", False, "no time was left")
+        return
     settings = Settings(folder=check.folder, small=check.small, repeats=1)
-    for precision, needed in (("fast", 45), ("float32", 130)):
-        if check.left < needed and not check.small:
-            yield yes(f"whole volume, {precision}", False, "no time was left")
-            continue
-        for figure in bench_gpu.whole_volume(check.gpu, precision, settings):
-            yield Finding(name=figure.name, value=figure.value, unit=figure.unit, bound=figure.target)
+    for figure in bench_gpu.whole_volume(check.gpu, precision, settings):
+        yield Finding(name=figure.name, value=figure.value, unit=figure.unit, bound=figure.target)
 
 
 def first_plane(check: Check) -> Iterator[Finding]:
@@ -315,17 +318,17 @@ def real_sample(check: Check) -> Iterator[Finding]:
     """Some minutes of training of the full-size 1fm on real micrographs, and its score on others."""
     if check.sample is None:
         return
-    minutes = 0.0 if check.small else min(300.0, check.left - 45)
-    if minutes < 30 and not check.small:
+    seconds_left = 0.0 if check.small else min(300.0, check.left - AFTER_TRAINING)
+    if seconds_left < 30 and not check.small:
         yield yes("training on the real sample", False, "no time was left")
         return
     images, labels = (check.sample / "training" / name for name in ("images", "labels"))
     out = check.folder / "sample"
     size = ("--width", 32, "--patch_side", 64) if check.small else ()
-    # the rate falls to 0 at the end: iterations are those of the time that is left, by what speed() measured
+    # the learning rate falls to 0 at the last iteration: as many as the time allows, by what some batches took
     rate = 40 if check.small else _per_batch(check, "fast")[0]
-    iterations = 2 if check.small else max(50, int((minutes - 20) / (rate * 1.15)))
-    options = (*size, "--precision", "fast", "--1fmonly", "--bn_fraction", 0.95, "--iter_size", 1, "--base_learn", 0.1)
+    iterations = 2 if check.small else max(50, int((seconds_left - 12) / (rate * 1.1)))
+    options = (*size, "--precision", "fast", "--1fmonly", "--bn_fraction", 0.95, "--iter_size", 1, "--base_learn", 0.05)
     begin = time.monotonic()
     tests = ("--test_interval", iterations, "--snapshot_interval", iterations)
     _command(check, "train", *options, *tests, "--numiterations", iterations, images, labels, out / "trained")
@@ -357,7 +360,8 @@ PARTS: dict[str, Callable[[Check], Iterator[Finding]]] = {
     "repeatability": repeatability,
     "first": first_plane,
     "kernels": kernels,
-    "volumes": whole_volumes,
+    "volume-fast": partial(whole_volume, precision="fast", needed=45),
+    "volume-float32": partial(whole_volume, precision="float32", needed=120),
     "sample": real_sample,
 }
 """In order."""
@@ -411,7 +415,7 @@ def _eager(net: Net, check: Check) -> float:
     blob = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(check.device).float()
     with torch.inference_mode():
         net.forward({net.inputs[0]: blob})
-        return _seconds(lambda: next(iter(net.forward({net.inputs[0]: blob}).values())).cpu(), 2)
+        return _seconds(lambda: next(iter(net.forward({net.inputs[0]: blob}).values())).cpu(), 1)
 
 
 def _per_window(check: Check, name: str, precision: Precision) -> tuple[float, float]:
@@ -493,12 +497,23 @@ def _words(check: Check, command: str, *words: object) -> list[str]:
     return [str(word) for word in (*begin, *words)]
 
 
-def _command(check: Check, command: str, *words: object) -> str:
-    """Run a command; return what it said."""
-    ended = subprocess.run(_words(check, command, *words), capture_output=True, text=True)
-    if ended.returncode:
-        raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr[-600:]}")
-    return ended.stderr
+def _begun(check: Check, command: str, *words: object) -> subprocess.Popen[str]:
+    """Start a command."""
+    words = _words(check, command, *words)
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    """Wait for a command; return what it said."""
+    said = process.communicate()[1]
+    if process.returncode:
+        raise RuntimeError(f"{process.args} ended with {process.returncode}: {said[-600:]}")
+    return said
+
+
+def _command(check: Check, command: str, *words: object) -> None:
+    """Run a command."""
+    _ended(_begun(check, command, *words))
 
 
 def _weights(path: Path) -> list[bytes]:
