@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker test-slurm lint format nets proto scripts picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker test-slurm test-system lint format nets proto scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not slurm' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
@@ -63,6 +63,16 @@ test-docker: $(VENV)/.installed
 ## make test-slurm    the tests that need Slurm; root starts one of the tests' own (Debian: slurm-wlm, munge)
 test-slurm: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slurm --durations 15 $(TESTS)
+
+$(VENV)-system/.installed: pyproject.toml constraints.txt tests/system/constraints.txt | $(BIN)/python3
+	$(PYTHON) -m venv $(VENV)-system
+	$(VENV)-system/bin/python3 -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	    --constraint tests/system/constraints.txt --editable '.[zarr,mrc,test,second]'
+	@touch $@
+
+## make test-system   formats against other libraries, and against a real S3 server (2 minutes on 2 cores)
+test-system: $(VENV)-system/.installed
+	OMP_NUM_THREADS=1 $(VENV)-system/bin/python3 -m pytest -m system --durations 15 $(or $(TESTS),tests/system/test_s3.py tests/system/test_second_implementations.py)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters
@@ -112,5 +122,5 @@ fidelity: $(VENV)/.fidelity
 
 ## make clean    remove what was built, .venv included
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	rm -rf $(VENV) $(VENV)-system build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
