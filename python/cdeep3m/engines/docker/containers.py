@@ -36,6 +36,9 @@ TOOL = "cdeep3m.tool"
 PASSED_ON = ("OMP_NUM_THREADS", "CDEEP3M_EXACT")
 """Variables of our environment that the tools see, too."""
 
+MOST_PROCESSES = 4096
+"""Processes and threads of a container."""
+
 ONLY_GPU = 0
 """The number of the one GPU that a container sees."""
 
@@ -54,6 +57,10 @@ def options_of(call: ToolCall, content: Content, daemon: Daemon, *, memory: str 
         "labels": {OWNER: owner(), TOOL: call.tool},
         "device_requests": [] if call.gpu == CPU else [gpu_request(call.gpu, daemon)],
         "security_opt": security,
+        "cap_drop": ["ALL"],
+        "pids_limit": MOST_PROCESSES,
+        "read_only": True,
+        "tmpfs": {"/tmp": ""},
         "stop_signal": call.stop_signal.name,
         "log_config": LogConfig(type="none"),
         **user_options(daemon),
