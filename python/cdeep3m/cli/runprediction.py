@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
 from cdeep3m.rules import rules_of
@@ -81,6 +82,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     add_selection_options(parser)
     add_map_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_runner_options(parser)
     add_share_option(parser)
     parser.add_argument(
@@ -133,6 +135,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     if options.share and not PredictionRun(options.out).is_done():
         print("Share {} of {} is finished. Others are not yet: the last one finishes the run".format(*options.share))
         return 0
+    report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
 

@@ -11,6 +11,7 @@ from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 from cdeep3m.cli.volume_options import add_selection_options, path_or_address
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_run_options(parser)
     add_solver_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_net_options(parser)
     parser.add_argument(
         "--validation",
@@ -54,10 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_range, training_variants
     from cdeep3m.training.folder import create_run
+    from cdeep3m.volumes import open_volume
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
     pairs = [
@@ -67,11 +72,14 @@ def _train(options: argparse.Namespace) -> None:
     demand_apart(options.out, [path for pair in pairs for path in pair], below=NETS)
     load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
     training = training_variants(*load(*pairs[0]))
+    place = open_volume(pairs[0][0], rules=rules_of(exact=options.exact)).placement
+    training = [replace(volume, placement=place) for volume in training]
     validation = [labelled_volume(*load(*pairs[1]))] if options.validation else training[:1]
     request = request_of(options, planes=training[0].data.shape[-1])
     noted = training_range(*pairs[0], training[0].data)
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=noted)
     train_with(options, request, training=training, validation=validation)
+    report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
 
 

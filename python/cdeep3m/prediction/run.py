@@ -25,6 +25,7 @@ from cdeep3m.maps.open import chunks_of
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
@@ -33,8 +34,10 @@ from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runners.base import InThisProcess as InOrder
+from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
+from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
@@ -182,7 +185,7 @@ def predict(
         )
     _demand_apart(request)
     with pausing(10):
-        return _predict(request, engine, gpu=gpu, also=also, report=report or _silent, runner=runner, share=share)
+        return _predict(request, engine, gpu=gpu, also=also, report=report, runner=runner, share=share)
 
 
 def _predict(
@@ -191,7 +194,7 @@ def _predict(
     *,
     gpu: int,
     also: Sequence[int],
-    report: Report,
+    report: Report | None,
     runner: Runner | None,
     share: tuple[int, int] | None,
 ) -> bool:
@@ -220,20 +223,25 @@ def _predict(
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
-        with run.recording_errors():
+        begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
+        with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
+            noted = events.reporting(report)
+            events.write("images", **facts_of_images(request.images, volume, tiling))
+            for model in models.values():
+                events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     if not _spread(
-                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, report
+                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, noted
                     ):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream(request, engine, gpu, run, models, volume, tiling, report)
+                    _stream(request, engine, gpu, run, models, volume, tiling, noted)
                 else:
                     work = _over_files(request, run, tiling)
-                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
             with failing_with(12), run.finishing() as ours:
                 if ours:
                     averaged = isinstance(engine, InProcessEngine) and _averages_arrays(request)
@@ -463,10 +471,6 @@ def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) ->
     elif not averaged:
         ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
-
-
-def _silent(net: str, progress: Progress) -> None:
-    del net, progress
 
 
 def images_of(path: Path | Address) -> Path | Address:
