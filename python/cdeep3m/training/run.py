@@ -19,7 +19,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
-from cdeep3m.errors import NO_ROOM, CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
@@ -263,7 +263,7 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
             try:
                 run(job)
             except CDeep3MError as error:
-                if stops_all(error):
+                if is_full(error):
                     stopped.set()
                     raise
                 failures[job.net] = error
@@ -283,12 +283,6 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
         raise RunError("; ".join(f"{net}: {error}" for net, error in failures.items()))
     if failures:
         raise next(iter(failures.values()))
-
-
-def stops_all(error: CDeep3MError) -> bool:
-    """Return whether an error would stop every net alike: a disk that is full."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in NO_ROOM
 
 
 def prepare(request: TrainRequest) -> list[NetTraining]:
