@@ -17,7 +17,7 @@ from box_work import WriteBox, boxes_in
 from cdeep3m.cli.predict import main
 from cdeep3m.objects.job import ObjectsRequest, find_objects
 from cdeep3m.runners.slurm import OnSlurm
-from cdeep3m.runs.ledger import open_ledger
+from cdeep3m.system.ledger import open_ledger
 from cdeep3m.volumes.address import Address
 from octave_cases import png_folder
 from random_nets import publish_random

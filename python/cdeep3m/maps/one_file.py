@@ -76,7 +76,7 @@ class FileMaps:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
             return []
-        if not self._partial.exists():
+        if not self._finished.boxes and not self._partial.exists():
             self._ledger.remove_all()
         self._finished.begin(boxes)
         return self._finished.missing(boxes)

@@ -21,8 +21,8 @@ from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill_boxes, missing_boxes
 from cdeep3m.runners.base import require_all
-from cdeep3m.runs.ledger import share_of
 from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 
