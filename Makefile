@@ -36,7 +36,7 @@ $(BIN)/python3:
 	fi; exit 1
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python3
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test,cloud-test]'
 	@touch $@
 
 $(VENV)/.linters: pyproject.toml constraints.txt $(VENV)/.installed
