@@ -66,7 +66,7 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base array_files
+        pyramid agreement base
     """,
     "prediction": """
         estimate
