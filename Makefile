@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto scripts picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker release release-check cloud lint format nets proto scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --descriptor_set_out=caffe.set --pyi_out=. caffe.proto
 	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
 	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
+
+## make cloud    docker/cloud/boot.py into cloud-init.yaml, and that into the template
+cloud:
+	python3 docker/cloud/assemble.py
 
 ## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
 scripts: $(VENV)/.installed
