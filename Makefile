@@ -11,6 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
 BASE ?= main
+ADDRESS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-docker release release-check cloud lint format nets proto scripts picture bench bench-compare fidelity clean
@@ -59,6 +60,18 @@ test: $(VENV)/.installed
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
+
+$(VENV)/.release: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+## make release-check   build wheel and archive, check them, install both on every Python here, run commands there
+release-check: $(VENV)/.release
+	$(PYTHON) .ci/release.py check
+
+## make release ADDRESS=https://...   the same, and all files of a release in dist/, to be found below that address
+release: $(VENV)/.release
+	$(PYTHON) .ci/release.py files $(ADDRESS)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUCKET = "lab-data"
-PLANES = 40
+PLANES = 20
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
