@@ -11,9 +11,11 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
 BASE ?= main
+ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker test-slurm test-system lint format nets proto scripts picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker test-slurm test-system release release-check cloud lint format nets proto scripts picture bench \
+    bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -74,6 +76,18 @@ $(VENV)-system/.installed: pyproject.toml constraints.txt tests/system/constrain
 test-system: $(VENV)-system/.installed
 	OMP_NUM_THREADS=1 $(VENV)-system/bin/python3 -m pytest -m system --durations 15 $(or $(TESTS),tests/system/test_s3.py tests/system/test_second_implementations.py)
 
+$(VENV)/.release: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+## make release-check   build wheel and archive, check them, install both on every Python here, run commands there
+release-check: $(VENV)/.release
+	$(PYTHON) .ci/release.py check
+
+## make release ADDRESS=https://...   the same, and all files of a release in dist/, to be found below that address
+release: $(VENV)/.release
+	$(PYTHON) .ci/release.py files $(ADDRESS)
+
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
@@ -99,6 +113,10 @@ proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --descriptor_set_out=caffe.set --pyi_out=. caffe.proto
 	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
 	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
+
+## make cloud    docker/cloud/boot.py into cloud-init.yaml, and that into the template
+cloud:
+	python3 docker/cloud/assemble.py
 
 ## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
 scripts: $(VENV)/.installed
