@@ -53,7 +53,8 @@ INSIDE = {
         planes tiff_codecs tiff_promises values
         labels listing samples tiff_directories identity crop
         base formats gray names stores
-        address axes arrays
+        address arrays
+        axes
         units damage mapped synthetic
     """,
     "maps": """

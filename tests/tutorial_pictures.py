@@ -19,8 +19,8 @@ from cdeep3m.report.overlay import compare
 from cdeep3m.volumes.synthetic import synthesize
 
 TRAIN = (
-    *("--models", "1fm", "--width", "8", "--patch_side", "160", "--bn_fraction", "0.95", "--iter_size", "1"),
-    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "420", "--seed", "1"),
+    *("--models", "1fm", "--width", "8", "--patch_side", "128", "--bn_fraction", "0.95", "--iter_size", "1"),
+    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "240", "--seed", "1"),
 )
 VOLUMES = {"labelled": ((24, 416, 416), 1), "new": ((6, 512, 512), 2)}
 WIDTH = 1180

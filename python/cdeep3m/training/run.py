@@ -24,10 +24,11 @@ from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.states import training_events
-from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
+from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
