@@ -70,7 +70,7 @@ test-browser: $(VENV)/.browser
 
 ## make docs     docs/ as a site, in build/site; links and the API's pages are checked
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 ## make docs-pictures   the pictures of the tutorial, anew by its own commands (some 20 minutes on 2 cores)
 docs-pictures: $(VENV)/.browser

@@ -19,10 +19,10 @@ from cdeep3m.report.overlay import compare
 from cdeep3m.volumes.synthetic import synthesize
 
 TRAIN = (
-    *("--models", "1fm", "--width", "8", "--patch_side", "128", "--bn_fraction", "0.95", "--iter_size", "1"),
-    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "240", "--seed", "1"),
+    *("--models", "1fm", "--width", "16", "--patch_side", "96", "--bn_fraction", "0.95", "--iter_size", "1"),
+    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "300", "--seed", "1"),
 )
-VOLUMES = {"labelled": ((24, 416, 416), 1), "new": ((6, 512, 512), 2)}
+VOLUMES = {"labelled": ((16, 340, 340), 1), "new": ((6, 512, 512), 2)}
 WIDTH = 1180
 """Of the browser's window."""
 
@@ -64,7 +64,7 @@ def plane(folder: Path, k: int) -> np.ndarray:
 
 def draw_labels(volume: Path, path: Path) -> None:
     """Draw a plane and its label side by side."""
-    image, label = (plane(volume / name, 12)[:300, :380] for name in ("images", "labels"))
+    image, label = (plane(volume / name, 8)[:300, :330] for name in ("images", "labels"))
     gap = np.full((300, 12), 255, np.uint8)
     save(Image.fromarray(np.hstack([image, gap, label])).convert("RGB"), path, colours=64)
 
