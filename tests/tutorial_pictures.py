@@ -20,7 +20,7 @@ from cdeep3m.volumes.synthetic import synthesize
 
 TRAIN = (
     *("--models", "1fm", "--width", "16", "--patch_side", "96", "--bn_fraction", "0.95", "--iter_size", "1"),
-    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "300", "--seed", "1"),
+    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "120", "--seed", "1"),
 )
 VOLUMES = {"labelled": ((16, 340, 340), 1), "new": ((6, 512, 512), 2)}
 WIDTH = 1180
