@@ -66,7 +66,7 @@ def draw_labels(volume: Path, path: Path) -> None:
     """Draw a plane and its label side by side."""
     image, label = (plane(volume / name, 8)[:300, :330] for name in ("images", "labels"))
     gap = np.full((300, 12), 255, np.uint8)
-    save(Image.fromarray(np.hstack([image, gap, label])).convert("RGB"), path, colours=64)
+    save(Image.fromarray(np.hstack([image, gap, label])).convert("RGB"), path)
 
 
 def draw_result(work: Path, path: Path) -> None:
@@ -79,7 +79,7 @@ def draw_result(work: Path, path: Path) -> None:
     gap = np.full((300, 12, 3), 255, np.uint8)
     parts = [np.repeat(part[..., None], 3, axis=2) for part in (image, found)]
     overlay = compare(image, label > 0, found >= 153, outline=0)
-    save(Image.fromarray(np.hstack([parts[0], gap, parts[1], gap, overlay])), path, colours=96)
+    save(Image.fromarray(np.hstack([parts[0], gap, parts[1], gap, overlay])), path)
 
 
 def take_screenshots(work: Path, out: Path) -> None:
@@ -94,14 +94,15 @@ def take_screenshots(work: Path, out: Path) -> None:
         page.screenshot(path=work / "training.png", clip=clip, full_page=True)
         browser.close()
     for name in ("report", "training"):
-        save(Image.open(work / f"{name}.png").convert("RGB"), out / f"{name}.png", width=900, colours=128)
+        save(Image.open(work / f"{name}.png").convert("RGB"), out / f"{name}.png", width=900)
 
 
-def save(picture: Image.Image, path: Path, *, width: int | None = None, colours: int = 64) -> None:
-    """Write a picture small: no wider than `width`, of so many colours."""
+def save(picture: Image.Image, path: Path, *, width: int | None = None) -> None:
+    """Write a picture small: no wider than `width`, of 256 colours, the rare ones among them."""
     if width and picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    picture.quantize(colours).save(path, optimize=True)
+    colours = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    colours.save(path, optimize=True)
 
 
 if __name__ == "__main__":
