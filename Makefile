@@ -1,5 +1,5 @@
 # make demo   train compact nets on a synthetic volume, predict another one, score the result
-# make test   the whole test suite, but for the tests that need a Docker engine or Slurm: make test-docker test-slurm
+# make test   the whole test suite, but for what needs a Docker engine, a browser or Slurm: make test-docker test-browser test-slurm
 #
 # Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
 # download: set PIP_EXTRA_INDEX_URL to the package index that PyTorch's installation page names for the CPU.
@@ -14,8 +14,8 @@ BASE ?= main
 ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker test-slurm test-system release release-check cloud lint format nets proto scripts picture bench \
-    bench-compare fidelity clean
+.PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
+    scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -50,13 +50,33 @@ $(VENV)/.fidelity: pyproject.toml constraints.txt $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[fidelity]'
 	@touch $@
 
+$(VENV)/.browser: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[browser]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 ## make demo     train, predict and score on a synthetic volume (6 minutes on 2 cores)
 demo: $(VENV)/.installed
 	$(BIN)/cdeep3m demo
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+
+## make test-browser   the tests that need a browser (Debian: chromium)
+test-browser: $(VENV)/.browser
+	$(PYTHON) -m pytest -m browser $(TESTS)
+
+## make docs     docs/ as a site, in build/site; links and the API's pages are checked
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+## make docs-pictures   the pictures of the tutorial, anew by its own commands (some 20 minutes on 2 cores)
+docs-pictures: $(VENV)/.browser
+	PYTHONPATH=tests $(PYTHON) -m tutorial_pictures docs/pictures
 
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed

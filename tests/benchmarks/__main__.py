@@ -29,6 +29,7 @@ GROUPS = {
     "scaling": "benchmarks.bench_scaling",
     "pipeline": "benchmarks.bench_pipeline",
     "scale": "benchmarks.bench_scale",
+    "foresight": "benchmarks.bench_foresight",
     "gpu": "benchmarks.bench_gpu",
 }
 """Name of each group: its module, whose `figures(settings)` yields what it measured. A missing one is left out."""
