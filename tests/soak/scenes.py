@@ -32,7 +32,10 @@ layer {
     num_output: 2 kernel_size: 3 kernel_size: 3 kernel_size: %d pad: 1 pad: 1 pad: 0 weight_filler { type: "xavier" }
   }
 }
-layer { name: "flat" type: "Reshape" bottom: "score" top: "flat" reshape_param { shape { dim: 0 dim: 0 dim: 0 dim: 0 } } }
+layer {
+  name: "flat" type: "Reshape" bottom: "score" top: "flat"
+  reshape_param { shape { dim: 0 dim: 0 dim: 0 dim: 0 } }
+}
 layer { name: "out" type: "Softmax" bottom: "flat" top: "prob" }
 """
 SHAPE = (3, 40, 44)

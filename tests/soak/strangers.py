@@ -6,7 +6,6 @@ import os
 import shutil
 import tarfile
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -18,6 +17,7 @@ from soak.trial import Ended, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 WORKER = ["postprocessworker.sh", "--waitinterval", "0.01", "out"]
 PREDICT = ["cdeep3m", "predict", "--gpu", "-1", "--fit", "--augspeed", "10", "--models", "1fm"]
@@ -71,7 +71,7 @@ def _linked(folder: Path, name: str) -> list[str]:
     (folder / "out").mkdir()
     (folder / "out" / name).symlink_to(folder / "elsewhere")
     ended = run([*PREDICT, "trained", "images", "out"], folder)
-    wrong = [words for words in ended.faults()]
+    wrong = list(ended.faults())
     return wrong + ["written through a link"] * (digest(folder, ("elsewhere",)) != kept)
 
 

@@ -1,7 +1,7 @@
 """One command in a process of its own: what it said, how it ended, what it took; and what stops it on the way.
 
-The process is forked from one that has loaded PyTorch, so a trial takes a fraction of a second. An audit hook sees every
-file operation of Python; at one of them it kills the process, or raises the error of a full or broken disk.
+The process is forked from one that has loaded PyTorch, so a trial takes a fraction of a second. An audit hook sees
+every file operation of Python; at one of them it kills the process, or raises the error of a full or broken disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import time
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODULES = {
     "PreprocessTrainingData": "preprocess_training_data",
