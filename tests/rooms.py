@@ -51,9 +51,10 @@ INSIDE = {
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
         planes tiff_codecs tiff_promises values
-        labels listing tiff_directories identity crop
+        labels listing samples tiff_directories identity crop
         base formats gray names stores
-        address axes arrays
+        address arrays
+        axes
         units damage mapped synthetic
     """,
     "maps": """
@@ -68,8 +69,9 @@ INSIDE = {
         pyramid agreement base array_files
     """,
     "prediction": """
+        estimate
         run
-        elsewhere
+        elsewhere facts
         streaming
         over_files runner
         core

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def parser() -> CommandParser:
     made.add_argument("images", metavar="IMAGES", help="the volume")
     made.add_argument("labels", metavar="LABELS", help="its labels, of the same size")
     made.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    add_selection_options(made)
     return made
 
 
@@ -46,14 +48,15 @@ def preprocess(args: argparse.Namespace) -> None:
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
 
-    demand_apart(args.out, (args.images, args.labels))
+    images, labels = address_of(args.images, args), address_of(args.labels, args, labels=True)
+    demand_apart(args.out, (images, labels))
 
     data, label = load_labelled_volume(
-        args.images, args.labels, rules=rules_of(exact=args.exact), confirm=confirm, scratch=args.out
+        images, labels, rules=rules_of(exact=args.exact), confirm=confirm, scratch=args.out
     )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
     files = write_training_stacks(args.out, data, label, rules=rules_of(exact=args.exact))
-    write_range(Path(args.out), training_range(args.images, args.labels, data))
+    write_range(Path(args.out), training_range(images, labels, data))
     print(f"Wrote {len(files)} training stacks to {args.out}")
 
 

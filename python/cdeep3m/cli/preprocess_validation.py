@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, run
 from cdeep3m.cli.preprocess_training_data import INPUTS, confirm, describe_size, show_usage_as_success
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def parser() -> CommandParser:
     made.add_argument("images", metavar="IMAGES", help="the volume")
     made.add_argument("labels", metavar="LABELS", help="its labels, of the same size")
     made.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    add_selection_options(made)
     return made
 
 
@@ -40,10 +42,11 @@ def preprocess(args: argparse.Namespace) -> None:
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.data import load_labelled_volume, write_validation_stack
 
-    demand_apart(args.out, (args.images, args.labels))
+    images, labels = address_of(args.images, args), address_of(args.labels, args, labels=True)
+    demand_apart(args.out, (images, labels))
 
     data, label = load_labelled_volume(
-        args.images, args.labels, rules=rules_of(exact=args.exact), same_size=False, confirm=confirm, scratch=args.out
+        images, labels, rules=rules_of(exact=args.exact), same_size=False, confirm=confirm, scratch=args.out
     )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
     print(f"Wrote {write_validation_stack(args.out, data, label, rules=rules_of(exact=args.exact))}")

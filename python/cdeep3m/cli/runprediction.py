@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
+from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
 from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def _parser() -> CommandParser:
     add_prediction_options(parser)
     parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to use (default: 1fm,3fm,5fm)")
     parser.add_argument("trained", type=Path, metavar="TRAINOUT")
-    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("out", type=Path, metavar="PREDICTOUT")
     return parser
 
@@ -77,7 +79,10 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict anew over what an earlier run left in the folder, of these or of other images",
     )
+    add_selection_options(parser)
+    add_map_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_runner_options(parser)
     add_share_option(parser)
     parser.add_argument(
@@ -108,7 +113,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
 
     request = PredictRequest(
         trained=options.trained,
-        images=options.images,
+        images=path_or_address(options.images, options),
         out=options.out,
         nets=nets,
         aug_speed=speed_of(options.augspeed),
@@ -117,17 +122,20 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         precision=options.precision,
         max_packages=options.maxpackages,
         overwrite=options.overwrite,
+        format=options.format,
+        dtype=options.dtype,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
     runner, gpu = runner_for(options, engine, gpus)
-    with ProgressDisplay("plane") as report:
+    with ProgressDisplay("plane" if request.format == "png" else "box") as report:
         if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
     if options.share and not PredictionRun(options.out).is_done():
         print("Share {} of {} is finished. Others are not yet: the last one finishes the run".format(*options.share))
         return 0
+    report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cdeep3m.geometry import Placement
 from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ class LabelledVolume:
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
         Class of every voxel: 0 background, 1 foreground.
+    placement : Placement
+        Size of a voxel along (z, y, x), as far as it is known.
     """
 
     data: np.ndarray
     label: np.ndarray
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
 from cdeep3m.volumes.names import listing
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

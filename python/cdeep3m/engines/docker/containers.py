@@ -51,7 +51,7 @@ def options_of(call: ToolCall, content: Content, daemon: Daemon, *, memory: str 
         "entrypoint": [content.program(call.tool)],
         "command": call.command(call.gpu if call.gpu in (CPU, ALL_GPUS) else ONLY_GPU),
         "working_dir": os.path.abspath(call.folder),
-        "mounts": mounts_of(call),
+        **_mounting(mounts_of(call), daemon),
         "network_mode": "none",
         "environment": _environment(call),
         "labels": {OWNER: owner(), TOOL: call.tool},
@@ -105,6 +105,27 @@ def mounts_of(call: ToolCall) -> list[Mount]:
         *(Mount(name, str(path), type="bind", read_only=True) for name, path in read.items() if name not in seen),
         *(Mount(name, str(path), type="bind", read_only=False) for name, path in written.items()),
     ]
+
+
+def _mounting(mounts: Sequence[Mount], daemon: Daemon) -> dict[str, Any]:
+    """Return mounts as the SDK's `containers.create` takes them.
+
+    Podman takes apart at commas what describes a mount, and at colons its older form.
+
+    Raises
+    ------
+    EngineError
+        A path has both, and the daemon is Podman.
+    """
+    odd = [mount for mount in mounts if daemon.podman and "," in mount["Source"] + mount["Target"]]
+    for mount in odd:
+        if ":" in mount["Source"] + mount["Target"]:
+            raise EngineError(
+                f"{mount['Target']}: {daemon.version} shows containers no path with a comma and a colon; rename it"
+            )
+    rights = {True: "ro", False: "rw"}
+    binds = [f"{mount['Source']}:{mount['Target']}:{rights[mount['ReadOnly']]}" for mount in odd]
+    return {"mounts": [mount for mount in mounts if mount not in odd], **({"volumes": binds} if binds else {})}
 
 
 def _is_in(name: Path, path: Path, folders: dict[str, Path]) -> bool:

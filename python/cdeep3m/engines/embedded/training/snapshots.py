@@ -22,6 +22,7 @@ from cdeep3m.proto.learned_net import learned_net
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from cdeep3m.engines.embedded.net.executor import Net
     from cdeep3m.engines.embedded.training.solver import Sgd
 
