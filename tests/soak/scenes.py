@@ -141,7 +141,20 @@ def _workers(folder: Path) -> None:
     define_packages(folder / "images", out)
 
 
-TINY_TRAINING = ("--models", "1fm", "--width", "16", "--numiterations", "2", "--snapshot_interval", "1")
+TINY_TRAINING = (
+    "--models",
+    "1fm",
+    "--width",
+    "16",
+    "--patch_side",
+    "96",
+    "--iter_size",
+    "1",
+    "--numiterations",
+    "2",
+    "--snapshot_interval",
+    "1",
+)
 
 SCENES = (
     Scene("predict", _prediction, (("cdeep3m", "predict", *QUICK, "trained", "images", "out"),), ("out",)),

@@ -58,7 +58,7 @@ OPERATIONS = {
 WRITING = OPERATIONS - {"os.listdir", "os.scandir"}
 MEMORY = 3 * 2**30
 """Bytes of memory that a command may take beyond what the process has from the start."""
-HANG = 120.0
+HANG = 600.0
 
 
 @dataclass(frozen=True)
