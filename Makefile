@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker lint format nets proto picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ nets: $(VENV)/.installed
 ## make proto    generate python/cdeep3m/proto/caffe_pb2 anew from caffe.proto
 proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
+
+## make picture  docs/layers.svg, anew from tests/rooms.py
+picture: $(VENV)/.installed
+	PYTHONPATH=tests $(PYTHON) -m rooms docs/layers.svg
 
 ## make bench    all speeds in one run, beside the machine's best (20 GB of temporary files; BENCH="--help" tells more)
 bench: $(VENV)/.installed

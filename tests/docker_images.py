@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from docker.errors import BuildError
 
-from cdeep3m.files import whole_file
+from cdeep3m.system.files import whole_file
 from docker_daemon import SYSTEM_PATH
 
 if TYPE_CHECKING:

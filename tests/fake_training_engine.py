@@ -8,7 +8,7 @@ from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.errors import EngineError
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
-from cdeep3m.rundir import iteration_of
+from cdeep3m.runs.trained import iteration_of
 
 
 @dataclass

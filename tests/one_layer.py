@@ -9,8 +9,8 @@ import torch
 from google.protobuf import text_format
 from numpy.testing import assert_array_equal
 
-from cdeep3m.engines.embedded.layers import make_layer
-from cdeep3m.engines.embedded.layers.base import Context, Layer
+from cdeep3m.engines.embedded.net.layers import make_layer
+from cdeep3m.engines.embedded.net.layers.base import Context, Layer
 from cdeep3m.proto.caffe_pb2 import TEST, LayerParameter
 
 if TYPE_CHECKING:

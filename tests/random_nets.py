@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.base import TrainedModel
-from cdeep3m.engines.embedded.executor import Net
-from cdeep3m.engines.embedded.layers.batch_norm import BatchNorm
-from cdeep3m.engines.embedded.layers.scale import Scale
+from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
+from cdeep3m.engines.embedded.net.layers.scale import Scale
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import TEST, NetParameter
 

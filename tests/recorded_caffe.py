@@ -13,8 +13,8 @@ from google.protobuf import json_format
 
 from cdeep3m.engines.base import TrainedModel, TrainJob
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
-from cdeep3m.engines.embedded.stacks import window_at
-from cdeep3m.engines.embedded.training import train
+from cdeep3m.engines.embedded.prediction.stacks import window_at
+from cdeep3m.engines.embedded.training.loop import train
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import HDF5DataParameter, NetParameter, SolverParameter
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state

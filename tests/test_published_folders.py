@@ -11,10 +11,10 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from cdeep3m.cli import predict, runprediction, runtraining
-from cdeep3m.engines.embedded.predictor import Predictor
+from cdeep3m.engines.embedded.prediction.predictor import Predictor
 from cdeep3m.nets.prototxts import deploy
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, write_model
-from cdeep3m.rundir import TrainedRun
+from cdeep3m.runs.trained import TrainedRun
 from deploy_spellings import SPELLINGS, by_hand, plain, with_fields_of_another_fork, with_input_dim, with_phases
 from random_nets import random_net
 

@@ -58,7 +58,7 @@ class WarmTools:
 
 
 def serve(address: str) -> None:
-    for slow in ("cdeep3m.engines.embedded.engine", "cdeep3m.engines.embedded.training", "torch._inductor.config"):
+    for slow in ("cdeep3m.engines.embedded.engine", "cdeep3m.engines.embedded.training.loop", "torch._inductor.config"):
         import_module(slow)
     for module in MODULES.values():
         import_module(module)

@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.settings import best
-from cdeep3m.background import processors
-from cdeep3m.synthetic import synthesize
+from cdeep3m.system.threads import processors
 from cdeep3m.volumes.hdf5 import write_datasets
 from cdeep3m.volumes.png import write_plane
+from cdeep3m.volumes.synthetic import synthesize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

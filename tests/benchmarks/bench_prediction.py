@@ -31,8 +31,8 @@ from benchmarks.bench_scaling import predict, write_images, write_trained
 from benchmarks.figures import Figure
 from cdeep3m.engines.base import CPU
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
-from cdeep3m.engines.embedded.layers.convolution import Kernelled
-from cdeep3m.engines.embedded.predictor import NUMBERS
+from cdeep3m.engines.embedded.net.layers.convolution import Kernelled
+from cdeep3m.engines.embedded.prediction.predictor import NUMBERS
 from cdeep3m.nets import prototxts
 from random_nets import random_net, write_model
 

@@ -26,12 +26,13 @@ from benchmarks.bench_prediction import Result, best_rate, count, wait_for
 from benchmarks.figures import Figure
 from cdeep3m.engines.base import CPU, LabelledVolume
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
-from cdeep3m.engines.embedded.executor import Net
-from cdeep3m.engines.embedded.training import total_loss
-from cdeep3m.memory import kept_memory
+from cdeep3m.engines.embedded.fast.training_steps import merged
+from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.training.loop import total_loss
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN
+from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,8 @@ def training_net(net: str, side: int, width: int, folder: Path, device: torch.de
     shape = (side + 8, side + 8, 20)
     data, label = rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, 2, shape, dtype=np.uint8)
     message = prototxts.train_val(net, width=width, patch_side=side)
-    return Net(message, phase=TRAIN, device=device, folder=folder, sources={"volumes": [LabelledVolume(data, label)]})
+    sources = {"volumes": [LabelledVolume(data, label)]}
+    return Net(message, phase=TRAIN, device=device, folder=folder, sources=sources, rewrite=merged)
 
 
 def step(net: Net) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from cdeep3m.validation import HALF, Scores, best_threshold, count_volumes, score
+from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, count_volumes, score
 
 BIN = Path(sys.executable).parent
 NETS = ("1fm", "3fm", "5fm")

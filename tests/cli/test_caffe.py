@@ -106,7 +106,7 @@ def test_an_interrupt_exits_as_shells_expect(folder, capsys, monkeypatch):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cdeep3m.engines.embedded.training.train", interrupted)
+    monkeypatch.setattr("cdeep3m.engines.embedded.training.loop.train", interrupted)
     assert main(["train", "--solver=solver.prototxt", "--gpu=-1"]) == 130
     assert "Go on with --snapshot" in capsys.readouterr().err
 

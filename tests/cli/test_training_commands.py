@@ -9,8 +9,8 @@ from cdeep3m.engines import select
 from cdeep3m.errors import EngineError
 from cdeep3m.nets.prototxts import NetMake, deploy
 from cdeep3m.proto import prototxt
-from cdeep3m.rundir import TrainedRun
-from cdeep3m.trainjob import create_run
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.training.folder import create_run
 from fake_training_engine import FakeTrainingEngine
 
 SHORT = ("--numiterations", "3", "--width", "32")

@@ -9,7 +9,7 @@ from cdeep3m.engines.job_files import training_files
 from cdeep3m.engines.tools import ToolFailure, explanation, last_words
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.nets.prototxts import NetMake
-from cdeep3m.trainjob import create_run
+from cdeep3m.training.folder import create_run
 from tiny_training import make_training
 
 ABORTED = """\

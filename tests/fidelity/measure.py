@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cdeep3m import __version__
-from cdeep3m.agreement import Agreement, agreement_of
+from cdeep3m.maps.agreement import Agreement, agreement_of
 from fidelity.page import Cases, Measured, StepErrors
 from recorded_caffe import (
     NETS,

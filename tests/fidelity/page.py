@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cdeep3m.agreement import LARGEST_DIFFERENCE, LARGEST_STEP, SMALLEST_EQUAL_SHARE
+from cdeep3m.maps.agreement import LARGEST_DIFFERENCE, LARGEST_STEP, SMALLEST_EQUAL_SHARE
 from cdeep3m.report.corrections import CORRECTIONS
 from recorded_caffe import BATCH_NORM_TOLERANCE, HISTORY_TOLERANCE, LOSS_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cdeep3m.agreement import Agreement
+    from cdeep3m.maps.agreement import Agreement
 
 
 @dataclass(frozen=True, kw_only=True)

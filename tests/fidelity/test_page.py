@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cdeep3m.agreement import Agreement
+from cdeep3m.maps.agreement import Agreement
 from fidelity.measure import COMMANDS, READER, cases_of, recorded_cases, versions
 from fidelity.page import Cases, Measured, StepErrors, corrections_table, page
 from recorded_caffe import NETS

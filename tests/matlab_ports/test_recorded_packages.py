@@ -14,13 +14,13 @@ import pytest
 from cdeep3m.matlab_ports.imread import imread
 from PIL import Image
 
-from cdeep3m import stitching
 from cdeep3m.cli import def_data_packages, ensemble_predictions, merge_large_data, preprocess_package
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
-from cdeep3m.packages import COUNTS, INFO, Division
-from cdeep3m.postprocessing import average_variants
-from cdeep3m.variants import variant, variants_for
+from cdeep3m.prediction.over_files.postprocess import average_variants
+from cdeep3m.tiling import stitching
+from cdeep3m.tiling.packages import COUNTS, INFO, Division
+from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import write_datasets
 from octave_cases import digest, hdf5_file, png_folder, synth, tiff_folder, tiff_stack
@@ -28,7 +28,7 @@ from octave_cases import digest, hdf5_file, png_folder, synth, tiff_folder, tiff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cdeep3m.packages import Package
+    from cdeep3m.tiling.packages import Package
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "octave_packages.json").read_text(encoding="utf-8"))
 DIVISIONS, PACKAGES = GOLDEN["def_datapackages"], GOLDEN["preprocess_package"]

@@ -14,7 +14,7 @@ from cdeep3m.nets.fits import Fit
 from cdeep3m.nets.prototxts import NetMake, train_val
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
-from cdeep3m.trainjob import create_run
+from cdeep3m.training.folder import create_run
 from published import WIDTH
 
 

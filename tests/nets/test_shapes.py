@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
-from cdeep3m.engines.embedded.executor import Net
+from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.nets.prototxts import NETS, deploy, train_val
 from cdeep3m.nets.shapes import blob_shapes
 from cdeep3m.proto.caffe_pb2 import TEST, NetParameter

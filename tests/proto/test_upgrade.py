@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from cdeep3m.engines.embedded.layers import MODULES
+from cdeep3m.engines.embedded.net.layers import MODULES
 from cdeep3m.errors import FormatError, NetError
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import BlobProto, LayerParameter, NetParameter, SolverParameter, V1LayerParameter
@@ -107,7 +107,7 @@ def test_what_other_forks_add_to_parameters_is_kept(name):
 
 
 def test_a_type_that_the_engine_does_not_know_is_refused_with_the_layer_s_name():
-    from cdeep3m.engines.embedded.executor import Net
+    from cdeep3m.engines.embedded.net.executor import Net
 
     net = upgraded(parse('layers { name: "images" type: IMAGE_DATA top: "data" image_data_param { } }'))
     with pytest.raises(NetError, match=r"layer images: unknown type 'ImageData'; known are Accuracy"):
@@ -132,7 +132,7 @@ def test_what_cannot_be_upgraded_is_refused(text, complaint):
 def test_an_old_net_computes_what_the_new_one_does():
     import torch
 
-    from cdeep3m.engines.embedded.executor import Net
+    from cdeep3m.engines.embedded.net.executor import Net
 
     weights = NetParameter(layers=[V1LayerParameter(name="conv", type=V1LayerParameter.CONVOLUTION)])
     weights.layers[0].blobs.extend(

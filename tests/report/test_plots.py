@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cdeep3m.errors import MissingExtraError
-from cdeep3m.learning_curves import Curves, Table
-from cdeep3m.learning_curves.tables import KEYS
+from cdeep3m.evaluation.learning_curves import Curves, Table
+from cdeep3m.evaluation.learning_curves.tables import KEYS
 from cdeep3m.report.plots import plot_learning_curves, save_png
 
 TRAIN = Table((*KEYS, "loss"), tuple((float(i), i / 2, 0.01, 1 / (i + 1)) for i in range(100)))
@@ -68,7 +68,7 @@ def test_without_matplotlib_the_pip_command_is_named(monkeypatch):
 def test_no_screen_and_no_pyplot_are_needed():
     code = (
         "import sys\n"
-        "from cdeep3m.learning_curves import Curves, Table\n"
+        "from cdeep3m.evaluation.learning_curves import Curves, Table\n"
         "from cdeep3m.report.plots import plot_learning_curves\n"
         "plot_learning_curves(Curves(Table(), Table()))\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"

@@ -21,7 +21,7 @@ from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.images import Image, Lock, find_image
 from cdeep3m.engines.tools import ToolCall
 from cdeep3m.errors import EngineError
-from cdeep3m.prediction import PredictRequest, predict
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.proto.caffemodel import read_model, read_state
 from cdeep3m.volumes.png import write_plane
 from engines.conformance import EngineTests, addresses, make_model, make_stack

@@ -17,11 +17,11 @@ from PIL import Image
 from cdeep3m.cli import runprediction
 from cdeep3m.engines.base import TrainJob
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
-from cdeep3m.engines.embedded.stacks import predict_file
-from cdeep3m.engines.embedded.training import train
+from cdeep3m.engines.embedded.prediction.stacks import predict_file
+from cdeep3m.engines.embedded.training.loop import train
 from cdeep3m.nets.prototxts import deploy
 from cdeep3m.proto.caffemodel import blob_to_array, read_model
-from cdeep3m.synthetic import synthesize
+from cdeep3m.volumes.synthetic import synthesize
 from random_nets import random_net, write_model
 from tiny_training import make_training
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def apply() -> None:
-        from cdeep3m.segmentation import label_objects
+        from cdeep3m.objects.segmentation import label_objects
 
         count = label_objects(options.segmented, options.raw, options.out, depth=options.depth, exact=options.exact)
         print(f"{count} objects written to {options.out}")

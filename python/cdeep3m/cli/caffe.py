@@ -63,7 +63,7 @@ def _parser() -> CommandParser:
 def _train(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainJob
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.training import train
+    from cdeep3m.engines.embedded.training.loop import train
     from cdeep3m.proto.prototxt import read_solver
 
     job = TrainJob(

@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
-    from cdeep3m.rundir import model_at
-    from cdeep3m.workers import predict_stacks
+    from cdeep3m.prediction.over_files.stages import predict_stacks
+    from cdeep3m.runs.trained import model_at
 
     with failing_with(NO_MODEL):
         model = model_at(options.model)

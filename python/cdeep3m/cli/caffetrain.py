@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
-    from cdeep3m.training import NetTraining, prepare_folder, train_net
+    from cdeep3m.training.run import NetTraining, prepare_folder, train_net
 
     settings = settings_of(options)
     folder = options.out / options.model

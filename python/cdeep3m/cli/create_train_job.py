@@ -68,7 +68,7 @@ def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:
 
 
 def _create(options: argparse.Namespace) -> None:
-    from cdeep3m.trainjob import create_train_job
+    from cdeep3m.training.folder import create_train_job
 
     create_train_job(options.augmented, options.out, options.validation, make=make_of(options))
     print(f"Train job created in {options.out}")

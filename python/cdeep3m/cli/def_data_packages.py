@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def define() -> None:
-        from cdeep3m.packaging import define_packages
+        from cdeep3m.prediction.over_files.prepare import define_packages
 
         division = define_packages(options.images, options.aug, exact=options.exact)
         print(f"Number of XY Packages: {len(division.areas)}, number of z-blocks: {len(division.z_cuts) - 1}")

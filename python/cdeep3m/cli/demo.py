@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from cdeep3m.validation import Scores
+    from cdeep3m.evaluation.scores import Scores
 
 DESCRIPTION = """\
 Make two synthetic electron micrograph volumes with their mitochondria labelled, train compact 1fm, 3fm and 5fm nets on
@@ -53,7 +53,7 @@ class Result(NamedTuple):
     @classmethod
     def of(cls, training: np.ndarray, held_out: np.ndarray) -> Result:
         """Choose on one volume and score on the other one; both as `validation.count_values` counted them."""
-        from cdeep3m.validation import best_threshold, score
+        from cdeep3m.evaluation.scores import best_threshold, score
 
         threshold = best_threshold(training)
         return cls(threshold, score(held_out, threshold=threshold))
@@ -152,7 +152,7 @@ def _write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
     """Write images/ and labels/, one PNG a plane, unless they are there already."""
     from PIL import Image
 
-    from cdeep3m.synthetic import synthesize
+    from cdeep3m.volumes.synthetic import synthesize
 
     if folder.exists():
         return
@@ -220,7 +220,7 @@ def _program(name: str) -> str:
 
 def _scores(out: Path) -> dict[str, Result]:
     """Score every net, the ensemble and a threshold of smoothed grays, each with the threshold that it calls for."""
-    from cdeep3m.validation import count_values, count_volumes
+    from cdeep3m.evaluation.scores import count_values, count_volumes
 
     names = {net: net for net in NETS} | {"ensemble": "ensembled"}
     counts = {

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     def average() -> None:
-        from cdeep3m.postprocessing import ensemble_folders
+        from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 
         print(f"{ensemble_folders(inputs, out, exact=options.exact)} planes written to {out}")
 

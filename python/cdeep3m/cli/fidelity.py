@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from cdeep3m.agreement import Agreement
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.maps.agreement import Agreement
     from cdeep3m.volumes import Volume
 
 DESCRIPTION = """\
@@ -84,7 +84,7 @@ def _compare_net(
 def models_of(path: Path, nets: str | None) -> list[TrainedModel]:
     """Return the models of a training's folder, all or those that are listed, or the one of a .caffemodel."""
     from cdeep3m.errors import MissingModelError
-    from cdeep3m.rundir import TrainedRun, model_at
+    from cdeep3m.runs.trained import TrainedRun, model_at
 
     if path.is_file():
         return [model_at(path)]
@@ -100,7 +100,7 @@ def row(net: str, found: Agreement) -> str:
 
     Examples
     --------
-    >>> from cdeep3m.agreement import Agreement
+    >>> from cdeep3m.maps.agreement import Agreement
     >>> row("1fm", Agreement(planes=5, voxels=9, largest=2e-6, mean=1e-7, equal_share=1.0, largest_step=0))
     '1fm           5             2.0e-06          1.0e-07          100.0000 %  agrees'
     """

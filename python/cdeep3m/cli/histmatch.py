@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def match() -> None:
-        from cdeep3m.histograms import match_images
+        from cdeep3m.preprocessing.histograms import match_images
 
         count = match_images(options.images, options.reference, options.out, exact=options.exact)
         print(f"{count} planes written to {options.out}")

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("which folder? FM_DIR is missing")
 
     def merge() -> None:
-        from cdeep3m.postprocessing import merge_packages
+        from cdeep3m.prediction.over_files.postprocess import merge_packages
 
         print(f"{merge_packages(options.folder, exact=options.exact)} planes written to {options.folder}")
 

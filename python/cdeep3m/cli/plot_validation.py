@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def plot_tables(first: str, test: str | None = None, out: str | None = None) -> None:
     """Plot two files, or those of the folder `first`."""
-    from cdeep3m.learning_curves import Curves, Table, find_csvs, read_csv
+    from cdeep3m.evaluation.learning_curves import Curves, Table, find_csvs, read_csv
 
     train_file, test_file = find_csvs(first) if test is None else (Path(first), Path(test))
     curves = Curves(read_csv(train_file), Table() if test_file is None else read_csv(test_file))

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def work() -> None:
-        from cdeep3m.workers import FileRun, postprocess_worker
+        from cdeep3m.prediction.over_files.stages import FileRun, postprocess_worker
 
         postprocess_worker(FileRun.open(options.out), wait=options.waitinterval)
 

@@ -46,7 +46,7 @@ def _parser() -> CommandParser:
 def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainedModel
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
-    from cdeep3m.engines.embedded.stacks import predict_file
+    from cdeep3m.engines.embedded.prediction.stacks import predict_file
     from cdeep3m.errors import InputError
 
     if (options.shift_axis, options.shift_stride) != (ALONG_Z, 1):

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         from cdeep3m.engines.select import select_engine
         from cdeep3m.errors import failing_with
-        from cdeep3m.workers import PREDICTION_FAILED, FileRun, predict_worker
+        from cdeep3m.prediction.over_files.stages import PREDICTION_FAILED, FileRun, predict_worker
 
         opened = FileRun.open(options.out)
         with failing_with(PREDICTION_FAILED):

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def preprocess() -> None:
         from cdeep3m.cli.preprocess_package import wait_for_enter
-        from cdeep3m.packaging import preprocess_images
+        from cdeep3m.prediction.over_files.prepare import preprocess_images
 
         nets = tuple(net for net in options.models.split(",") if net)
         division = preprocess_images(

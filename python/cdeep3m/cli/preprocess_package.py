@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def preprocess() -> None:
-        from cdeep3m.packaging import preprocess_package
+        from cdeep3m.prediction.over_files.prepare import preprocess_package
 
         folder = preprocess_package(
             options.images,

@@ -40,7 +40,7 @@ def parser() -> CommandParser:
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
-    from cdeep3m.training_data import load_labelled_volume, write_training_stacks
+    from cdeep3m.training.data import load_labelled_volume, write_training_stacks
 
     data, label = load_labelled_volume(args.images, args.labels, exact=args.exact, confirm=confirm, scratch=args.out)
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)

@@ -36,7 +36,7 @@ def parser() -> CommandParser:
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
-    from cdeep3m.training_data import load_labelled_volume, write_validation_stack
+    from cdeep3m.training.data import load_labelled_volume, write_validation_stack
 
     data, label = load_labelled_volume(
         args.images, args.labels, exact=args.exact, same_size=False, confirm=confirm, scratch=args.out

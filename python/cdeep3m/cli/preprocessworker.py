@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def work() -> None:
-        from cdeep3m.workers import FileRun, preprocess_worker
+        from cdeep3m.prediction.over_files.stages import FileRun, preprocess_worker
 
         preprocess_worker(FileRun.open(options.out), maxpackages=options.maxpackages, wait=options.waitinterval)
 

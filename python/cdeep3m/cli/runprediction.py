@@ -79,7 +79,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
-    from cdeep3m.prediction import PredictRequest, images_of, predict
+    from cdeep3m.prediction.run import PredictRequest, images_of, predict
 
     request = PredictRequest(
         trained=options.trained,

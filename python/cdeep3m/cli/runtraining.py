@@ -58,7 +58,7 @@ def _parser() -> CommandParser:
 def _run(options: argparse.Namespace) -> None:
     from cdeep3m.errors import InputError, failing_with
     from cdeep3m.nets.prototxts import NETS
-    from cdeep3m.training import check_retrain
+    from cdeep3m.training.run import check_retrain
 
     request = request_of(options)
     unknown = [net for net in request.nets if net not in NETS]
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _create(options: argparse.Namespace, retrain: Path | None) -> None:
     """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
-    from cdeep3m.trainjob import check_training_files, create_train_job
+    from cdeep3m.training.folder import check_training_files, create_train_job
 
     check_training_files(options.augmented)
     make, like = make_of(options), like_of(options, retrain)

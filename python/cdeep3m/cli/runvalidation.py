@@ -11,7 +11,7 @@ from cdeep3m.cli.common import CommandParser, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdeep3m.learning_curves import Curves
+    from cdeep3m.evaluation.learning_curves import Curves
 
 PICTURE = "learning_curves.png"
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def validate(log: str, out: Path) -> None:
     """Parse, write and plot."""
-    from cdeep3m.learning_curves import find_log, read_log, write_csvs
+    from cdeep3m.evaluation.learning_curves import find_log, read_log, write_csvs
 
     curves = read_log(log)
     out.mkdir(parents=True, exist_ok=True)

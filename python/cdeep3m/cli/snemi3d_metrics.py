@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def score() -> None:
-        from cdeep3m.segmentation import score_segmentation
+        from cdeep3m.objects.segmentation import score_segmentation
 
         scores = score_segmentation(options.truth, options.segmented)
         print(f"adapted Rand error: {scores.error:.6f} (precision {scores.precision:.6f}, recall {scores.recall:.6f})")

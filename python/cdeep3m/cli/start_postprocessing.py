@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def average() -> None:
-        from cdeep3m.postprocessing import average_variants
+        from cdeep3m.prediction.over_files.postprocess import average_variants
 
         for folder in options.folders:
             print(f"{average_variants(folder, exact=options.exact)} planes written to {folder}")

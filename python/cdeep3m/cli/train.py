@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from cdeep3m.training_data import labelled_volume, load_labelled_volume, training_variants
-    from cdeep3m.trainjob import create_run
+    from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_variants
+    from cdeep3m.training.folder import create_run
 
     request = request_of(options)
     load = partial(load_labelled_volume, exact=options.exact, confirm=confirm)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from cdeep3m.training import SolverSettings
+    from cdeep3m.training.run import SolverSettings
 
 _SETTINGS = (
     ("numiterations", int, 30000, "iterations to train to"),
@@ -46,7 +46,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace) -> SolverSettings:
     """Return the solver's settings as `add_solver_options` parsed them."""
-    from cdeep3m.training import SolverSettings
+    from cdeep3m.training.run import SolverSettings
 
     named = {name: getattr(options, name) for name, *_ in _SETTINGS}
     return SolverSettings(seed=options.seed, test_interval=options.test_interval, **named)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.engines.base import LabelledVolume
-    from cdeep3m.training import TrainRequest
+    from cdeep3m.training.run import TrainRequest
 
 DESCRIPTION = """\
 Train the nets of TRAINOUT, a folder that CreateTrainJob.m made, one after another.
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def request_of(options: argparse.Namespace) -> TrainRequest:
     """Return what the options ask for."""
-    from cdeep3m.training import TrainRequest
+    from cdeep3m.training.run import TrainRequest
 
     return TrainRequest(
         out=options.out,
@@ -69,7 +69,7 @@ def train_with(
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
-    from cdeep3m.training import train
+    from cdeep3m.training.run import train
 
     with failing_with(NO_ENGINE):
         engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))

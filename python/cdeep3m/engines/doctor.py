@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.engines import nvidia
 from cdeep3m.engines.images import Image, Lock
 from cdeep3m.engines.local import LocalCaffe
-from cdeep3m.engines.nvidia import Gpu, Version, dotted
+from cdeep3m.engines.nvidia import Gpu, TorchBuild, Version, dotted
 from cdeep3m.errors import CDeep3MError
 
 if TYPE_CHECKING:
@@ -47,31 +47,6 @@ class GpuFacts:
     def driver_is_too_old_for(self, cuda: Version | None) -> bool:
         """Return whether the driver is older than all that can run programs of that CUDA: an earlier major version."""
         return bool(self.gpus and cuda and self.newest_cuda and self.newest_cuda[0] < cuda[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class TorchBuild:
-    """What the PyTorch here was built for.
-
-    Attributes
-    ----------
-    version : str
-        Its version.
-    cuda : tuple of int, optional
-        Its CUDA; None: built for the CPU.
-    architectures : tuple of (int, int)
-        Compute capabilities that it has code for, ascending; empty where that is not known.
-    devices : int
-        How many GPUs it sees.
-    threads : int
-        How many threads it uses on the CPU.
-    """
-
-    version: str
-    cuda: Version | None = None
-    architectures: tuple[Version, ...] = ()
-    devices: int = 0
-    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

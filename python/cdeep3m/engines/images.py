@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.engines.nvidia import Version, dotted, version
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.files import write_text
+from cdeep3m.system.files import write_text
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import CPU
-from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.engines.nvidia import visible_gpus
 from cdeep3m.engines.tools import PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError
+from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -43,6 +43,31 @@ class Gpu:
         return f"GPU {self.index} ({self.name}{capability}, driver {self.driver})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class TorchBuild:
+    """What the PyTorch here was built for.
+
+    Attributes
+    ----------
+    version : str
+        Its version.
+    cuda : tuple of int, optional
+        Its CUDA; None: built for the CPU.
+    architectures : tuple of (int, int)
+        Compute capabilities that it has code for, ascending; empty where that is not known.
+    devices : int
+        How many GPUs it sees.
+    threads : int
+        How many threads it uses on the CPU.
+    """
+
+    version: str
+    cuda: Version | None = None
+    architectures: tuple[Version, ...] = ()
+    devices: int = 0
+    threads: int = 1
+
+
 def ask(*arguments: str) -> tuple[int, str]:
     """Run nvidia-smi; return its exit status and what it says; 127 where there is none, 124 where it hangs."""
     smi = shutil.which("nvidia-smi")

@@ -25,7 +25,7 @@ from urllib.request import Request, urlopen
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
 from cdeep3m.errors import DownloadError, InputError, RunError, describe
-from cdeep3m.files import write_text
+from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,11 +17,11 @@ from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.select import demand_torch
 from cdeep3m.errors import CDeep3MError, FormatError, InputError, MissingFileError, NetError, RunError
-from cdeep3m.files import write_text
 from cdeep3m.models.archive import unpack
 from cdeep3m.models.download import ATTEMPTS, PAUSE, download
 from cdeep3m.models.published import PublishedModel, find, published_models
 from cdeep3m.models.verify import NetReport, net_folders, verify
+from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

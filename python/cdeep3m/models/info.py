@@ -13,7 +13,7 @@ from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, NetParameter, SolverParameter
 from cdeep3m.proto.caffemodel import blob_shape, read_model, read_state
 from cdeep3m.proto.foreign import MODEL, PROBED, STATE, TEXT, looks_like
-from cdeep3m.rundir import MODEL_SUFFIX, iteration_of, weights_in
+from cdeep3m.runs.trained import MODEL_SUFFIX, iteration_of, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

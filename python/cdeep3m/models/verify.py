@@ -17,7 +17,7 @@ from cdeep3m.nets.prototxts import DEPLOY, LABEL_CLASS_SELECTION, SOLVER, TRAIN_
 from cdeep3m.nets.shapes import blob_shapes
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import blob_shape, blob_to_array, read_model, read_state
-from cdeep3m.rundir import (
+from cdeep3m.runs.trained import (
     MODEL_SUFFIX,
     STATE_SUFFIX,
     is_visible,

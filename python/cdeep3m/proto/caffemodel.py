@@ -9,10 +9,10 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from cdeep3m.errors import FormatError, MissingFileError
-from cdeep3m.files import whole_file
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverState
 from cdeep3m.proto.foreign import MODEL, STATE, looks_like
 from cdeep3m.proto.upgrade import upgraded
+from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     import os

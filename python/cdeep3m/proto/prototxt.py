@@ -12,11 +12,11 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from cdeep3m.errors import FormatError, MissingFileError
-from cdeep3m.files import write_text
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, LayerParameter, NetParameter, SolverParameter
 from cdeep3m.proto.foreign import TEXT, looks_like
 from cdeep3m.proto.unknown import unknown_fields
 from cdeep3m.proto.upgrade import upgraded
+from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
     import os

@@ -6,13 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cdeep3m.agreement import Agreement, agreement_of
 from cdeep3m.engines.base import PredictJob, Progress
 from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
-from cdeep3m.packages import Division
-from cdeep3m.postprocessing import PREDICTION, read_prediction
-from cdeep3m.variants import VARIANTS
+from cdeep3m.maps.agreement import Agreement, agreement_of
+from cdeep3m.prediction.over_files.postprocess import PREDICTION, read_prediction
+from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import write_datasets
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cdeep3m.engines.base import Engine, TrainedModel
-    from cdeep3m.packages import Package
+    from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes import Volume
 
 AS_IT_IS = VARIANTS[0]

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import needing
-from cdeep3m.files import whole_file
-from cdeep3m.learning_curves import ITERATION
+from cdeep3m.evaluation.learning_curves import ITERATION
+from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cdeep3m.learning_curves import Curves, Table
+    from cdeep3m.evaluation.learning_curves import Curves, Table
 
 # It says when it makes its list of fonts, which is once.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.files import whole_file
 from cdeep3m.geometry import Roi, from_caffe_axes
+from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.mapped import release, zeros
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cdeep3m.background import spread
 from cdeep3m.errors import InputError
-from cdeep3m.files import whole_file
+from cdeep3m.system.files import whole_file
+from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels
 

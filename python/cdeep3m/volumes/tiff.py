@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import tifffile
 
-from cdeep3m.files import whole_file
+from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels
 

@@ -15,8 +15,8 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from cdeep3m.engines.base import CPU
 from cdeep3m.engines.docker.daemon import lost, talking
-from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.errors import EngineError
+from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,10 +16,10 @@ from cdeep3m.engines.docker.containers import close_stream, container, lines_of,
 from cdeep3m.engines.docker.contents import demand
 from cdeep3m.engines.docker.daemon import describe, remote_problem, talking
 from cdeep3m.engines.images import Lock
-from cdeep3m.engines.interrupts import uninterrupted
 from cdeep3m.engines.nvidia import list_gpus
 from cdeep3m.engines.tools import KILLED, NO_TOOL, STOPPED, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError, InputError
+from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

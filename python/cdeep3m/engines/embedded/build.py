@@ -6,8 +6,7 @@ import re
 
 import torch
 
-from cdeep3m.engines.doctor import TorchBuild
-from cdeep3m.engines.nvidia import version
+from cdeep3m.engines.nvidia import TorchBuild, version
 
 
 def torch_build() -> TorchBuild:

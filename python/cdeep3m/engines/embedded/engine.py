@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.base import CPU, Progress
-from cdeep3m.engines.embedded.predictor import Predictor
+from cdeep3m.engines.embedded.prediction.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ class EmbeddedEngine:
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""
-        from cdeep3m.engines.embedded.stacks import predict_file
+        from cdeep3m.engines.embedded.prediction.stacks import predict_file
 
         net = self.load(job.model, gpu=job.gpu)
         _note(job.log, f"{job.model.weights} on {self.device(job.gpu)}")
@@ -74,7 +74,7 @@ class EmbeddedEngine:
 
     def train(self, job: TrainJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Train as the solver says."""
-        from cdeep3m.engines.embedded.training import train
+        from cdeep3m.engines.embedded.training.loop import train
 
         train(job, device=self.place(job.gpu), report=report)
 

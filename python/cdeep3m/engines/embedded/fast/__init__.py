@@ -1,0 +1,1 @@
+"""The same nets with fewer passes over memory; each equals the plain net."""

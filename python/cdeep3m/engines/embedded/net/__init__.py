@@ -1,0 +1,1 @@
+"""Caffe's layers and nets on PyTorch, plain."""

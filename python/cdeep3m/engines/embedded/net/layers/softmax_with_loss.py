@@ -1,0 +1,140 @@
+"""SoftmaxWithLoss, with the class balance of DeepEM3D's Caffe.
+
+Sources: `exact`, whether a batch without background stops the training, as it does there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.errors import InputError
+from cdeep3m.proto.caffe_pb2 import LossParameter
+
+SMALLEST_PROBABILITY = torch.finfo(torch.float32).tiny
+"""FLT_MIN: probabilities count as no less, so that the loss stays below 87.34."""
+
+BACKGROUND = 0
+
+logger = logging.getLogger(__name__)
+
+
+class SoftmaxWithLoss(Layer):
+    """Bottoms: scores (n, c, ...) and labels (n, [1,] ...). Tops: loss (scalar) and, if asked for, probabilities.
+
+    The loss that is reported is the plain mean over the pixels; its gradient counts every pixel with the weight of its
+    class (`class_weights`), and is divided by the number of pixels all the same (softmax_loss_layer.cu).
+    """
+
+    def setup(self, shapes: tuple[Shape, ...]) -> None:
+        """Check that there is a label for every pixel."""
+        scores, labels = shapes
+        self.classes = scores[1]
+        if _count(scores) != _count(labels) * self.classes:
+            raise self.error(f"a label for every pixel of the scores expected, found {self.describe(shapes)}")
+        settings = self.message.loss_param
+        self.ignored = settings.ignore_label if settings.HasField("ignore_label") else None
+        self.balanced = self.message.label_select_param.auto_balance
+        self.warned = False
+
+    def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
+        """Return the shapes of the loss and of the probabilities."""
+        return ((), shapes[0])[: len(self.tops)]
+
+    def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the loss and the probabilities."""
+        scores, label = bottoms
+        label = label.reshape(scores.shape[0], *scores.shape[2:]).long()
+        valid = label != self.ignored if self.ignored is not None else torch.ones_like(label, dtype=torch.bool)
+        counts = torch.stack([(label[valid] == c).sum() for c in range(self.classes)]).tolist()
+        self._check(label, valid, sum(counts))
+        label = torch.where(valid, label, BACKGROUND)
+        weights = torch.tensor(self._weights(counts), device=scores.device)
+        pixel_weights = torch.where(valid, weights[label], torch.zeros((), device=scores.device))
+        outputs = _Loss.apply(scores, label, valid, pixel_weights, self._divisor(label, sum(counts)))  # type: ignore[no-untyped-call]
+        return tuple(outputs[: len(self.tops)])
+
+    def _weights(self, counts: list[int]) -> list[float]:
+        if not self.balanced or not self.context.training:
+            return [1.0] * len(counts)
+        if not counts[BACKGROUND]:
+            self._without_background()
+        return class_weights(counts)
+
+    def _without_background(self) -> None:
+        problem = "a training batch without any background voxel"
+        if self.context.sources.get("exact"):
+            raise InputError(f"{problem}: the original stops here. Without exact mode the training goes on.")
+        if not self.warned:
+            logger.warning("layer %s: %s; its background weight is 0", self.name, problem)
+        self.warned = True
+
+    def _check(self, label: torch.Tensor, valid: torch.Tensor, known: int) -> None:
+        if known != int(valid.sum()):
+            found = torch.unique(label[valid]).tolist()
+            expected = ", ".join(map(str, range(self.classes)))
+            raise InputError(f"layer {self.name}: labels {expected} expected, found {', '.join(map(str, found[:10]))}")
+
+    def _divisor(self, label: torch.Tensor, valid: int) -> float:
+        settings = self.message.loss_param
+        mode = settings.normalization
+        if settings.HasField("normalize") and not settings.HasField("normalization"):
+            mode = LossParameter.VALID if settings.normalize else LossParameter.BATCH_SIZE
+        divisors = {
+            LossParameter.FULL: label.numel(),
+            LossParameter.VALID: valid,
+            LossParameter.BATCH_SIZE: label.shape[0],
+            LossParameter.NONE: 1,
+        }
+        return float(max(divisors[mode], 1))
+
+
+def class_weights(counts: list[int]) -> list[float]:
+    """Return the weight of each class in the gradient of a mini-batch: the rarest class's count over its own.
+
+    Classes that the batch lacks do not count, and have no weight.
+
+    Examples
+    --------
+    >>> class_weights([30, 10]), class_weights([40, 0]), class_weights([0, 40])
+    ([0.3333333333333333, 1.0], [1.0, 0.0], [0.0, 1.0])
+    """
+    rarest = min((count for count in counts if count), default=0)
+    return [rarest / count if count else 0.0 for count in counts]
+
+
+class _Loss(torch.autograd.Function):
+    """Mean negative log probability forward; weighted softmax gradient backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: torch.Tensor,
+        label: torch.Tensor,
+        valid: torch.Tensor,
+        weights: torch.Tensor,
+        divisor: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        probability = torch.softmax(scores, dim=1)
+        ctx.save_for_backward(probability, label, weights)
+        ctx.divisor = divisor
+        ctx.mark_non_differentiable(probability)
+        chosen = probability.gather(1, label.unsqueeze(1)).squeeze(1).clamp_min(SMALLEST_PROBABILITY)
+        return -(chosen.log() * valid).sum() / divisor, probability
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        probability, label, weights = ctx.saved_tensors
+        classes = torch.arange(probability.shape[1], device=label.device).view(-1, *[1] * (label.dim() - 1))
+        gradient = probability - (label.unsqueeze(1) == classes).to(probability.dtype)
+        return gradient * (weights.unsqueeze(1) * (gradients[0] / ctx.divisor)), None, None, None, None
+
+
+def _count(shape: Shape) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count

@@ -1,0 +1,1 @@
+"""Predictions of windows and of whole stacks."""

@@ -1,0 +1,1 @@
+"""Caffe's solvers: steps, snapshots, logs."""

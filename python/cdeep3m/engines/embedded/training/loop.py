@@ -1,0 +1,398 @@
+"""Train a net as its solver says: Caffe's loop, with its tests, snapshots and log."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import torch
+
+from cdeep3m.engines.base import Progress
+from cdeep3m.engines.embedded.fast.training_steps import merged
+from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.training import snapshots
+from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
+from cdeep3m.engines.embedded.training.solver import Sgd, check_solver
+from cdeep3m.errors import EngineError, InputError, MissingFileError
+from cdeep3m.proto import caffe_pb2
+from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.proto.prototxt import read_net, read_solver
+from cdeep3m.system.interrupts import uninterrupted
+from cdeep3m.system.memory import kept_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cdeep3m.engines.base import TrainJob
+
+SEEDS = 2**63 - 1
+
+
+def train(
+    job: TrainJob,
+    *,
+    device: torch.device | str,
+    report: Callable[[Progress], None] | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Train a net to the solver's max_iter.
+
+    With random_seed set in the solver, a training repeats bit for bit on one device, and so does one that was
+    interrupted and went on from its snapshot.
+
+    Parameters
+    ----------
+    job : TrainJob
+        What to train; snapshots go where its solver says, the log to `job.log`.
+    device : torch.device or str
+        What runs it.
+    report : callable, optional
+        Called after every iteration.
+    stream : text stream, optional
+        Gets Caffe's log lines, too.
+
+    Raises
+    ------
+    InputError
+        Settings or data that do not fit; nothing was trained.
+    EngineError
+        The loss became infinite or no number; the last snapshot stays.
+    KeyboardInterrupt
+        After a snapshot of the last whole iteration.
+    """
+    solver = read_solver(job.solver)
+    check_solver(solver)
+    _check_places(job, solver)
+    device = torch.device(device)
+    with GLog(job.log, stream) as log, _repeatable(solver, device), kept_memory():
+        training = Training(job, solver, device, log, report or _ignore)
+        try:
+            training.start()
+            training.solve()
+        except KeyboardInterrupt:
+            training.stop_early()
+            raise
+        finally:
+            training.close()
+
+
+class Training:
+    """One run of a solver.
+
+    Attributes
+    ----------
+    net : Net
+        The net in TRAIN.
+    tests : list of Net
+        The nets that are tested during the training; they use the blobs of `net`.
+    solver : Sgd
+        Iteration, history and update.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        settings: caffe_pb2.SolverParameter,
+        device: torch.device,
+        log: GLog,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.job, self.settings, self.log, self.report = job, settings, log, report
+        log.info(
+            "caffe.cpp:179", f"Use {'CPU' if device.type == 'cpu' else f'GPU with device ID {device.index or 0}'}."
+        )
+        log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
+        seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
+        train_net, test_nets = nets_of(settings, job.folder)
+        log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
+        self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
+        self.tests = []
+        for i, message in enumerate(test_nets):
+            log.info("solver.cpp:181", f"Creating test net (#{i}) specified by net file: {settings.net}")
+            self.tests.append(self._build(message, caffe_pb2.TEST, device, seed + i + 1, job.validation))
+            self.tests[i].share_weights(self.net)
+        self.solver = Sgd(settings, self.net.learnable)
+        self.losses: deque[float] = deque(maxlen=settings.average_loss)
+        self.written = 0
+        log.info("solver.cpp:60", "Solver scaffolding done.")
+
+    def start(self) -> None:
+        """Load the snapshot or the weights that the job names, and find the batch to go on with."""
+        if self.job.snapshot is not None:
+            self.log.info("caffe.cpp:206", f"Resuming from {self.job.snapshot}")
+            snapshots.restore(self.job.snapshot, self.job.folder, self.net, self.solver)
+        elif self.job.weights is not None:
+            self.log.info("caffe.cpp:155", f"Finetuning from {self.job.weights}")
+            self.net.load_weights(read_model(self.job.weights))
+        self.written = self.solver.iteration
+        _seek(self.net, self.solver.iteration * self.settings.iter_size)
+        for net, batches in zip(self.tests, self.settings.test_iter, strict=True):
+            _seek(net, completed_tests(self.settings, self.solver.iteration) * batches)
+
+    def solve(self) -> None:
+        """Iterate to max_iter; then show and test what was learnt."""
+        self.log.info("caffe.cpp:214", "Starting Optimization")
+        self.log.info("solver.cpp:288", f"Solving {self.net.message.name}")
+        self.log.info("solver.cpp:289", f"Learning Rate Policy: {self.settings.lr_policy}")
+        while self.solver.iteration < self.settings.max_iter:
+            self._iterate()
+            if self._due(self.settings.snapshot):
+                self.snapshot()
+        if self.settings.snapshot_after_train:
+            self.snapshot()
+        if self._due(self.settings.display):
+            self._show_final_loss()
+        if self._due(self.settings.test_interval):
+            self.test()
+        self.log.info("solver.cpp:326", "Optimization Done.")
+        self.log.info("caffe.cpp:217", "Optimization Done.")
+
+    def stop_early(self) -> None:
+        """Keep the last whole iteration, as Caffe does on SIGINT."""
+        self.snapshot()
+        self.log.info("solver.cpp:306", "Optimization stopped early.")
+
+    def snapshot(self) -> None:
+        """Write model and state, unless those of this iteration were written."""
+        if self.written == self.solver.iteration:
+            return
+        name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
+        self.log.info("solver.cpp:459", f"Snapshotting to binary proto file {name}")
+        snapshots.write_weights(self.job.folder, self.net, self.solver)
+        state = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "solverstate")
+        self.log.info("sgd_solver.cpp:269", f"Snapshotting solver state to binary proto file {state}")
+        snapshots.write_solver_state(self.job.folder, self.solver, name)
+        self.written = self.solver.iteration
+
+    @torch.no_grad()
+    def test(self) -> None:
+        """Log the mean outputs of every test net over its batches."""
+        for index, (net, batches) in enumerate(zip(self.tests, self.settings.test_iter, strict=True)):
+            self.log.info("solver.cpp:341", f"Iteration {self.solver.iteration}, Testing net (#{index})")
+            results = [_forward(net) for _ in range(batches)]
+            if self.settings.test_compute_loss:
+                loss = sum(float(total_loss(net, result)) for result in results) / batches
+                self.log.info("solver.cpp:387", f"Test loss: {number(loss)}")
+            scores = torch.stack([_values(net, result) for result in results]).mean(0).tolist()
+            self._log_outputs("Test", "solver.cpp:409", net, results[0], scores)
+
+    def close(self) -> None:
+        """Stop the threads that read ahead."""
+        for net in (self.net, *self.tests):
+            for layer in net.layers:
+                if hasattr(layer, "close"):
+                    layer.close()
+
+    def _build(self, message: caffe_pb2.NetParameter, phase: int, device: torch.device, seed: int, volumes: Any) -> Net:
+        return Net(
+            message,
+            phase=phase,
+            device=device,
+            generator=torch.Generator().manual_seed(seed % SEEDS),
+            folder=self.job.folder,
+            sources={"volumes": volumes, "exact": self.job.exact},
+            rewrite=merged if phase == caffe_pb2.TRAIN else None,
+        )
+
+    def _iterate(self) -> None:
+        """Make one update; after an interrupt or an error in between, weights and statistics are as before."""
+        statistics = [(item.blob, item.blob.clone()) for item in self.solver.learnable if not item.blob.requires_grad]
+        tested = self.solver.iteration > 0 or self.settings.test_initialization
+        try:
+            if tested and self._due(self.settings.test_interval):
+                self.test()
+            self._display(self._accumulate())
+        except BaseException:
+            for blob, before in statistics:
+                blob.detach().copy_(before)
+            raise
+        with uninterrupted():
+            self._clip()
+            self.solver.update()
+        self.report(Progress(self.solver.iteration, self.settings.max_iter, self._smoothed()))
+
+    def _accumulate(self) -> dict[str, torch.Tensor]:
+        """Sum the gradients of iter_size batches; return the outputs of the last one."""
+        self.solver.clear_gradients()
+        total = 0.0
+        for _ in range(self.settings.iter_size):
+            result = _forward(self.net)
+            loss = total_loss(self.net, result)
+            loss.backward()
+            total += float(loss.detach())
+        if not math.isfinite(total):
+            raise EngineError(
+                f"the loss is {total} at iteration {self.solver.iteration}: the training diverged. "
+                "Go on from the last snapshot with a lower base_lr; check the images for values that are no numbers."
+            )
+        self.losses.append(total / self.settings.iter_size)
+        return result
+
+    def _display(self, result: dict[str, torch.Tensor]) -> None:
+        if not self._due(self.settings.display):
+            return
+        self.log.info("solver.cpp:237", f"Iteration {self.solver.iteration}, loss = {number(self._smoothed())}")
+        self._log_outputs("Train", "solver.cpp:253", self.net, result, _values(self.net, result).tolist())
+        self.log.info("sgd_solver.cpp:106", f"Iteration {self.solver.iteration}, lr = {number(self.solver.rate)}")
+
+    def _show_final_loss(self) -> None:
+        """Log the loss of one more batch, as Solver::Solve does; it moves the running statistics that the test sees."""
+        with torch.no_grad():
+            loss = float(total_loss(self.net, _forward(self.net)))
+        self.log.info("solver.cpp:321", f"Iteration {self.solver.iteration}, loss = {number(loss)}")
+
+    def _clip(self) -> None:
+        if (clipped := self.solver.clip_gradients()) is not None:
+            self.log.info(
+                "sgd_solver.cpp:92",
+                f"Gradient clipping: scaling down gradients (L2 norm {number(clipped[0])} > "
+                f"{number(self.settings.clip_gradients)}) by scale factor {number(clipped[1])}",
+            )
+
+    def _log_outputs(
+        self, kind: str, source: str, net: Net, result: dict[str, torch.Tensor], values: list[float]
+    ) -> None:
+        weights = loss_weights(net)
+        names = [name for name in sorted(net.outputs) for _ in range(result[name].numel())]
+        for index, (name, value) in enumerate(zip(names, values, strict=True)):
+            self.log.info(source, output_line(kind, index, name, value, weights.get(name, 0.0)))
+
+    def _due(self, interval: int) -> bool:
+        return bool(interval) and self.solver.iteration % interval == 0
+
+    def _smoothed(self) -> float:
+        return sum(self.losses) / len(self.losses)
+
+
+def nets_of(
+    solver: caffe_pb2.SolverParameter, folder: Path
+) -> tuple[caffe_pb2.NetParameter, list[caffe_pb2.NetParameter]]:
+    """Return the net to train and those to test, one for each `test_iter`.
+
+    Parameters
+    ----------
+    solver : SolverParameter
+        Names the nets (`net`, or `train_net` and `test_net`) or holds them.
+    folder : Path
+        What the names are relative to.
+
+    Raises
+    ------
+    InputError
+        No net to train, more than one, or a number of test nets that does not fit `test_iter`.
+    """
+    common = [solver.net_param] * solver.HasField("net_param") + [
+        read_net(folder / name) for name in _names(solver.net)
+    ]
+    trained = common + [solver.train_net_param] * solver.HasField("train_net_param")
+    trained += [read_net(folder / name) for name in _names(solver.train_net)]
+    if len(trained) != 1:
+        raise InputError(f'{len(trained)} nets to train in the solver; one was expected (net: "train_val.prototxt")')
+    own = [*solver.test_net_param, *(read_net(folder / name) for name in solver.test_net)]
+    missing = len(solver.test_iter) - len(own)
+    if missing and (missing < 0 or not common):
+        raise InputError(f"{len(solver.test_iter)} test_iter for {len(own)} test nets; as many were expected")
+    tested = own + common * missing
+    if tested and solver.test_interval < 1:
+        raise InputError("test_iter without a test_interval; one of at least 1 was expected")
+    states = [*solver.test_state, *[caffe_pb2.NetState()] * (len(tested) - len(solver.test_state))]
+    return _in_state(trained[0], solver.train_state), [_in_state(*pair) for pair in zip(tested, states, strict=True)]
+
+
+def completed_tests(solver: caffe_pb2.SolverParameter, iteration: int) -> int:
+    """Return how often a training has tested before it comes to `iteration`.
+
+    Examples
+    --------
+    >>> completed_tests(caffe_pb2.SolverParameter(test_interval=10), 20)
+    2
+    """
+    if solver.test_interval < 1:
+        return 0
+    return -(-iteration // solver.test_interval) - (iteration > 0 and not solver.test_initialization)
+
+
+def loss_weights(net: Net) -> dict[str, float]:
+    """Return the blobs that make the loss of `net`, with their weights."""
+    pairs = (pair for layer in net.layers for pair in zip(layer.tops, layer.loss_weights, strict=True))
+    return {name: weight for name, weight in pairs if weight}
+
+
+def total_loss(net: Net, blobs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the weighted sum of the losses of `net`.
+
+    Raises
+    ------
+    InputError
+        The net has no loss.
+    """
+    terms = [weight * blobs[name].sum() for name, weight in loss_weights(net).items()]
+    if not terms:
+        raise InputError("the net has no loss; a layer such as SoftmaxWithLoss was expected")
+    return sum(terms[1:], terms[0])
+
+
+def _forward(net: Net) -> dict[str, torch.Tensor]:
+    return net.forward(keep=tuple(loss_weights(net)))
+
+
+def _values(net: Net, blobs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the outputs of a net as one row of numbers, blobs in the order of their names as in Caffe's log."""
+    return torch.cat([blobs[name].detach().reshape(-1) for name in sorted(net.outputs)])
+
+
+def _seek(net: Net, position: int) -> None:
+    for layer in net.layers:
+        if hasattr(layer, "seek"):
+            layer.seek(position)
+
+
+def _names(name: str) -> list[str]:
+    return [name] if name else []
+
+
+def _in_state(message: caffe_pb2.NetParameter, state: caffe_pb2.NetState) -> caffe_pb2.NetParameter:
+    """Return a copy of `message` with the stages and level of `state`."""
+    copy = caffe_pb2.NetParameter()
+    copy.CopyFrom(message)
+    copy.state.MergeFrom(state)
+    return copy
+
+
+def _check_places(job: TrainJob, solver: caffe_pb2.SolverParameter) -> None:
+    if job.snapshot is not None and job.weights is not None:
+        raise InputError("a snapshot to resume from and weights to start from; one of them was expected")
+    place = (job.folder / snapshots.snapshot_name(solver.snapshot_prefix, 0, "caffemodel")).parent
+    if not place.is_dir():
+        raise MissingFileError(f"the folder {place} of snapshot_prefix is not there; make it")
+
+
+def _ignore(progress: Progress) -> None:
+    del progress
+
+
+@contextmanager
+def _repeatable(solver: caffe_pb2.SolverParameter, device: torch.device) -> Iterator[None]:
+    """Choose algorithms that repeat bit for bit within the block, where the solver has a random_seed."""
+    if solver.random_seed < 0:
+        yield
+        return
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    deterministic: Any = torch.utils.deterministic
+    filling = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+        deterministic.fill_uninitialized_memory = filling

@@ -1,0 +1,1 @@
+"""How good maps and trainings are."""

@@ -1,0 +1,1 @@
+"""Probability maps, the output: a module for each format."""

@@ -1,0 +1,1 @@
+"""From images and trained models to probability maps."""

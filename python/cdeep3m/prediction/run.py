@@ -1,0 +1,373 @@
+"""From images and trained models to probability maps, plane by plane.
+
+An engine that predicts arrays streams: a plane is read once, its variants are views, their predictions are undone and
+averaged in memory, and the stitched plane is written as soon as it is whole. Only the planes of the images are
+predicted, never the z padding. What is held in memory are a few planes, however deep the volume is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.errors import InputError, failing_with
+from cdeep3m.geometry import Roi
+from cdeep3m.maps.agreement import agreement_of
+from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.matlab_ports.imageimporter import take_class_of_first
+from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
+from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.threads import Background, ahead
+from cdeep3m.tiling import stitching
+from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.variants import variants_for
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.png import write_plane
+
+if TYPE_CHECKING:
+    from cdeep3m.engines.base import Engine, LoadedNet, Precision
+    from cdeep3m.tiling.packages import Package
+    from cdeep3m.tiling.variants import Variant
+    from cdeep3m.volumes.base import Volume
+
+logger = logging.getLogger(__name__)
+
+logger = logging.getLogger(__name__)
+
+SPEEDS = (1, 2, 4, 10)
+"""What `--augspeed` accepts: the share of the 16 variants that is left out grows with it."""
+
+Reader = Callable[["Package", int], np.ndarray]
+"""Returns plane z (of the volume) of what a package reads, axes (y, x)."""
+
+Report = Callable[[str, Progress], None]
+"""Receives a net's name and how far it is, in planes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """What one prediction run was asked to do.
+
+    Attributes
+    ----------
+    trained : Path
+        Folder of a training: `<net>/deploy.prototxt` and `<net>/trainedmodel/`.
+    images : Path
+        Folder of images, or a stack file.
+    out : Path
+        Folder that gets the probability maps; made when it is not there.
+    nets : tuple of str
+        The nets to predict with and to average.
+    aug_speed : int
+        One of `SPEEDS`.
+    exact : bool
+        Reproduce the original bit for bit.
+    fit : bool
+        Show the net the smallest canvas that holds a package, instead of 1024 x 1024.
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
+    max_packages : int
+        Packages prepared ahead of an engine that works on files.
+
+    Raises
+    ------
+    InputError
+        `aug_speed` is none of `SPEEDS` (exit status 2), or `nets` is empty.
+    """
+
+    trained: Path
+    images: Path
+    out: Path
+    nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
+    aug_speed: int = 1
+    exact: bool = False
+    fit: bool = False
+    precision: Precision = "float32"
+    max_packages: int = 3
+
+    def __post_init__(self) -> None:
+        with failing_with(2):
+            if self.aug_speed not in SPEEDS:
+                expected = ", ".join(map(str, SPEEDS))
+                raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
+        if self.exact and self.fast:
+            raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
+        if not self.nets:
+            raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+
+    @property
+    def fast(self) -> bool:
+        """Whether numbers are shorter than Caffe's."""
+        return self.precision != "float32"
+
+
+def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report | None = None) -> bool:
+    """Run `request` from where an earlier, interrupted run left it.
+
+    Parameters
+    ----------
+    request : PredictRequest
+        What to do.
+    engine : Engine
+        What runs the nets.
+    gpu : int
+        GPU number, or CPU.
+    report : callable, optional
+        Told after every plane.
+
+    Returns
+    -------
+    bool
+        False when the run had been finished before, and nothing was done.
+
+    Raises
+    ------
+    CDeep3MError
+        With the exit status of runprediction.sh for the stage that failed.
+    """
+    _check_engine(request, engine)
+    run = PredictionRun.create(request.out)
+    with run.locked():
+        if run.is_done():
+            return False
+        run.demand_startable()
+        models = _trained_models(request)
+        with failing_with(4):
+            volume = open_volume(request.images, exact=request.exact)
+            division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder, fit=request.fit)
+        runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
+        run.begin(_settings(request, volume), models, engine=runs_on)
+        run.log("prediction", f"engine: {runs_on}")
+        division.write(run.folder)
+        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
+        with run.recording_errors():
+            with failing_with(10):
+                if isinstance(engine, InProcessEngine):
+                    warn_of_labels(volume, request.images)
+                    _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
+                else:
+                    work = _over_files(request, run, division)
+                    predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
+            with failing_with(12):
+                _ensemble(request, run)
+        run.finish()
+    return True
+
+
+def _check_engine(request: PredictRequest, engine: Engine) -> None:
+    """Raise InputError when the request asks for what only an engine in this process can do."""
+    asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
+    if asked and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
+
+
+def stream_planes(
+    volume: Volume,
+    division: Division,
+    net: LoadedNet,
+    variants: Sequence[Variant],
+    planes: Sequence[int],
+    *,
+    exact: bool = False,
+    before_pass: Callable[[], None] | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Predict `planes` of `volume` one after another: every package, every variant, averaged and stitched.
+
+    Parameters
+    ----------
+    volume : Volume
+        The images.
+    division : Division
+        How the volume is divided into packages.
+    net : LoadedNet
+        What predicts.
+    variants : sequence of Variant
+        Test-time augmentation, in ascending order.
+    planes : sequence of int
+        Which planes, counted from 0.
+    exact : bool
+        Scale every plane by its own maximum, as Merge_LargeData.m does.
+    before_pass : callable, optional
+        Called before each window is made; what it raises ends the prediction.
+
+    Yields
+    ------
+    int, ndarray of uint8, shape (y, x)
+        A plane's number and its probability map.
+    """
+    read = (_reader_as_the_original if division.exact else _reader)(volume, division, net.frames)
+    packages = {z: division.packages_at(z) for z in planes}
+
+    def windows() -> Iterator[np.ndarray]:
+        for z in planes:
+            for package in packages[z]:
+                window = _window(package, z, net.frames, read)
+                for variant in variants:
+                    if before_pass:
+                        before_pass()
+                    yield variant.apply(window)
+
+    predictions = net.foreground(ahead(windows(), depth=2 * len(variants)))
+    for z in planes:
+        stitched = np.zeros(volume.shape[1:], dtype=np.uint16)
+        for package in packages[z]:
+            mean = stitching.average(zip(variants, predictions))  # noqa: B905 - the predictions go on
+            stitching.paste(stitched, package, stitching.to_png16(mean))
+        yield z, stitching.to_probability_map(stitched, exact=exact)
+
+
+def warn_of_labels(volume: Volume, images: Path) -> None:
+    """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
+    depth = volume.shape[0]
+    planes = np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+    values = distinct_values(planes, enough=FEWEST_IMAGE_VALUES)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        found = ", ".join(map(str, values.tolist()))
+        logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
+
+
+def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    _, height, width = volume.shape
+    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+
+
+def _reader(volume: Volume, division: Division, frames: int) -> Reader:
+    """Return what reads a plane of a package; a plane of the volume is read once for all of its packages."""
+    read_plane = lru_cache(maxsize=frames + 1)(lambda z: _read_plane(volume, z))
+
+    def read(package: Package, z: int) -> np.ndarray:
+        _, rows, columns = package.read.slices
+        return read_plane(z)[rows, columns]
+
+    return read
+
+
+def _reader_as_the_original(volume: Volume, division: Division, frames: int) -> Reader:
+    """Return what reads a package's planes as PreprocessPackage.m does: the first decides their class (defect 6)."""
+
+    def read_area(package: Package, z: int) -> np.ndarray:
+        (_, top, left), (_, bottom, right) = package.read.begin, package.read.end
+        return volume.read(Roi((z, top, left), (z + 1, bottom, right)))[0]
+
+    class_of = lru_cache(maxsize=None)(lambda package: read_area(package, package.planes[0]).dtype)
+
+    @lru_cache(maxsize=(frames + 1) * len(division.areas))
+    def read(package: Package, z: int) -> np.ndarray:
+        return take_class_of_first(read_area(package, z), class_of(package))
+
+    return read
+
+
+def _window(package: Package, z: int, frames: int, read: Reader) -> np.ndarray:
+    """Return what the net sees when it predicts plane `z` of `package`: shape (frames, y, x) on the canvas."""
+    window = package.canvas(np.stack([read(package, k) for k in package.z_window(z, frames)]))
+    return window.astype(np.uint8) if window.dtype == bool else window
+
+
+def _over_files(request: PredictRequest, run: PredictionRun, division: Division) -> FileRun:
+    return FileRun(
+        run=run,
+        trained=request.trained,
+        images=request.images,
+        nets=request.nets,
+        aug_speed=request.aug_speed,
+        division=division,
+        exact=request.exact,
+    )
+
+
+def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
+    trained = TrainedRun(request.trained)
+    return {net: trained.model(net) for net in request.nets}
+
+
+def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {
+        "trainedmodeldir": str(request.trained.absolute()),
+        "imagedir": str(request.images.absolute()),
+        "models": ",".join(request.nets),
+        "augspeed": str(request.aug_speed),
+        "exact": str(request.exact).lower(),
+        "fit": str(request.fit).lower(),
+        "precision": request.precision,
+        "imagesize": _size(volume.shape),
+    }
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _stream_nets(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    volume: Volume,
+    division: Division,
+    report: Report,
+) -> None:
+    for net, model in models.items():
+        if run.net_is_done(net):
+            continue
+        missing = [z for z in range(volume.shape[0]) if not run.plane(net, z).exists()]
+        run.log("prediction", f"{net}: {model.weights.name} on {engine.device(gpu)}, {len(missing)} planes to predict")
+        done = volume.shape[0] - len(missing)
+        if missing:
+            loaded = engine.load(model, gpu=gpu, precision=request.precision)
+            if request.fast:
+                plain = engine.load(model, gpu=gpu)
+                run.log("prediction", _cost_of_speed(net, plain, loaded, volume, division, missing[len(missing) // 2]))
+            variants = variants_for(net, request.aug_speed)
+            planes = stream_planes(
+                volume, division, loaded, variants, missing, exact=request.exact, before_pass=run.demand_no_kill
+            )
+            with Background(depth=4) as writing:
+                for z, plane in planes:
+                    writing.call(write_plane, run.plane(net, z), plane)
+                    done += 1
+                    report(net, Progress(done, volume.shape[0]))
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, division: Division, z: int) -> str:
+    """Predict plane `z` of one package with both; say and return how they differ."""
+    window = _window(division.packages_at(z)[0], z, fast.frames, _reader(volume, division, fast.frames))
+    found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
+    said = (
+        f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "
+        f"{found.largest_step} of 255 at most; probabilities by {found.largest:.2g} at most"
+    )
+    logger.info(said)
+    return said
+
+
+def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
+    folders = [run.net_folder(net) for net in request.nets]
+    if len(folders) == 1:
+        run.link_ensemble(folders[0])
+    else:
+        ensemble_folders(folders, run.ensemble_folder, exact=request.exact)
+    run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
+
+
+def _silent(net: str, progress: Progress) -> None:
+    del net, progress
+
+
+def images_of(path: Path) -> Path:
+    """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
+    with failing_with(4):
+        return Path(images_of_packages(path)) if is_package_folder(path) else path

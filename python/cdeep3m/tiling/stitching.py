@@ -1,0 +1,104 @@
+"""Averaged variants, stitched packages, averaged nets: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.matlab_ports import ensemble_predictions, merge_16_probs, merge_large_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cdeep3m.tiling.packages import Package
+    from cdeep3m.tiling.variants import Variant
+
+
+def average(predictions: Iterable[tuple[Variant, np.ndarray]]) -> np.ndarray:
+    """De-augment the predictions of one plane and average them in double (StartPostprocessing.m).
+
+    Parameters
+    ----------
+    predictions : iterable of (Variant, ndarray of float32, shape (y, x))
+        What the net made of each variant, in ascending order of variants; at least one.
+
+    Returns
+    -------
+    ndarray of float64, shape (y, x)
+    """
+    return merge_16_probs.mean_of_variants(
+        variant.undo(prediction[np.newaxis])[0] for variant, prediction in predictions
+    )
+
+
+def to_png16(mean: np.ndarray) -> np.ndarray:
+    """Turn averaged probabilities into the 16-bit values that packages are stored in (StartPostprocessing.m).
+
+    Parameters
+    ----------
+    mean : ndarray of float64, shape (y, x)
+        In [0, 1]; NaN becomes 0, the rest saturates.
+
+    Returns
+    -------
+    ndarray of uint16, shape (y, x)
+    """
+    return merge_16_probs.to_uint16(mean)
+
+
+def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None:
+    """Copy what a package is trusted for from its canvas into the whole plane, in place (Merge_LargeData.m).
+
+    Parameters
+    ----------
+    plane : ndarray, shape (y, x)
+        A plane of the volume.
+    package : Package
+        Packages are pasted in the order of `Division.packages`; in exact mode later ones overwrite earlier ones.
+    canvas_plane : ndarray, shape (1024, 1024)
+        The package's prediction of that plane.
+
+    Examples
+    --------
+    >>> from cdeep3m.tiling.packages import Division
+    >>> plane, canvas = np.zeros((20, 30), int), np.arange(1024 * 1024).reshape(1024, 1024)
+    >>> paste(plane, Division.of((1, 20, 30)).packages[0], canvas)
+    >>> int(plane[0, 0]) == 12 * 1024 + 12
+    True
+    """
+    _, rows, columns = package.write.slices
+    plane[rows, columns] = canvas_plane[package.canvas_write]
+
+
+def to_probability_map(plane: np.ndarray, *, exact: bool = False) -> np.ndarray:
+    """Scale a stitched plane to the 8-bit map (Merge_LargeData.m).
+
+    Parameters
+    ----------
+    plane : ndarray of uint16, uint8 or bool, shape (y, x)
+    exact : bool
+        Scale by the power of two nearest to the plane's own maximum (defect 9); otherwise one scale serves all planes,
+        65536 for 16-bit and 256 for 8-bit input.
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
+    scale = merge_large_data.scale_by_maximum if exact else merge_large_data.scale_by_dtype
+    return merge_large_data.to_uint8(plane, scale(plane))
+
+
+def ensemble(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the same plane of several nets (EnsemblePredictions.m).
+
+    Parameters
+    ----------
+    planes : sequence of ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+        Halves round up.
+    """
+    return ensemble_predictions.ensemble(planes)

@@ -1,0 +1,254 @@
+"""Images and labels made into what nets are trained on: files for the commands, or views of one volume in memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import LabelledVolume
+from cdeep3m.errors import InputError
+from cdeep3m.geometry import from_caffe_axes, to_caffe_axes
+from cdeep3m.matlab_ports.check_training_data import (
+    FEWEST_IMAGE_VALUES,
+    MOST_LABEL_VALUES,
+    distinct_values,
+    filled_shape,
+)
+from cdeep3m.system.files import whole_file
+from cdeep3m.system.threads import spread
+from cdeep3m.tiling.variants import VARIANTS, Variant
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
+from cdeep3m.volumes.mapped import release, zeros
+from cdeep3m.volumes.z_fastest import copy_stack, for_each_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cdeep3m.volumes import Volume
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_FILE = "validation_stack_v1.h5"
+ENOUGH_VALUES = max(FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES + 1)
+BLOCK_BYTES = 64 * 2**20
+"""So much of a volume is read at a time."""
+
+
+def load_labelled_volume(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    exact: bool = False,
+    same_size: bool = True,
+    confirm: Callable[[str], None] | None = None,
+    scratch: str | os.PathLike[str] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
+
+    Parameters
+    ----------
+    images, labels : path
+        Folders of images, TIFF stacks or HDF5 files.
+    exact : bool
+        Read and check as PreprocessTrainingData.m: sizes are compared after the filling (defect 15), labels are not
+        checked but asked about (defects 7 and 8).
+    same_size : bool
+        Whether exact mode compares sizes at all; PreprocessValidation.m does not.
+    confirm : callable, optional
+        Takes a question that the original asks on standard input, returns to go on, raises to stop. Without one, exact
+        mode stops.
+    scratch : path, optional
+        Volumes that are too large for memory lie in nameless files in this folder, or in the nearest one above it that
+        is there. Without one, everything is in memory.
+
+    Returns
+    -------
+    data : ndarray of uint8, uint16, float32 or float64 (in exact mode also bool), shape (z, y, x)
+        Image values as they are.
+    label : ndarray of uint8, shape (z, y, x)
+        0 background, 1 foreground; in exact mode of the types of `data`, values as read. Both have z fastest in memory.
+
+    Raises
+    ------
+    MissingFileError, InputError, FormatError
+        When something cannot be read, the sizes differ, or the labels hold more than two values.
+    """
+    if exact:
+        return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
+    volumes = open_volume(images), open_volume(labels, role="label")
+    _check_same_size(volumes[0].shape, volumes[1].shape)
+    (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), volumes)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        logger.warning("%s holds %d different values only; are these the images?", images, len(values))
+    return data, label
+
+
+def training_variants(data: np.ndarray, label: np.ndarray) -> list[LabelledVolume]:
+    """Return the 16 orientations in which a volume is trained on, without files and without copies.
+
+    Parameters
+    ----------
+    data, label : ndarray, shape (z, y, x)
+        As `load_labelled_volume` returns them.
+
+    Returns
+    -------
+    list of LabelledVolume
+        In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
+    """
+    return [labelled_volume(data, label, variant) for variant in VARIANTS]
+
+
+def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:
+    """Return one orientation of a (z, y, x) volume in Caffe's axes (x, y, z), as views."""
+    return LabelledVolume(to_caffe_axes(variant.apply(data)), to_caffe_axes(variant.apply(label)))
+
+
+def write_training_stacks(
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+) -> list[Path]:
+    """Write the 16 variants of a volume as `training_full_stacks_v1..v16.h5`, all of them or none.
+
+    Parameters
+    ----------
+    folder : path
+        Made when it is missing.
+    data, label : ndarray, shape (z, y, x)
+        As `load_labelled_volume` returns them, two arrays; stored as float32 `/data` and `/label` of shape (x, y, z).
+        Their planes are put in reverse order and back.
+    exact : bool
+        Give existing files new values but leave their shape, as the original does (defect 11).
+
+    Returns
+    -------
+    list of Path
+        The files, variant 1 first.
+    """
+    data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
+    names = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
+    return _write_stacks(Path(folder), names, data, label, exact=exact)
+
+
+def write_validation_stack(
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+) -> Path:
+    """Write a volume as `validation_stack_v1.h5` in `folder`; see `write_training_stacks`."""
+    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_FILE}, data, label, exact=exact)[0]
+
+
+def _load_as_the_original(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    same_size: bool,
+    confirm: Callable[[str], None] | None,
+    scratch: str | os.PathLike[str] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
+    data, values = _read_filled(open_volume(images, exact=True, importer="imageimporter"), scratch=scratch)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)
+    label, values = _read_filled(open_volume(labels, exact=True, importer="imageimporter"), scratch=scratch)
+    if len(values) > MOST_LABEL_VALUES:
+        _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
+    if same_size:
+        _check_same_size(data.shape, label.shape)
+    return data, label
+
+
+def _read_filled(volume: Volume, *, scratch: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read a whole volume, place it as `fill_to_smallest_side` does, and collect its values until there are enough.
+
+    Returns
+    -------
+    stack : ndarray, shape (z, y, x)
+        With z fastest in memory.
+    values : ndarray
+        Three different values of the volume's own voxels, or all where there are fewer.
+    """
+    folder = None if scratch is None else _nearest_folder(Path(scratch))
+    stack = from_caffe_axes(zeros(filled_shape(volume.shape)[::-1], volume.dtype, folder=folder))
+    values = np.empty(0, volume.dtype)
+    for roi, block in volume.blocks(BLOCK_BYTES):
+        if len(values) < ENOUGH_VALUES:
+            values = np.union1d(values, distinct_values(block, enough=ENOUGH_VALUES))
+        _copy_releasing(block, stack[roi.slices])
+    return stack, values
+
+
+def _copy_releasing(block: np.ndarray, target: np.ndarray) -> None:
+    """Copy a block of planes, which are scattered through all of a mapped array; keep little of that in memory."""
+    bytes_of_a_row = target.strides[1] * target.shape[2]
+    rows = max(1, BLOCK_BYTES // bytes_of_a_row)
+    for begin in range(0, target.shape[1], rows):
+        part = slice(begin, begin + rows)
+        copy_stack(block[:, part], target[:, part])
+        release(target)
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def _ask(question: str, confirm: Callable[[str], None] | None) -> None:
+    """Ask as checkpoint_nobinary.m and checkpoint_isbinary.m do (defects 7 and 8); stop where nobody can answer."""
+    if confirm is None:
+        raise InputError(f"{question} Leave out --exact")
+    confirm(question)
+
+
+def _check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    if images != labels:
+        x_y_z = [" x ".join(map(str, shape[::-1])) for shape in (images, labels)]
+        raise InputError(
+            f"the images are {x_y_z[0]} voxels (x, y, z), the labels {x_y_z[1]}; expected the same size. "
+            "Give every image its label, and crop both alike"
+        )
+
+
+def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
+    """Return the stack with z running fastest in memory, so that files are written along it."""
+    return from_caffe_axes(np.ascontiguousarray(to_caffe_axes(stack)))
+
+
+def _write_stacks(
+    folder: Path, names: dict[Variant, str], data: np.ndarray, label: np.ndarray, *, exact: bool
+) -> list[Path]:
+    def fill(variant: Variant) -> None:
+        arrays = {"data": to_caffe_axes(variant.turn(data)), "label": to_caffe_axes(variant.turn(label))}
+        if exact and (folder / names[variant]).exists():
+            arrays = in_old_shape(folder / names[variant], arrays)
+        with _naming(partials[variant]):
+            fill_datasets(partials[variant], arrays, dtype=np.float32)
+
+    made_here = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExitStack() as all_or_none:
+            partials = {
+                variant: all_or_none.enter_context(whole_file(folder / name)) for variant, name in names.items()
+            }
+            # in exact mode, old values of every file that is being written are in memory
+            for_each_variant(fill, list(names), data, label, at_once=not exact)
+    except BaseException:
+        if made_here:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return [folder / name for name in names.values()]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in an error of the system which of several files it was."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise

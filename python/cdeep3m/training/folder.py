@@ -1,0 +1,212 @@
+"""Make the folder of a training: the nets, their solvers and the lists of files (CreateTrainJob.m)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m import __version__
+from cdeep3m.errors import InputError, MissingFileError, NetError, RunError
+from cdeep3m.matlab_ports.create_train_job import TRAINING_STACKS, bytewise, list_file, snapshot_prefix
+from cdeep3m.nets import prototxts
+from cdeep3m.nets.prototxts import DEPLOY, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, VALID_LIST
+from cdeep3m.nets.retraining import training_net
+from cdeep3m.proto import prototxt
+from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from google.protobuf.message import Message
+
+    from cdeep3m.nets.prototxts import NetMake
+
+README = """\
+This folder holds a CDeep3M training.
+
+1fm, 3fm, 5fm      one folder a net; its name says how many planes the net sees at once
+  deploy.prototxt    the net that predicts
+  train_val.prototxt, solver.prototxt, label_class_selection.prototxt
+                     the net that trains, its settings, and how its classes are balanced
+  trainedmodel       snapshots: weights (.caffemodel) and what a training needs to go on (.solverstate)
+  log                what the training said (out.log)
+train_file.txt     the volumes that are trained on
+valid_file.txt     the volumes that are tested on
+parallel.jobs      the jobs of the last training, 12 lines each
+VERSION            the release that made this folder
+"""
+
+
+def create_train_job(
+    augmented: Path, out: Path, validation: Path | None = None, *, make: NetMake | None = None, like: Path | None = None
+) -> None:
+    """Make the folder of a training from files (CreateTrainJob.m).
+
+    Parameters
+    ----------
+    augmented : Path
+        Folder with exactly 16 .h5 files, as PreprocessTrainingData makes them.
+    out : Path
+        Folder to make; one that holds the same nets already keeps its snapshots.
+    validation : Path, optional
+        Folder with at least one .h5 file; default: `augmented`.
+    make : NetMake, optional
+        How the nets differ from DeepEM3D's; its width does not count for nets that are taken over.
+    like : Path, optional
+        A trained run whose nets are taken over, where it has them.
+
+    Raises
+    ------
+    MissingFileError
+        A folder is missing.
+    InputError
+        Too few or too many .h5 files.
+    RunError
+        `out` holds models of other nets.
+    """
+    training_files = h5_files(augmented)
+    if len(training_files) != TRAINING_STACKS:
+        raise InputError(
+            f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected (one per variant). "
+            "Make them with PreprocessTrainingData."
+        )
+    validation_files = training_files if validation is None else h5_files(validation)
+    if not validation_files:
+        raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation.")
+    create_run(out, make=make, like=like, lists={TRAIN_LIST: training_files, VALID_LIST: validation_files})
+
+
+def create_run(
+    out: Path,
+    *,
+    make: NetMake | None = None,
+    like: Path | None = None,
+    lists: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Make the folder of a training; without `lists`, of one that is fed from memory.
+
+    Parameters
+    ----------
+    out : Path
+        Folder to make; one that holds the same nets already keeps its snapshots.
+    make : NetMake, optional
+        How the nets differ from DeepEM3D's; its width does not count for nets that are taken over.
+    like : Path, optional
+        A trained run whose nets are taken over, where it has them.
+    lists : mapping of str to sequence of str, optional
+        Absolute paths that train_file.txt and valid_file.txt name.
+
+    Raises
+    ------
+    RunError
+        `out` holds models of other nets.
+    """
+    home = Path(os.path.abspath(out))
+    nets = {net: _messages(net, home, make=make, like=like) for net in NETS}
+    for net, files in nets.items():
+        _check_same_net(home, net, files[DEPLOY])
+    with _whole_folder(home) as folder:
+        for name, paths in (lists or {}).items():
+            write_text(folder / name, list_file(paths))
+        for net, files in nets.items():
+            (folder / net / "trainedmodel").mkdir(parents=True, exist_ok=True)
+            for name, message in files.items():
+                prototxt.write(folder / net / name, message)
+        write_text(folder / "VERSION", f"{__version__}\n")
+        if not (folder / "readme.txt").exists():
+            write_text(folder / "readme.txt", README)
+
+
+def check_training_files(augmented: Path) -> None:
+    """Look into every .h5 file of `augmented` before a training starts, without reading its values.
+
+    Raises
+    ------
+    MissingFileError
+        `augmented` is not there.
+    FormatError, InputError
+        A file is damaged, or lacks images or labels of one size.
+    """
+    from cdeep3m.volumes.labelled import labelled_shape
+
+    for path in h5_files(augmented):
+        labelled_shape(path)
+
+
+def h5_files(folder: Path) -> list[str]:
+    """Return the absolute paths of the .h5 files in `folder`, bytewise order.
+
+    Raises
+    ------
+    MissingFileError
+        `folder` is not there.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder} is not a directory; a folder of .h5 files was expected.")
+    found = (path for path in folder.iterdir() if path.suffix == ".h5" and not path.name.startswith("."))
+    return bytewise(os.path.abspath(path) for path in found)
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield `folder` where it is there already, and otherwise a hidden neighbour that takes its name at the end."""
+    if folder.exists():
+        yield folder
+        return
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _messages(net: str, home: Path, *, make: NetMake | None, like: Path | None) -> dict[str, Message]:
+    files = prototxts.messages(net, make=make)
+    files.update(_taken_over(net, like, make) if like else {})
+    for layer in _net(files[TRAIN_VAL]).layer:
+        if layer.type == "PatchData":
+            training = any(rule.phase == TRAIN for rule in layer.include)
+            layer.data_provider_param.data_source = str(home / (TRAIN_LIST if training else VALID_LIST))
+    settings = prototxts.solver(net)
+    settings.snapshot_prefix = snapshot_prefix(str(home), net)
+    return {**files, SOLVER: settings}
+
+
+def _taken_over(net: str, like: Path, make: NetMake | None) -> dict[str, Message]:
+    """Return the nets of a trained run.
+
+    The one that trains is made anew around the one that predicts, where it is missing or other patches are wanted.
+    """
+    predicting, training = (like / net / name for name in (DEPLOY, TRAIN_VAL))
+    if not predicting.is_file():
+        return {}
+    deploy = prototxt.read_net(predicting)
+    if training.is_file() and make is None:
+        return {DEPLOY: deploy, TRAIN_VAL: prototxt.read_net(training)}
+    try:
+        return {DEPLOY: deploy, TRAIN_VAL: training_net(net, deploy, make=make)}
+    except NetError as error:
+        raise NetError(f"{predicting} cannot be trained: {error}") from None
+
+
+def _net(message: Message) -> NetParameter:
+    assert isinstance(message, NetParameter)
+    return message
+
+
+def _check_same_net(home: Path, net: str, deploy: Message) -> None:
+    """Refuse to put another net beside models that were trained with the present one."""
+    present = home / net / DEPLOY
+    if net not in TrainedRun(home).nets() or not present.is_file() or prototxt.read_net(present) == deploy:
+        return
+    raise RunError(
+        f"{home / net} holds models of a {net} of other size or make. Give the --width it was trained with, "
+        "or train into another folder."
+    )

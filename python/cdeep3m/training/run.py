@@ -1,0 +1,431 @@
+"""Train nets: the run directory, the solver's settings, where to go on, and one engine job after another.
+
+::
+
+    volumes --> create_train_job --> TRAINOUT/<net>/*.prototxt --> train --> TRAINOUT/<net>/trainedmodel
+                                                                     |             |
+                                                                     '-------------'  goes on from the highest snapshot
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
+from cdeep3m.nets.prototxts import NETS, SOLVER
+from cdeep3m.proto import prototxt
+from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
+from cdeep3m.system.files import locked, whole_file, write_text
+from cdeep3m.system.interrupts import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from cdeep3m.engines.base import Engine, LabelledVolume, Progress
+
+log = logging.getLogger(__name__)
+
+_README = threading.Lock()
+"""Held while readme.txt is changed: nets may be trained side by side."""
+
+LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+
+NO_SOLVER = 2
+NO_LOG_FOLDER = 3
+NO_MODEL_FOLDER = 4
+NO_NET_FOLDER = 2
+"""Exit statuses of caffetrain.sh (the first three) and trainworker.sh."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverSettings:
+    """What the commands' options change in a solver.prototxt.
+
+    Attributes
+    ----------
+    numiterations : int
+        Iterations to train to (max_iter).
+    base_learn, power, momentum, weight_decay : float
+        Learning rate at the start, exponent of its decay, momentum, weight decay.
+    lr_policy : str
+        One of `LR_POLICIES`.
+    average_loss, iter_size, snapshot_interval : int
+        Iterations over which the reported loss is averaged, batches per iteration, iterations between snapshots.
+    test_interval : int, optional
+        Iterations between tests; None leaves the solver's own.
+    seed : int, optional
+        Makes a training repeatable; None leaves the solver's own.
+
+    Raises
+    ------
+    InputError
+        A value out of range.
+    """
+
+    numiterations: int = 30000
+    base_learn: float = 1e-2
+    power: float = 0.8
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    average_loss: int = 16
+    lr_policy: str = "poly"
+    iter_size: int = 8
+    snapshot_interval: int = 2000
+    test_interval: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("numiterations", "average_loss", "iter_size", "snapshot_interval"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a number of at least 1")
+        tested = self.test_interval is None or self.test_interval >= 1
+        _require(tested, "test_interval", self.test_interval, "a number of at least 1")
+        _require(self.base_learn > 0, "base_learn", self.base_learn, "a number above 0")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
+        _require(self.lr_policy in LR_POLICIES, "lr_policy", self.lr_policy, f"one of {', '.join(LR_POLICIES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What one training was asked to do.
+
+    Attributes
+    ----------
+    out : Path
+        Folder made by `create_train_job` or `create_run`.
+    nets : tuple of str
+        Which nets to train, one after another.
+    settings : SolverSettings
+        Settings of every net.
+    gpus : tuple of int
+        Devices that take the jobs in turn; `CPU` is the CPU.
+    retrain : Path, optional
+        A trained run to go on from.
+    additerations : int
+        Iterations to add to those of `retrain`.
+    exact : bool
+        Stop where the original stops, at a batch without any background voxel (defect 20).
+
+    Raises
+    ------
+    InputError
+        No net, or a value out of range.
+    """
+
+    out: Path
+    nets: tuple[str, ...] = NETS
+    settings: SolverSettings = field(default_factory=SolverSettings)
+    gpus: tuple[int, ...] = (CPU,)
+    retrain: Path | None = None
+    additerations: int = 2000
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
+        _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
+        _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetTraining:
+    """One net of a run, and how far to train it.
+
+    Attributes
+    ----------
+    folder : Path
+        The net's folder in the run.
+    settings : SolverSettings
+        How to train it.
+    gpu : int
+        Where.
+    weights : Path, optional
+        A model to start from where there is no snapshot to go on from.
+    exact : bool
+        Stop where the original stops (defect 20).
+    """
+
+    folder: Path
+    settings: SolverSettings
+    gpu: int = CPU
+    weights: Path | None = None
+    exact: bool = False
+
+    @property
+    def net(self) -> str:
+        """Name of the net."""
+        return self.folder.name
+
+
+def train(
+    request: TrainRequest,
+    engine: Engine,
+    *,
+    report: Callable[[str, Progress], None] | None = None,
+    training: Sequence[LabelledVolume] = (),
+    validation: Sequence[LabelledVolume] = (),
+) -> None:
+    """Train each net of a run to its last iteration; the same call goes on where an interrupted one stopped.
+
+    Parameters
+    ----------
+    request : TrainRequest
+        What to train, and how.
+    engine : Engine
+        What trains; one whose jobs run outside this process trains a net on each GPU at the same time.
+    report : callable, optional
+        Called with the net and its progress.
+    training, validation : sequences of LabelledVolume, optional
+        Volumes in memory instead of the files that the run lists.
+
+    Raises
+    ------
+    MissingFileError
+        `retrain` is no directory.
+    RunError
+        A net's folder is missing (exit status 2).
+    CDeep3MError
+        What stopped a net; those before it are finished.
+    """
+    check_retrain(request.retrain)
+    with failing_with(NO_NET_FOLDER):
+        _check_folders(request)
+    jobs = prepare(request)
+    write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
+
+    def run(job: NetTraining) -> None:
+        train_net(job, engine, report=report, training=training, validation=validation)
+
+    if isinstance(engine, ParallelEngine) and len({job.gpu for job in jobs}) > 1:
+        _side_by_side(jobs, run, engine)
+    else:
+        for job in jobs:
+            run(job)
+
+
+def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], engine: ParallelEngine) -> None:
+    """Run the jobs of different GPUs at the same time, those of one GPU one after another.
+
+    After an error no further job begins, but those that run may take days and are finished; an interrupt ends them.
+    """
+    failed = threading.Event()
+
+    def run_those_of(gpu: int) -> None:
+        for job in (job for job in jobs if job.gpu == gpu):
+            if failed.is_set():
+                return
+            try:
+                run(job)
+            except CDeep3MError as error:
+                failed.set()
+                log.warning("%s failed (%s); the nets that are in training are finished first", job.net, error)
+                raise
+
+    gpus = dict.fromkeys(job.gpu for job in jobs)
+    with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
+        lanes = []
+        try:
+            lanes += [pool.submit(run_those_of, gpu) for gpu in gpus]
+            wait(lanes)
+        except BaseException:
+            with uninterrupted():
+                failed.set()
+                engine.stop()
+            raise
+    for lane in lanes:
+        lane.result()
+
+
+def prepare(request: TrainRequest) -> list[NetTraining]:
+    """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
+    jobs = [
+        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, exact=request.exact)
+        for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
+    ]
+    if request.retrain is None:
+        return jobs
+    return [_retrained(job, TrainedRun(request.retrain), request.additerations) for job in jobs]
+
+
+def job_lines(job: NetTraining) -> str:
+    """Return the twelve lines of parallel.jobs that describe `job`: its settings, its net and the run's folder."""
+    s = job.settings
+    values = (
+        *(s.numiterations, job.gpu, s.base_learn, s.power, s.momentum, s.weight_decay, s.average_loss, s.lr_policy),
+        *(s.iter_size, s.snapshot_interval, job.net, job.folder.parent),
+    )
+    return "".join(f"{value}\n" for value in values)
+
+
+def train_net(
+    job: NetTraining,
+    engine: Engine,
+    *,
+    report: Callable[[str, Progress], None] | None = None,
+    training: Sequence[LabelledVolume] = (),
+    validation: Sequence[LabelledVolume] = (),
+) -> None:
+    """Train one net to its last iteration, from its highest snapshot on (caffetrain.sh).
+
+    Raises
+    ------
+    MissingFileError
+        The net has no solver.prototxt (exit status 2).
+    RunError
+        Its log/ (3) or trainedmodel/ (4) cannot be made.
+    CDeep3MError
+        The engine failed.
+    """
+    with _alone(job.folder):
+        prepare_folder(job.folder, job.settings)
+        _train_on(job, engine, report=report, training=training, validation=validation)
+
+
+def _train_on(
+    job: NetTraining,
+    engine: Engine,
+    *,
+    report: Callable[[str, Progress], None] | None,
+    training: Sequence[LabelledVolume],
+    validation: Sequence[LabelledVolume],
+) -> None:
+    snapshot = usable_snapshot(job.folder)
+    reached = iteration_of(snapshot) if snapshot else None
+    if reached is not None and reached >= job.settings.numiterations:
+        log.info("%s has reached iteration %d of %d: nothing to do", job.net, reached, job.settings.numiterations)
+        return
+    if snapshot:
+        log.info("%s goes on from %s", job.net, snapshot.name)
+    _note(job, f"{job.net} was trained by {engine.name}, {engine.device(job.gpu)}")
+    engine.train(
+        TrainJob(
+            solver=job.folder / SOLVER,
+            folder=job.folder,
+            gpu=job.gpu,
+            snapshot=snapshot,
+            weights=None if snapshot else job.weights,
+            log=job.folder / "log" / "out.log",
+            training=training,
+            validation=validation,
+            exact=job.exact,
+        ),
+        report=(lambda progress: report(job.net, progress)) if report else None,
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second process from training the same net; raise RunError when one does already."""
+    with locked(folder / ".lock") if folder.is_dir() else nullcontext(True) as ours:
+        if not ours:
+            raise RunError(f"another training is running in {folder}: wait for it, or choose another folder")
+        yield
+
+
+def prepare_folder(folder: Path, settings: SolverSettings) -> None:
+    """Set the options in a net's solver.prototxt, make its log/ and trainedmodel/; errors carry caffetrain's status."""
+    with failing_with(NO_SOLVER):
+        set_options(folder / SOLVER, settings)
+    for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
+        with failing_with(status):
+            (folder / name).mkdir(exist_ok=True)
+
+
+def set_options(path: Path, settings: SolverSettings) -> None:
+    """Set the options in a solver.prototxt; snapshots go to trainedmodel/ beside it, wherever the run lies now."""
+    solver = prototxt.read_solver(path)
+    solver.max_iter = settings.numiterations
+    solver.base_lr = settings.base_learn
+    solver.power = settings.power
+    solver.momentum = settings.momentum
+    solver.weight_decay = settings.weight_decay
+    solver.average_loss = settings.average_loss
+    solver.lr_policy = settings.lr_policy
+    solver.iter_size = settings.iter_size
+    solver.snapshot = settings.snapshot_interval
+    folder = path.absolute().parent
+    solver.snapshot_prefix = snapshot_prefix(str(folder.parent), folder.name)
+    if settings.test_interval is not None:
+        solver.test_interval = settings.test_interval
+    if settings.seed is not None:
+        solver.random_seed = settings.seed
+    prototxt.write(path, solver)
+
+
+def usable_snapshot(folder: Path) -> Path | None:
+    """Return the highest solver state in a net's trainedmodel/ that can be read and has its model, or None.
+
+    A tool that was killed while it wrote may have left its last snapshot cut off.
+    """
+    for state in reversed(snapshots(folder / "trainedmodel", STATE_SUFFIX)):
+        try:
+            read_model(learned_net(state))
+        except CDeep3MError as error:
+            log.warning("%s cannot be used (%s); trying the one before it", state.name, error)
+        else:
+            return state
+    return None
+
+
+def _retrained(job: NetTraining, old: TrainedRun, additerations: int) -> NetTraining:
+    """Return `job` as it goes on from `old`: from its highest snapshot, or else from its highest model's weights."""
+    iteration, weights = old.highest_iteration(job.net), weights_in(old.models(job.net))
+    if old.snapshot(job.net):
+        _copy_snapshots(old.models(job.net), job.folder / "trainedmodel")
+        _note(job, f"{job.net} was retrained from iteration {iteration} of {old.folder.absolute()}")
+        return replace(job, settings=replace(job.settings, numiterations=iteration + additerations))
+    if weights:
+        _note(job, f"{job.net} was retrained from the weights {weights[-1].absolute()}")
+        settings = replace(job.settings, numiterations=additerations)
+        return replace(job, settings=settings, weights=weights[-1])
+    total = job.settings.numiterations
+    log.info("no trained %s in %s: it is trained from scratch, for %d iterations", job.net, old.folder, total)
+    return job
+
+
+def _copy_snapshots(source: Path, target: Path) -> None:
+    """Copy the files of `source` that `target` lacks, each whole or not at all."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and not (target / path.name).exists():
+            with whole_file(target / path.name) as partial:
+                shutil.copyfile(path, partial)
+
+
+def _note(job: NetTraining, line: str) -> None:
+    """Add `line` to the run's readme.txt, once."""
+    readme = job.folder.parent / "readme.txt"
+    with _README:
+        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+        if line not in text.splitlines():
+            write_text(readme, f"{text}\n{line}\n")
+
+
+def check_retrain(retrain: Path | None) -> None:
+    """Raise MissingFileError unless the run to go on from, where there is one, is a directory."""
+    if retrain is not None and not retrain.is_dir():
+        raise MissingFileError(f"{retrain} is not a directory")
+
+
+def _check_folders(request: TrainRequest) -> None:
+    missing = [net for net in request.nets if not (request.out / net).is_dir()]
+    if missing:
+        raise RunError(
+            f"{request.out} has no folder {', '.join(missing)}. "
+            "Make it with CreateTrainJob, or choose other nets with --models."
+        )
+
+
+def _require(holds: bool, name: str, found: object, expected: str) -> None:
+    if not holds:
+        raise InputError(f"--{name} {found}: {expected} was expected.")

@@ -1,0 +1,75 @@
+"""Snapshots hold all that a training needs to go on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from cdeep3m.engines.embedded.training.snapshots import restore, weights_of, write_solver_state
+from cdeep3m.engines.embedded.training.solver import Sgd
+from cdeep3m.errors import FormatError, MissingFileError
+from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverParameter, SolverState
+from cdeep3m.proto.caffemodel import read_state, write_model, write_state
+
+MODEL = NetParameter(layer=[{"name": "a", "blobs": [BlobProto(shape=BlobShape(dim=[1]), data=[1.0])]}])
+
+
+def solver(*shapes, **settings) -> Sgd:
+    blobs = [SimpleNamespace(blob=torch.zeros(shape), lr_mult=1.0, decay_mult=1.0) for shape in shapes]
+    return Sgd(SolverParameter(snapshot_prefix="a/x", lr_policy="step", stepsize=3, **settings), blobs)
+
+
+def test_a_state_holds_iteration_step_history_and_the_name_of_the_weights(tmp_path):
+    (tmp_path / "a").mkdir()
+    sgd = solver((2, 3), (1,))
+    sgd.iteration = 7
+    sgd.history[0][1, 2] = 5
+    assert write_solver_state(tmp_path, sgd, "a/x_iter_7.caffemodel") == "a/x_iter_7.solverstate"
+    state = read_state(tmp_path / "a" / "x_iter_7.solverstate")
+    assert (state.iter, state.learned_net, state.current_step) == (7, "a/x_iter_7.caffemodel", 2)
+    assert [list(blob.shape.dim) for blob in state.history] == [[2, 3], [1]]
+    assert list(state.history[0].data) == [0, 0, 0, 0, 0, 5]
+
+
+@pytest.mark.parametrize("name", ["gone/x.caffemodel", "/other/machine/x.caffemodel", r"C:\other\x.caffemodel"])
+def test_weights_of_another_machine_lie_beside_the_state(tmp_path, name):
+    (tmp_path / "x.caffemodel").touch()
+    state = SolverState(iter=1, learned_net=name)
+    assert weights_of(tmp_path / "x.solverstate", state, tmp_path / "work") == tmp_path / "x.caffemodel"
+
+
+def test_weights_where_the_state_says_come_first(tmp_path):
+    for folder in ("work/here", "states"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.caffemodel").touch()
+    state = SolverState(iter=1, learned_net="here/x.caffemodel")
+    found = weights_of(tmp_path / "states" / "x.solverstate", state, tmp_path / "work")
+    assert found == tmp_path / "work" / "here" / "x.caffemodel"
+
+
+def test_missing_weights_are_told(tmp_path):
+    with pytest.raises(MissingFileError, match="copy them there"):
+        weights_of(tmp_path / "x.solverstate", SolverState(iter=1, learned_net="x.caffemodel"), tmp_path)
+
+
+def test_a_history_with_the_shapes_of_old_files_is_read(tmp_path):
+    old = BlobProto(num=1, channels=1, height=1, width=2, data=[3.0, 4.0])
+    loaded, sgd = [], solver((2,))
+    write_model(tmp_path / "x.caffemodel", MODEL)
+    write_state(tmp_path / "x.solverstate", SolverState(iter=9, learned_net="x.caffemodel", history=[old]))
+    restore(tmp_path / "x.solverstate", tmp_path, SimpleNamespace(load_weights=loaded.append), sgd)
+    assert sgd.iteration == 9
+    assert sgd.history[0].tolist() == [3.0, 4.0]
+    assert loaded == [MODEL]
+
+
+@pytest.mark.parametrize("shapes", [[(3,)], [(2,), (2,)], []])
+def test_the_history_of_another_net_is_refused(tmp_path, shapes):
+    history = [BlobProto(shape=BlobShape(dim=[2]), data=[3.0, 4.0])]
+    write_state(tmp_path / "x.solverstate", SolverState(iter=9, learned_net="x.caffemodel", history=history))
+    sgd = solver(*shapes)
+    with pytest.raises(FormatError, match=f"the history of 1 blobs of another net; {len(shapes)} blobs"):
+        restore(tmp_path / "x.solverstate", tmp_path, SimpleNamespace(), sgd)
+    assert sgd.iteration == 0

@@ -1,0 +1,119 @@
+"""The rooms of the package and who may import whom; `python -m rooms` draws them (docs/layers.svg)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+LAYERS = """
+    cli
+    report
+    evaluation objects preprocessing models
+    prediction training
+    runs
+    engines
+    maps
+    volumes
+    tiling nets
+    matlab_ports proto caffe_models
+    system
+    errors geometry
+"""
+"""Imports point down; neighbours on a line do not import each other."""
+
+INSIDE = {
+    "engines": """
+        select doctor
+        embedded docker local identity
+        tools
+        images job_files
+        nvidia base
+    """,
+    "engines.embedded": """
+        engine
+        build
+        prediction training
+        fast
+        net
+    """,
+    "engines.docker": """
+        engine
+        containers
+        contents
+        daemon
+    """,
+    "volumes": """
+        open labelled
+        png tiff hdf5 z_fastest
+        planes
+        labels
+        base
+        damage listing mapped synthetic
+    """,
+    "maps": """
+        agreement
+    """,
+    "prediction": """
+        run
+        over_files
+    """,
+}
+"""The same rule inside the rooms that hold several."""
+
+MEANING = {
+    "cli": "commands",
+    "report": "pages, pictures",
+    "evaluation": "what follows",
+    "training": "whole jobs",
+    "runs": "folders on disk",
+    "engines": "what runs nets",
+    "maps": "out",
+    "volumes": "in",
+    "tiling": "division, nets",
+    "proto": "formats, ports",
+    "system": "system",
+    "errors": "ground",
+}
+"""What the line with this room is for."""
+
+WIDTH, LEFT, ROW = 960, 150, 42
+COLOURS = ("#dbe9f6", "#dbe9f6", "#e3f1e0", "#e3f1e0", "#fbeeda", "#fbeeda", "#fbeeda", "#fbeeda")
+GROUND = "#eeeaf4"
+
+
+def levels(picture: str) -> dict[str, int]:
+    return {name: level for level, line in enumerate(picture.strip().splitlines()) for name in line.split()}
+
+
+def picture() -> str:
+    """Return the layers as an SVG page."""
+    lines = [line.split() for line in LAYERS.strip().splitlines()]
+    height = 60 + ROW * len(lines)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'role="img" aria-label="Layers of the package">',
+        '  <style>\n    text { font-family: "DejaVu Sans", Verdana, sans-serif; fill: #1c2630; font-size: 13px; }\n'
+        "    .h { font-size: 17px; font-weight: bold; }\n    .n { font-style: italic; fill: #55636f; }\n  </style>",
+        f'  <rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        '  <text x="24" y="34" class="h">Layers: imports point down</text>',
+    ]
+    for row, names in enumerate(lines):
+        top = 52 + ROW * row
+        meaning = next((MEANING[name] for name in names if name in MEANING), "")
+        parts.append(f'  <text x="24" y="{top + 22}" class="n">{meaning}</text>')
+        width = (WIDTH - 24 - LEFT - 8 * (len(names) - 1)) / len(names)
+        colour = COLOURS[row] if row < len(COLOURS) else GROUND
+        for column, name in enumerate(names):
+            left = LEFT + column * (width + 8)
+            parts.append(
+                f'  <rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="34" rx="6" fill="{colour}" '
+                'stroke="#5b6b7b"/>'
+            )
+            parts.append(
+                f'  <text x="{left + width / 2:.1f}" y="{top + 22}" class="m" text-anchor="middle">{name}</text>'
+            )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(picture(), encoding="utf-8")
