@@ -15,6 +15,7 @@ LAYERS = """
     maps
     volumes
     tiling nets
+    edition2
     matlab_ports proto caffe_models
     system
     errors geometry
@@ -43,7 +44,7 @@ INSIDE = {
         daemon
     """,
     "volumes": """
-        open labelled
+        open labelled as_edition_2
         png tiff hdf5 z_fastest
         planes
         labels
@@ -70,6 +71,7 @@ MEANING = {
     "maps": "out",
     "volumes": "in",
     "tiling": "division, nets",
+    "edition2": "2nd edition",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

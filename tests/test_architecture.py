@@ -19,7 +19,7 @@ ONLY_IN = {
     "torch": ("engines.embedded",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
-    "skimage": ("matlab_ports.apply_3d_watershed",),
+    "skimage": ("matlab_ports.apply_3d_watershed", "edition2.secondary"),
     "h5py": ("volumes", "maps", "engines.embedded"),
     "isal": ("volumes.png",),
     "tifffile": ("volumes",),

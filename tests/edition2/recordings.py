@@ -6,13 +6,15 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conftest import REFERENCE
 from octave_cases import digest, synth
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KINDS = (
     *("enhance", "enhance_files", "secondary", "resize", "training", "validation", "job", "packages"),

@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from cdeep3m.matlab_ports.augment_data import restore
 
 from cdeep3m.edition2 import averaging, dividing, ensembling, merging, overlaying, padding, secondary, tertiary
 from cdeep3m.edition2 import enhancement as enhancing
+from cdeep3m.edition2.gray import to_8_bit_gray
 from cdeep3m.edition2.settings import Strengths
 from cdeep3m.edition2.variations import variant_index
-from cdeep3m.matlab_ports.augment_data import restore
-from cdeep3m.variants import variant, variants_for
+from cdeep3m.tiling.variants import variant, variants_for
 from edition2.recordings import Recording, described, digest, files, ids, image_of, recordings, synth
 
 
@@ -166,9 +167,8 @@ def volume_of(recorded: Recording) -> np.ndarray:
     """What CDeep3M2 reads of a package's images."""
     name, shape = recorded.name, recorded.case["shape"]
     if name == "rgb":
-        from cdeep3m.edition2.gray import to_8_bit_gray
-
-        return np.stack([to_8_bit_gray(plane) for plane in np.stack([synth(*shape[:3], 9 + c) for c in range(3)], -1)])
+        plane = to_8_bit_gray(np.stack([synth(1, *shape[1:3], 9 + channel)[0] for channel in range(3)], -1))
+        return np.stack([plane] * shape[0])
     volume = synth(*shape, SEEDS.get(name, 12), "uint16" if name.startswith("u16") else "uint8")
     return (volume >> 8).astype(np.uint8) if name == "u16_folder" else volume
 
@@ -191,7 +191,8 @@ def probability(case: dict, v: int, k: int) -> np.ndarray:
     if "probability" not in case:
         return synth(1, rows, columns, v * 1000 + k, "float32")[0]
     row, column = np.mgrid[:rows, :columns]
-    return (((16 * row + column) // 2 + v - 1) / 255).astype(np.float32)
+    formula = case["probability"].split(" in float32")[0]
+    return np.float32(eval(formula, {"min": np.minimum}, {"row": row, "col": column, "v": v}))
 
 
 @every("deaugment", status=0)

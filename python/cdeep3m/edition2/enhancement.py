@@ -98,5 +98,7 @@ def _detail(values: np.ndarray, axis: int) -> np.ndarray:
     extended = np.pad(lines, [(0, 0)] * (lines.ndim - 1) + [(3, 3)], mode="symmetric")
     length = (lines.shape[-1] + 3) // 2
     begin = [4 - j for j in range(len(DB2))]
-    parts = [weight * extended[..., at : at + 2 * length : 2][..., :length] for weight, at in zip(DB2, begin, strict=True)]
+    parts = [
+        weight * extended[..., at : at + 2 * length : 2][..., :length] for weight, at in zip(DB2, begin, strict=True)
+    ]
     return np.moveaxis(sum(parts[1:], parts[0]), -1, axis)

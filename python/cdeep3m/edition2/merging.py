@@ -64,11 +64,9 @@ def merged(tiles: Sequence[np.ndarray], areas: Sequence[Area], shape: tuple[int,
     ndarray, shape (y, x)
     """
     plane = np.zeros(shape, tiles[0].dtype)
-    for tile, area in zip(tiles, areas, strict=True):
-        (y0, y1, top), (x0, x1, left) = (
-            _trusted(*area[2 * axis : 2 * axis + 2], shape[axis]) for axis in range(2)
-        )
-        plane[y0:y1, x0:x1] = tile[top : top + y1 - y0, left : left + x1 - x0]
+    for tile, (top, bottom, left, right) in zip(tiles, areas, strict=True):
+        (y0, y1, y), (x0, x1, x) = _trusted(top, bottom, shape[0]), _trusted(left, right, shape[1])
+        plane[y0:y1, x0:x1] = tile[y : y + y1 - y0, x : x + x1 - x0]
     return plane
 
 

@@ -5,7 +5,6 @@ Stacks are (z, y, x); draws are values, so that whoever holds them can repeat th
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from math import floor
 from typing import TYPE_CHECKING
@@ -137,11 +136,12 @@ def chambolle(plane: np.ndarray, factor: float) -> np.ndarray:
     ModuleNotFoundError
         scikit-image is not installed.
     """
-    restoration = importlib.import_module("skimage.restoration")
+    from skimage.restoration import denoise_tv_chambolle
+
     weight = noise_of(plane) / 100 * factor
     values = (plane / WHITE)[:, :, np.newaxis]
     if weight:
-        values = restoration.denoise_tv_chambolle(values, weight=weight, channel_axis=None)
+        values = denoise_tv_chambolle(values, weight=weight, channel_axis=None)
     return (WHITE * values).astype(np.uint8)[..., 0]
 
 
@@ -153,9 +153,7 @@ def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
     return np.interp(plane.ravel(), edges[:-1], scaled).reshape(plane.shape).astype(np.uint8)
 
 
-def skew(
-    images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws
-) -> tuple[np.ndarray, np.ndarray]:
+def skew(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Move one corner of every plane by some voxels, rows taken for the width; 0 outside (defect 20)."""
     coefficients = draws.coefficients
     if coefficients is None:
@@ -189,9 +187,7 @@ def _transformed(stack: np.ndarray, coefficients: Sequence[float]) -> np.ndarray
     )
 
 
-def distort(
-    images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws
-) -> tuple[np.ndarray, np.ndarray]:
+def distort(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Displace voxels smoothly, from one displacement in the first plane to another in the last; one plane turns black.
 
     Outside the plane it is mirrored as SciPy does today, not as SciPy before 1.6.

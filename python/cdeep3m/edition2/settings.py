@@ -1,4 +1,4 @@
-"""What a training of CDeep3M2 was asked to do to its images: the nine strengths, their .ini file, and the record of it."""
+"""What CDeep3M2 was asked to do to training images: nine strengths, their .ini file, and the record of it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ SECTION = "Additional Augmentations"
 ENHANCED, NONE = -1, 0
 """Values of SEC that stand for the enhancement, and for no secondary augmentation."""
 
-ENHANCED_TEXT = """\
-Secondary augmentation strength:-1 
-Tertiary augmentation strength:{tertiary}
-1-16: denoised and enhanced 
-"""
-OPERATIONS_TEXT = """\
-Secondary augmentation strength:{secondary}
-Tertiary augmentation strength:{tertiary}
-0: Original Image 
-1: HighContrast
-2: LowContrast
-3: Sharpen
-4: Blur
-5: UniformNoise
-6: TV_Chambolle
-7: HistogramEqualization
-9: HighContrast, Skew
-10: LowContrast, Skew
-11: Sharpen, Skew
-12: Blur, ElasticDistortion
-13: UniformNoise, ElasticDistortion
-14: TV_Chambolle, ElasticDistortion
-15: HistogramEqualization, ElasticDistortion
-"""
+ENHANCED_TEXT = (
+    "Secondary augmentation strength:-1 \nTertiary augmentation strength:{tertiary}\n1-16: denoised and enhanced \n"
+)
+OPERATIONS_TEXT = (
+    "Secondary augmentation strength:{secondary}\n"
+    "Tertiary augmentation strength:{tertiary}\n"
+    "0: Original Image \n"
+    "1: HighContrast\n"
+    "2: LowContrast\n"
+    "3: Sharpen\n"
+    "4: Blur\n"
+    "5: UniformNoise\n"
+    "6: TV_Chambolle\n"
+    "7: HistogramEqualization\n"
+    "9: HighContrast, Skew\n"
+    "10: LowContrast, Skew\n"
+    "11: Sharpen, Skew\n"
+    "12: Blur, ElasticDistortion\n"
+    "13: UniformNoise, ElasticDistortion\n"
+    "14: TV_Chambolle, ElasticDistortion\n"
+    "15: HistogramEqualization, ElasticDistortion\n"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,9 @@ def planes_to_enhance(path: str | os.PathLike[str]) -> Iterator[tuple[str, np.nd
     if not where.exists():
         raise MissingFileError(f"{where} is not there; expected a folder of images, or a .tif stack")
     if where.is_dir() and not os.path.splitext(text)[1]:
-        for file in sorted((f for f in where.iterdir() if not f.name.startswith(".")), key=lambda f: os.fsencode(f.name)):
+        for file in sorted(
+            (f for f in where.iterdir() if not f.name.startswith(".")), key=lambda f: os.fsencode(f.name)
+        ):
             yield f"{file.stem}.png", blue_channel(_channels(next(_image_source(file).decode(range(1)))))
         return
     source = stack_source(where)
@@ -90,7 +92,9 @@ def folder_source(folder: Path, *, dot_files: bool) -> PlaneSource:
 def stack_source(path: Path) -> PlaneSource:
     """Return the pages of a TIFF file."""
     if path.is_dir() or path.suffix.lower() not in STACKS:
-        raise InputError(f"CDeep3M2 cannot read {path}; expected a folder of images, or a .tif stack. Leave out --exact")
+        raise InputError(
+            f"CDeep3M2 cannot read {path}; expected a folder of images, or a .tif stack. Leave out --exact"
+        )
     return TiffStack(path)
 
 
