@@ -18,7 +18,7 @@ LAYERS = """
     edition2
     matlab_ports proto caffe_models
     system
-    errors geometry
+    errors geometry rules
 """
 """Imports point down; neighbours on a line do not import each other."""
 
@@ -49,7 +49,8 @@ INSIDE = {
         planes
         labels
         base
-        damage listing mapped synthetic
+        axes
+        units damage listing mapped synthetic
     """,
     "maps": """
         agreement

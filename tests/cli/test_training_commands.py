@@ -9,6 +9,7 @@ from cdeep3m.engines import select
 from cdeep3m.errors import EngineError
 from cdeep3m.nets.prototxts import NetMake, deploy
 from cdeep3m.proto import prototxt
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.training.folder import create_run
 from fake_training_engine import FakeTrainingEngine
@@ -231,4 +232,4 @@ def test_exact_mode_reaches_the_engine(command, how, engine, augmented, out, mon
     words = ["--numiterations", "3", *(["--exact"] if how == "--exact" else [])]
     places = {runtraining: [augmented, f"{out}2"], trainworker: [out], caffetrain: ["1fm", out]}
     assert command.main(runs(*words, *places[command])) == 0
-    assert {job.exact for job in engine.jobs} == {how is not None}
+    assert {job.rules for job in engine.jobs} == {ORIGINAL if how else CORRECTED}

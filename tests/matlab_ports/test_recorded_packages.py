@@ -18,6 +18,7 @@ from cdeep3m.cli import def_data_packages, ensemble_predictions, merge_large_dat
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.prediction.over_files.postprocess import average_variants
+from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.packages import COUNTS, INFO, Division
 from cdeep3m.tiling.variants import variant, variants_for
@@ -49,7 +50,7 @@ def size_of_division(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", only(DIVISIONS, r"(z|xy)_[\dx]+"))
 def test_divisions_are_those_of_the_original(name):
-    division = Division.of(size_of_division(name), exact=True)
+    division = Division.of(size_of_division(name), rules=ORIGINAL)
     without_line_1 = division.info_text.split("\n", 1)[1]
     assert hashlib.sha256(without_line_1.encode()).hexdigest() == DIVISIONS[name]["info"]
     assert division.counts_text == DIVISIONS[name]["counts"]
@@ -102,7 +103,7 @@ def combo_of(text: str) -> tuple[int, int, str, int]:
 
 
 def check_combos(name: str, volume: np.ndarray, *, folder_input: bool) -> None:
-    division = Division.of(volume.shape, exact=True, folder_input=folder_input)
+    division = Division.of(volume.shape, rules=ORIGINAL, folder_input=folder_input)
     for text, case in PACKAGES[name].items():
         tile, z_block, net, speed = combo_of(text)
         package = division.package(tile, z_block)
@@ -129,7 +130,7 @@ def test_a_deep_package_is_that_of_the_original():
 
 def test_all_variants_of_a_package_are_those_of_the_original():
     volume = synth(3, 60, 70, 1)
-    stack = stack_of(Division.of(volume.shape, exact=True, folder_input=True).package(1, 1), volume)
+    stack = stack_of(Division.of(volume.shape, rules=ORIGINAL, folder_input=True).package(1, 1), volume)
     files = PACKAGES["60x70x3_all"]["1,1,3fm,1"]["files"]
     assert len(files) == 16
     for index, expected in files.items():
@@ -182,8 +183,8 @@ PACKAGE_INPUTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("name", PACKAGE_INPUTS)
 def test_every_kind_of_input_gives_the_package_of_the_original(name, tmp_path):
-    volume = open_volume(PACKAGE_INPUTS[name](tmp_path), exact=True)
-    package = Division.of(volume.shape, exact=True, folder_input=volume.is_folder).package(1, 1)
+    volume = open_volume(PACKAGE_INPUTS[name](tmp_path), rules=ORIGINAL)
+    package = Division.of(volume.shape, rules=ORIGINAL, folder_input=volume.is_folder).package(1, 1)
     planes = package.canvas(volume.read(package.read))
     stack = planes[[z - package.planes[0] for z in package.padded_planes]]
     (case,) = PACKAGES[name].values()
@@ -266,7 +267,7 @@ def write_predictions(folder: Path, files: int, variants, probability) -> Path:
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_averages_are_those_of_the_original(name, tmp_path):
     folder = write_predictions(tmp_path / "Pkg001_Z01", *PREDICTIONS[name])
-    written = average_variants(folder, exact=True)
+    written = average_variants(folder, rules=ORIGINAL)
     assert written == max(0, PREDICTIONS[name][0] - 4)
     assert not list(folder.glob("v*"))
     expected = AVERAGES[name]["outputs"]
@@ -307,13 +308,13 @@ def size_of_merge(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", [name for name in MERGES if MERGES[name]["outputs"]])
 def test_stitched_planes_are_those_of_the_original(name):
-    division = Division.of(size_of_merge(name), exact=True)
+    division = Division.of(size_of_merge(name), rules=ORIGINAL)
     for file, expected in MERGES[name]["outputs"].items():
         z = int(file[10:14]) - 1
         plane = np.zeros(division.shape[1:], np.uint16)
         for package in division.packages_at(z):
             stitching.paste(plane, package, patch(name, package.tile, z))
-        assert digest(stitching.to_probability_map(plane, exact=True)) == expected
+        assert digest(stitching.to_probability_map(plane, rules=ORIGINAL)) == expected
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("noargs", []), ("nodir", ["nonexist/1fm"])])

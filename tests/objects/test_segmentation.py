@@ -14,6 +14,7 @@ from PIL import Image
 
 from cdeep3m.errors import InputError, MissingExtraError
 from cdeep3m.objects.segmentation import label_objects, score_segmentation
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.volumes import open_volume, read_all
 from octave_cases import hdf5_file, png_folder, synth, tiff_folder, tiff_stack
 
@@ -62,9 +63,9 @@ def test_depth_and_exact_mode_arrive(tmp_path):
     weak[:, :, -4:] = 255
     maps, raw = png_folder(tmp_path / "maps", weak), png_folder(tmp_path / "raw", RAW)
     counts = [
-        label_objects(maps, raw, tmp_path / f"{depth}{exact}", depth=depth, exact=exact)
+        label_objects(maps, raw, tmp_path / f"{depth}{rules.name}", depth=depth, rules=rules)
         for depth in (0.1, 0.24)
-        for exact in (False, True)
+        for rules in (CORRECTED, ORIGINAL)
     ]
     assert counts == [2, 3, 1, 2]
 

@@ -13,6 +13,7 @@ from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.prediction.over_files.prepare import define_packages, preprocess_package
 from cdeep3m.prediction.run import PredictRequest, predict, stream_planes
+from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling.packages import Division
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 from cdeep3m.volumes import open_volume
@@ -221,7 +222,7 @@ def test_fast_numbers_are_compared_with_exact_ones_on_one_plane(request_):
 
 def test_fast_numbers_are_not_the_original_s(request_):
     with pytest.raises(InputError, match="--exact or --precision fast"):
-        PredictRequest(**{**vars(request_), "exact": True, "precision": "fast"})
+        PredictRequest(**{**vars(request_), "rules": ORIGINAL, "precision": "fast"})
 
 
 def test_the_model_used_is_the_one_of_the_highest_iteration(trained):
@@ -287,14 +288,14 @@ def with_plane(z: int, value: int, shape: tuple[int, int, int] = (4, 20, 24)) ->
 def test_exact_mode_streams_what_it_writes_to_files(kind, volume, tmp_path):
     images = tmp_path / "images"
     images = png_folder(images, volume) if kind == "folder" else tiff_stack(images / "stack.tif", volume)
-    define_packages(images, tmp_path / "aug", exact=True)
-    division = Division.of(volume.shape, exact=True, folder_input=kind == "folder")
+    define_packages(images, tmp_path / "aug", rules=ORIGINAL)
+    division = Division.of(volume.shape, rules=ORIGINAL, folder_input=kind == "folder")
     packages, net = division.packages_at(volume.shape[0] - 1), RecordingNet(3)
     planes = sorted({packages[0].planes[0], packages[0].planes[-1]})
-    for _ in stream_planes(open_volume(images, exact=True), division, net, VARIANTS[:1], planes, exact=True):
+    for _ in stream_planes(open_volume(images, rules=ORIGINAL), division, net, VARIANTS[:1], planes, rules=ORIGINAL):
         pass
     for i, package in enumerate(packages):
-        folder = preprocess_package(images, tmp_path / "aug", package.tile, package.z_block, "3fm", 10, exact=True)
+        folder = preprocess_package(images, tmp_path / "aug", package.tile, package.z_block, "3fm", 10, rules=ORIGINAL)
         stack = from_caffe_axes(read_dataset(folder / "image_stacks_v1.h5"))
         for z, window in zip(planes, net.seen[i :: len(packages)], strict=True):
             k = z - package.planes[0] + 2

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.preprocessing.histograms import match_images
+from cdeep3m.rules import ORIGINAL
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def test_one_plane_matched_to_itself_stays_as_it_is(tmp_path):
 def test_exact_mode_says_that_the_original_crashes(tmp_path):
     folder = png_folder(tmp_path / "in", synth(1, 20, 30, 1))
     with pytest.raises(InputError, match="original's Histmatch crashes"):
-        match_images(folder, folder, tmp_path / "out", exact=True)
+        match_images(folder, folder, tmp_path / "out", rules=ORIGINAL)
     assert not (tmp_path / "out").exists()
 
 

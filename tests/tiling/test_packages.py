@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from address_volumes import DEPTHS, SIDES
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.tiling.packages import COUNTS, INFO, Division, trusted_range
 
 
@@ -93,7 +94,7 @@ def test_a_canvas_that_fits_holds_the_same_in_fewer_zeros(shape, sides):
 
 def test_a_canvas_that_fits_is_not_the_original_s():
     with pytest.raises(InputError, match="--exact or --fit"):
-        Division.of((3, 20, 30), exact=True, fit=True)
+        Division.of((3, 20, 30), rules=ORIGINAL, fit=True)
 
 
 def test_the_canvas_refuses_planes_of_another_size():
@@ -132,7 +133,7 @@ def test_a_plane_of_another_z_block_is_our_own_mistake():
 
 
 def in_both_modes(shape, *, folder_input=False):
-    return tuple(Division.of(shape, exact=exact, folder_input=folder_input).packages for exact in (True, False))
+    return tuple(Division.of(shape, rules=rules, folder_input=folder_input).packages for rules in (ORIGINAL, CORRECTED))
 
 
 @pytest.mark.correction(1, "exact", "corrected")
@@ -147,7 +148,7 @@ def test_1_folders_lose_the_last_row_and_column_in_exact_mode_only():
 @pytest.mark.correction(1, "exact")
 def test_1_the_lost_last_row_repeats_the_one_before_the_last_but_one():
     plane = addresses((1, 40, 1024))
-    package = Division.of(plane.shape, exact=True, folder_input=True).packages[0]
+    package = Division.of(plane.shape, rules=ORIGINAL, folder_input=True).packages[0]
     canvas = package.canvas(plane[package.read.slices])[0]
     assert_array_equal(canvas[package.canvas_write][39, :1023], plane[0, 37, :1023])
 
@@ -212,7 +213,7 @@ def test_4_small_sides_are_an_error_that_names_the_smallest_size(shape):
 
 @pytest.mark.correction(4, "exact")
 def test_4_in_exact_mode_the_package_fails_and_not_the_division():
-    package = Division.of((3, 13, 40), exact=True, folder_input=True).packages[0]
+    package = Division.of((3, 13, 40), rules=ORIGINAL, folder_input=True).packages[0]
     with pytest.raises(InputError, match="12 x 39 voxels"):
         package.canvas(np.zeros((3, 12, 39)))
 
@@ -260,16 +261,16 @@ def test_10_without_zeros_both_keep_the_type():
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 30), (206, 1024, 1500), (3, 2012, 1100), (106, 3050, 14)])
-@pytest.mark.parametrize("exact", [True, False])
-def test_a_division_survives_its_files(shape, exact, tmp_path):
-    division = Division.of(shape, exact=exact)
+@pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
+def test_a_division_survives_its_files(shape, rules, tmp_path):
+    division = Division.of(shape, rules=rules)
     division.write(tmp_path)
-    assert Division.read(tmp_path, exact=exact) == division
+    assert Division.read(tmp_path, rules=rules) == division
     assert {path.name for path in tmp_path.iterdir()} == {INFO, COUNTS}
 
 
 def test_the_info_file_is_octave_s_text_format():
-    assert Division.of((206, 1024, 1500), exact=True).info_text.split("\n", 1)[1] == (
+    assert Division.of((206, 1024, 1500), rules=ORIGINAL).info_text.split("\n", 1)[1] == (
         "# name: packages\n# type: cell\n# rows: 1\n# columns: 2\n"
         "# name: <cell-element>\n# type: matrix\n# rows: 1\n# columns: 4\n 2 1024 1 1012\n\n\n\n"
         "# name: <cell-element>\n# type: matrix\n# rows: 1\n# columns: 4\n 2 1024 989 1500\n\n\n\n\n\n"
@@ -285,7 +286,7 @@ def test_the_counts_file_is_the_original_s():
 
 
 def test_a_file_of_the_original_keeps_its_areas_in_corrected_mode(tmp_path):
-    Division.of((3, 1024, 1500), exact=True).write(tmp_path)
+    Division.of((3, 1024, 1500), rules=ORIGINAL).write(tmp_path)
     read = Division.read(tmp_path)
     assert read.packages[0].read == Roi((0, 1, 0), (3, 1024, 1012))
     assert read.packages[0].write.begin == (0, 1, 0)

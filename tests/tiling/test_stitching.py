@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling.packages import Division
 from cdeep3m.tiling.stitching import average, ensemble, paste, to_png16, to_probability_map
 from cdeep3m.tiling.variants import VARIANTS, variants_for
@@ -49,13 +50,13 @@ def test_identity_returns_the_plane(height, width):
 @pytest.mark.parametrize(("height", "width"), [(1025, 1500), (300, 200), (1024, 1013), (2012, 2012)])
 def test_exact_mode_returns_the_plane_of_a_stack_where_the_original_is_right(height, width):
     plane = addresses(height, width)
-    assert_array_equal(stitched(plane, Division.of((1, height, width), exact=True)), plane)
+    assert_array_equal(stitched(plane, Division.of((1, height, width), rules=ORIGINAL)), plane)
 
 
 @pytest.mark.correction(3, "exact")
 def test_exact_mode_leaves_13_black_rows_beside_a_cut_axis():
     plane = addresses(700, 1500) | 1
-    out = stitched(plane, Division.of((1, 700, 1500), exact=True))
+    out = stitched(plane, Division.of((1, 700, 1500), rules=ORIGINAL))
     assert not out[:13].any()
     assert_array_equal(out[13:], plane[13:])
 
@@ -88,14 +89,14 @@ def test_9_one_scale_serves_all_planes(dtype, top):
 @pytest.mark.correction(9, "exact")
 def test_9_exact_mode_multiplies_the_noise_of_an_empty_plane():
     noise = np.array([[0, 1023]], np.uint16)
-    assert to_probability_map(noise, exact=True).tolist() == [[0, 255]]
+    assert to_probability_map(noise, rules=ORIGINAL).tolist() == [[0, 255]]
     assert to_probability_map(noise).tolist() == [[0, 4]]
 
 
 @pytest.mark.correction(9, "same")
 def test_9_a_plane_with_full_values_is_the_same_in_both_modes():
     plane = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    assert_array_equal(to_probability_map(plane), to_probability_map(plane, exact=True))
+    assert_array_equal(to_probability_map(plane), to_probability_map(plane, rules=ORIGINAL))
 
 
 def test_an_ensemble_of_one_is_itself():

@@ -10,6 +10,7 @@ import pytest
 from cdeep3m.matlab_ports.check_training_data import fill_to_smallest_side
 
 from cdeep3m.errors import InputError
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.training import data as training_data
 from cdeep3m.training.data import (
@@ -30,12 +31,12 @@ def folders(w: Path, data: np.ndarray = DATA, label: np.ndarray = LABEL) -> tupl
     return png_folder(w / "i", data), png_folder(w / "l", label)
 
 
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
 @pytest.mark.parametrize(("y", "x"), [(325, 326), (100, 90), (100, 400), (400, 90)])
-def test_short_sides_are_filled_with_zeros_to_325(exact: bool, y: int, x: int, tmp_path: Path) -> None:
+def test_short_sides_are_filled_with_zeros_to_325(rules: Rules, y: int, x: int, tmp_path: Path) -> None:
     images, labels = synth(2, y, x), synth(2, y, x, 1, "bool").astype(np.uint8)
     for stack, read in zip(
-        (images, labels), load_labelled_volume(*folders(tmp_path, images, labels), exact=exact), strict=True
+        (images, labels), load_labelled_volume(*folders(tmp_path, images, labels), rules=rules), strict=True
     ):
         assert read.shape == (2, max(y, 325), max(x, 325))
         np.testing.assert_array_equal(read[:, :y, :x], stack)
@@ -50,7 +51,7 @@ class TestLabelsOfManyValues:
     @pytest.mark.correction(7, "exact")
     def test_exact_mode_asks_and_keeps_the_values(self, tmp_path: Path) -> None:
         asked: list[str] = []
-        _, label = load_labelled_volume(*folders(tmp_path, label=self.LABEL), exact=True, confirm=asked.append)
+        _, label = load_labelled_volume(*folders(tmp_path, label=self.LABEL), rules=ORIGINAL, confirm=asked.append)
         assert len(asked) == 1
         assert "more than 2 values" in asked[0]
         np.testing.assert_array_equal(label, self.LABEL)
@@ -58,7 +59,7 @@ class TestLabelsOfManyValues:
     @pytest.mark.correction(7, "exact")
     def test_exact_mode_stops_where_nobody_answers(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="more than 2 values"):
-            load_labelled_volume(*folders(tmp_path, label=self.LABEL), exact=True)
+            load_labelled_volume(*folders(tmp_path, label=self.LABEL), rules=ORIGINAL)
 
     @pytest.mark.correction(7, "corrected")
     def test_corrected_mode_lists_the_values(self, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ class TestLabelsOfManyValues:
     def test_labels_of_two_values_are_the_same_in_both_modes(self, tmp_path: Path) -> None:
         paths = folders(tmp_path)
         for exact, corrected in zip(
-            load_labelled_volume(*paths, exact=True), load_labelled_volume(*paths), strict=True
+            load_labelled_volume(*paths, rules=ORIGINAL), load_labelled_volume(*paths), strict=True
         ):
             assert exact.dtype == corrected.dtype
             np.testing.assert_array_equal(exact, corrected)
@@ -83,7 +84,7 @@ class TestImagesOfFewValues:
     @pytest.mark.correction(8, "exact")
     def test_exact_mode_asks_and_binarises(self, tmp_path: Path) -> None:
         asked: list[str] = []
-        data, _ = load_labelled_volume(*folders(tmp_path, self.IMAGES), exact=True, confirm=asked.append)
+        data, _ = load_labelled_volume(*folders(tmp_path, self.IMAGES), rules=ORIGINAL, confirm=asked.append)
         assert len(asked) == 1
         assert "fewer than 3 values" in asked[0]
         assert data.dtype == bool
@@ -97,7 +98,7 @@ class TestImagesOfFewValues:
     @pytest.mark.correction(8, "same")
     def test_three_values_are_enough_in_both_modes(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         paths = folders(tmp_path, self.IMAGES // np.uint8(2) + synth(2, 330, 340, 5, "bool"))
-        np.testing.assert_array_equal(load_labelled_volume(*paths)[0], load_labelled_volume(*paths, exact=True)[0])
+        np.testing.assert_array_equal(load_labelled_volume(*paths)[0], load_labelled_volume(*paths, rules=ORIGINAL)[0])
         assert not caplog.text
 
 
@@ -110,7 +111,7 @@ class TestSizes:
 
     @pytest.mark.correction(15, "exact")
     def test_exact_mode_fills_both_to_one_size(self, small: tuple[Path, Path]) -> None:
-        assert [stack.shape for stack in load_labelled_volume(*small, exact=True)] == [(2, 325, 325)] * 2
+        assert [stack.shape for stack in load_labelled_volume(*small, rules=ORIGINAL)] == [(2, 325, 325)] * 2
 
     @pytest.mark.correction(15, "corrected")
     def test_corrected_mode_tells_both_sizes(self, small: tuple[Path, Path]) -> None:
@@ -118,14 +119,14 @@ class TestSizes:
             load_labelled_volume(*small)
 
     @pytest.mark.correction(15, "same")
-    @pytest.mark.parametrize("exact", [False, True])
+    @pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
     @pytest.mark.parametrize("part", [np.s_[:, :-1], np.s_[:, :, :-1], np.s_[:-1]])
-    def test_other_differences_are_errors_in_both_modes(self, exact: bool, part: tuple, tmp_path: Path) -> None:
+    def test_other_differences_are_errors_in_both_modes(self, rules: Rules, part: tuple, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected the same size"):
-            load_labelled_volume(*folders(tmp_path, label=LABEL[part]), exact=exact)
+            load_labelled_volume(*folders(tmp_path, label=LABEL[part]), rules=rules)
 
     def test_exact_validation_does_not_compare(self, tmp_path: Path) -> None:
-        data, label = load_labelled_volume(*folders(tmp_path, label=LABEL[:, :-1]), exact=True, same_size=False)
+        data, label = load_labelled_volume(*folders(tmp_path, label=LABEL[:, :-1]), rules=ORIGINAL, same_size=False)
         assert (data.shape, label.shape) == ((2, 330, 340), (2, 329, 340))
 
 
@@ -133,7 +134,7 @@ class TestSizes:
 def test_hdf5_trains_in_corrected_mode_only(tmp_path: Path) -> None:
     paths = hdf5_file(tmp_path / "i.h5", DATA), hdf5_file(tmp_path / "l.h5", LABEL)
     with pytest.raises(InputError, match="HDF5"):
-        load_labelled_volume(*paths, exact=True)
+        load_labelled_volume(*paths, rules=ORIGINAL)
     for read, stack in zip(load_labelled_volume(*paths), (DATA, LABEL), strict=True):
         np.testing.assert_array_equal(read, stack)
 
@@ -142,7 +143,7 @@ def test_hdf5_trains_in_corrected_mode_only(tmp_path: Path) -> None:
 def test_tiff_stacks_train_alike_in_both_modes(tmp_path: Path) -> None:
     paths = tiff_stack(tmp_path / "i.tif", DATA), tiff_stack(tmp_path / "l.tif", LABEL)
     for exact, corrected, stack in zip(
-        load_labelled_volume(*paths, exact=True), load_labelled_volume(*paths), (DATA, LABEL), strict=True
+        load_labelled_volume(*paths, rules=ORIGINAL), load_labelled_volume(*paths), (DATA, LABEL), strict=True
     ):
         np.testing.assert_array_equal(exact, stack)
         np.testing.assert_array_equal(corrected, stack)
@@ -178,18 +179,18 @@ class TestOverwriting:
 
     @pytest.mark.correction(11, "exact")
     def test_exact_mode_keeps_the_old_shape(self, tmp_path: Path) -> None:
-        write_validation_stack(tmp_path, DATA[:, :5, :7], LABEL[:, :5, :7], exact=True)
-        file = write_validation_stack(tmp_path, DATA[:, :4, :9], LABEL[:, :4, :9], exact=True)
+        write_validation_stack(tmp_path, DATA[:, :5, :7], LABEL[:, :5, :7], rules=ORIGINAL)
+        file = write_validation_stack(tmp_path, DATA[:, :4, :9], LABEL[:, :4, :9], rules=ORIGINAL)
         data = read_dataset(file, "data")
         assert data.shape == (7, 5, 2)
         np.testing.assert_array_equal(data[:, :4], DATA[:, :4, :7].transpose(2, 1, 0))
 
     @pytest.mark.correction(11, "corrected", "same")
-    @pytest.mark.parametrize("exact", [False, True])
-    def test_corrected_mode_replaces_and_the_same_shape_is_no_matter(self, exact: bool, tmp_path: Path) -> None:
-        before = DATA[:, 1:6, :7] if exact else DATA[:, :4, :9]
-        write_validation_stack(tmp_path, before, before, exact=exact)
-        file = write_validation_stack(tmp_path, DATA[:, :5, :7], LABEL[:, :5, :7], exact=exact)
+    @pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+    def test_corrected_mode_replaces_and_the_same_shape_is_no_matter(self, rules: Rules, tmp_path: Path) -> None:
+        before = DATA[:, 1:6, :7] if rules is ORIGINAL else DATA[:, :4, :9]
+        write_validation_stack(tmp_path, before, before, rules=rules)
+        file = write_validation_stack(tmp_path, DATA[:, :5, :7], LABEL[:, :5, :7], rules=rules)
         np.testing.assert_array_equal(read_dataset(file, "data"), DATA[:, :5, :7].transpose(2, 1, 0))
 
 
@@ -218,24 +219,24 @@ def test_a_disk_that_fills_up_leaves_nothing_new(
     assert (out.exists() and {path.name: path.read_bytes() for path in out.iterdir()} or None) == before
 
 
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
 @pytest.mark.parametrize("shape", [(7, 330, 340), (7, 30, 400)])
 def test_a_volume_in_files_is_the_same_as_one_in_memory(
-    shape: tuple[int, int, int], exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int], rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack, label = synth(*shape), synth(*shape, 1, "bool").astype(np.uint8)
     paths = folders(tmp_path, stack, label)
     expected = write_training_stacks(
-        tmp_path / "plain", fill_to_smallest_side(stack), fill_to_smallest_side(label), exact=exact
+        tmp_path / "plain", fill_to_smallest_side(stack), fill_to_smallest_side(label), rules=rules
     )
     monkeypatch.setattr(mapped, "IN_MEMORY", 0)
     monkeypatch.setattr(training_data, "BLOCK_BYTES", 3 * shape[1] * shape[2])
     out = tmp_path / "deep" / "out"
-    data, label = load_labelled_volume(*paths, exact=exact, scratch=out)
+    data, label = load_labelled_volume(*paths, rules=rules, scratch=out)
     for array, plain in ((data, stack), (label, label)):
         np.testing.assert_array_equal(array[:, : plain.shape[1], : plain.shape[2]], plain)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["i", "l", "plain"]
-    for file, plain in zip(write_training_stacks(out, data, label, exact=exact), expected, strict=True):
+    for file, plain in zip(write_training_stacks(out, data, label, rules=rules), expected, strict=True):
         assert file.read_bytes() == plain.read_bytes()
 
 

@@ -83,6 +83,15 @@ def test_the_original_keeps_the_old_shape(in_memory: int, tmp_path: Path, monkey
     assert not kept[:, 5:].any()
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 2, 6), (1, 5, 1), (6, 2, 9)])
+def test_over_a_smaller_file_the_original_writes_the_first_values(shape: tuple[int, ...], tmp_path: Path) -> None:
+    write_datasets(tmp_path / "a.h5", {"data": np.zeros(shape, np.float32)})
+    kept = in_old_shape(tmp_path / "a.h5", {"data": ADDRESSES.T[::-1].T})["data"]
+    assert kept.shape == shape
+    overlap = kept[: min(4, shape[0]), : min(5, shape[1]), : min(6, shape[2])]
+    np.testing.assert_array_equal(overlap.ravel(), ADDRESSES[..., ::-1].ravel()[: overlap.size])
+
+
 def test_contiguous_datasets_are_mapped_and_others_read(tmp_path: Path) -> None:
     write_datasets(tmp_path / "a.h5", {"data": ADDRESSES})
     found = read_dataset(tmp_path / "a.h5", "data")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdeep3m.errors import InputError
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.volumes.listing import image_files
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ def touch(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def listed(folder: Path, *, exact: bool = False) -> list[str]:
-    return [path.name for path in image_files(folder, exact=exact)]
+def listed(folder: Path, *, rules: Rules = CORRECTED) -> list[str]:
+    return [path.name for path in image_files(folder, rules=rules)]
 
 
 @pytest.mark.correction(18, "exact")
 def test_exact_mode_keeps_the_bytewise_order(tmp_path: Path) -> None:
     touch(tmp_path, ["img1.png", "img10.png", "Img3.png", "img2.png", "a.png"])
-    assert listed(tmp_path, exact=True) == ["Img3.png", "a.png", "img1.png", "img10.png", "img2.png"]
+    assert listed(tmp_path, rules=ORIGINAL) == ["Img3.png", "a.png", "img1.png", "img10.png", "img2.png"]
 
 
 @pytest.mark.correction(18, "corrected")
@@ -51,7 +52,7 @@ def test_where_both_orders_agree_there_is_no_warning(
 ) -> None:
     touch(tmp_path, names)
     with caplog.at_level(logging.WARNING):
-        assert listed(tmp_path) == listed(tmp_path, exact=True) == names
+        assert listed(tmp_path) == listed(tmp_path, rules=ORIGINAL) == names
     assert not caplog.text
 
 
@@ -63,13 +64,13 @@ def test_only_visible_files_of_known_kinds_count_and_case_does_not(tmp_path: Pat
 
 def test_as_many_tif_as_png_means_tif(tmp_path: Path) -> None:
     touch(tmp_path, ["a.png", "b.tif"])
-    assert listed(tmp_path) == listed(tmp_path, exact=True) == ["b.tif"]
+    assert listed(tmp_path) == listed(tmp_path, rules=ORIGINAL) == ["b.tif"]
 
 
 def test_tiff_counts_only_where_there_is_nothing_else(tmp_path: Path) -> None:
     touch(tmp_path, ["a.tiff", "b.tiff"])
     with pytest.raises(InputError, match="no images"):
-        listed(tmp_path, exact=True)
+        listed(tmp_path, rules=ORIGINAL)
     assert listed(tmp_path) == ["a.tiff", "b.tiff"]
     touch(tmp_path, ["c.png"])
     assert listed(tmp_path) == ["c.png"]

@@ -13,6 +13,7 @@ import tifffile
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.volumes import open_volume
 from octave_cases import gray_and_alpha, hdf5_file, palette_folder, png_folder, synth, tiff_folder, tiff_stack
 
@@ -31,7 +32,7 @@ MAKERS: dict[str, Callable[[Path, np.ndarray], Path]] = {
     "h5": lambda w, stack: hdf5_file(w / "stack.h5", stack),
 }
 every_kind = pytest.mark.parametrize("kind", MAKERS)
-both_modes = pytest.mark.parametrize("exact", [False, True])
+both_modes = pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
 
 
 def read(volume: Volume) -> np.ndarray:
@@ -42,9 +43,9 @@ def read(volume: Volume) -> np.ndarray:
 @every_kind
 @both_modes
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_kind_reads_the_same_voxels(kind: str, exact: bool, dtype: type, tmp_path: Path) -> None:
+def test_every_kind_reads_the_same_voxels(kind: str, rules: Rules, dtype: type, tmp_path: Path) -> None:
     stack = ADDRESSES.astype(dtype) * dtype(1 if dtype is np.uint8 else 500)
-    volume = open_volume(MAKERS[kind](tmp_path, stack), exact=exact)
+    volume = open_volume(MAKERS[kind](tmp_path, stack), rules=rules)
     assert volume.shape == (3, 5, 7)
     assert volume.dtype == dtype
     assert volume.is_folder == (kind in ("png", "tif"))
@@ -77,7 +78,7 @@ class TestBlackAndWhite:
     @pytest.mark.correction(6, "exact")
     @every_kind
     def test_exact_mode_binarises_a_stack_that_begins_black(self, kind: str, tmp_path: Path) -> None:
-        stack = read(open_volume(MAKERS[kind](tmp_path, self.FIRST_BLACK), exact=True))
+        stack = read(open_volume(MAKERS[kind](tmp_path, self.FIRST_BLACK), rules=ORIGINAL))
         if kind == "h5":
             np.testing.assert_array_equal(stack, self.FIRST_BLACK)
         else:
@@ -92,18 +93,18 @@ class TestBlackAndWhite:
     @pytest.mark.correction(6, "exact", "corrected")
     def test_a_later_white_plane_becomes_ones_in_exact_mode_only(self, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "i", self.LATER_WHITE)
-        assert read(open_volume(folder, exact=True))[1].tolist() == np.ones((5, 7)).tolist()
+        assert read(open_volume(folder, rules=ORIGINAL))[1].tolist() == np.ones((5, 7)).tolist()
         np.testing.assert_array_equal(read(open_volume(folder)), self.LATER_WHITE)
 
     def test_exact_mode_decides_by_the_area_that_it_reads_of_a_folder(self, tmp_path: Path) -> None:
         plane = np.uint8([[0, 255, 7], [255, 0, 9]])
-        volume = open_volume(png_folder(tmp_path / "i", [plane]), exact=True)
+        volume = open_volume(png_folder(tmp_path / "i", [plane]), rules=ORIGINAL)
         assert volume.read(Roi((0, 0, 0), (1, 2, 2))).tolist() == [[[False, True], [True, False]]]
         assert read(volume).tolist() == [plane.tolist()]
 
     def test_in_exact_mode_16_bit_planes_saturate_after_an_8_bit_one(self, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "i", [np.uint8([[1, 7]]), np.uint16([[300, 200]])])
-        assert read(open_volume(folder, exact=True)).tolist() == [[[1, 7]], [[255, 200]]]
+        assert read(open_volume(folder, rules=ORIGINAL)).tolist() == [[[1, 7]], [[255, 200]]]
         with pytest.raises(InputError, match=r"img_0002.png holds uint16 values, .*img_0001.png uint8"):
             open_volume(folder)
 
@@ -117,14 +118,14 @@ class TestColour:
     @pytest.mark.correction(13, "exact")
     def test_exact_mode_trains_on_gray_only(self, tmp_path: Path) -> None:
         for name, stack in (("rgb", self.RGB), ("equal", self.EQUAL)):
-            volume = open_volume(png_folder(tmp_path / name, stack), exact=True, importer="imageimporter")
+            volume = open_volume(png_folder(tmp_path / name, stack), rules=ORIGINAL, importer="imageimporter")
             with pytest.raises(InputError, match=r"img_0001.png is in colour"):
                 read(volume)
 
     @pytest.mark.correction(13, "exact")
     def test_exact_mode_predicts_the_red_channel(self, tmp_path: Path) -> None:
         for path in (png_folder(tmp_path / "i", self.RGB), rgb_stack(tmp_path / "s.tif", self.RGB)):
-            np.testing.assert_array_equal(read(open_volume(path, exact=True)), ADDRESSES)
+            np.testing.assert_array_equal(read(open_volume(path, rules=ORIGINAL)), ADDRESSES)
 
     @pytest.mark.correction(13, "corrected")
     def test_corrected_mode_reads_equal_channels_as_gray(self, tmp_path: Path) -> None:
@@ -138,15 +139,15 @@ class TestColour:
 
     @pytest.mark.correction(13, "same")
     @both_modes
-    def test_alpha_is_dropped(self, exact: bool, tmp_path: Path) -> None:
+    def test_alpha_is_dropped(self, rules: Rules, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "i", gray_and_alpha(ADDRESSES))
-        np.testing.assert_array_equal(read(open_volume(folder, exact=exact)), ADDRESSES)
+        np.testing.assert_array_equal(read(open_volume(folder, rules=rules)), ADDRESSES)
 
     def test_a_palette_is_index_red_channel_or_gray(self, tmp_path: Path) -> None:
         inverted = [c for k in range(256) for c in (255 - k, 255 - k, 255 - k)]
         folder = palette_folder(tmp_path / "i", ADDRESSES, inverted)
-        np.testing.assert_array_equal(read(open_volume(folder, exact=True, importer="imageimporter")), ADDRESSES)
-        np.testing.assert_array_equal(read(open_volume(folder, exact=True)), 255 - ADDRESSES)
+        np.testing.assert_array_equal(read(open_volume(folder, rules=ORIGINAL, importer="imageimporter")), ADDRESSES)
+        np.testing.assert_array_equal(read(open_volume(folder, rules=ORIGINAL)), 255 - ADDRESSES)
         np.testing.assert_array_equal(read(open_volume(folder)), 255 - ADDRESSES)
 
     def test_16_bit_colour_is_refused_rather_than_halved(self, tmp_path: Path) -> None:
@@ -185,12 +186,12 @@ class TestLabels:
 
     def test_exact_mode_keeps_other_values_than_255(self, tmp_path: Path) -> None:
         path = png_folder(tmp_path / "l", self.TRUTH * np.uint8(7))
-        np.testing.assert_array_equal(read(open_volume(path, exact=True, role="label")), self.TRUTH * 7)
+        np.testing.assert_array_equal(read(open_volume(path, rules=ORIGINAL, role="label")), self.TRUTH * 7)
 
-    @pytest.mark.parametrize("exact", [False, True])
-    def test_planes_of_ones_and_planes_of_255_may_mix(self, exact: bool, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+    def test_planes_of_ones_and_planes_of_255_may_mix(self, rules: Rules, tmp_path: Path) -> None:
         planes = [self.TRUTH[0] * np.uint8(1), self.TRUTH[1] * np.uint8(255), self.TRUTH[2]]
-        volume = open_volume(png_folder(tmp_path / "l", planes), exact=exact, role="label")
+        volume = open_volume(png_folder(tmp_path / "l", planes), rules=rules, role="label")
         np.testing.assert_array_equal(read(volume), self.TRUTH)
 
     def test_black_labels_are_background_and_white_ones_foreground(self, tmp_path: Path) -> None:
@@ -198,10 +199,10 @@ class TestLabels:
         assert read(open_volume(png_folder(tmp_path / "l", planes), role="label"))[:, 0, 0].tolist() == [0, 1]
 
     @pytest.mark.parametrize("colours", [[0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0]])
-    @pytest.mark.parametrize("exact", [False, True])
-    def test_two_colour_palettes_count_by_index(self, colours: list[int], exact: bool, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+    def test_two_colour_palettes_count_by_index(self, colours: list[int], rules: Rules, tmp_path: Path) -> None:
         folder = palette_folder(tmp_path / "l", self.TRUTH.astype(np.uint8), colours)
-        volume = open_volume(folder, exact=exact, role="label", importer="imageimporter")
+        volume = open_volume(folder, rules=rules, role="label", importer="imageimporter")
         np.testing.assert_array_equal(read(volume), self.TRUTH)
 
     @pytest.mark.correction(7, "corrected")
@@ -231,26 +232,26 @@ class TestNames:
     def test_exact_mode_refuses_what_corrected_mode_reads(self, name: str, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / name, ADDRESSES)
         with pytest.raises(InputError, match="the original"):
-            open_volume(folder, exact=True)
+            open_volume(folder, rules=ORIGINAL)
         np.testing.assert_array_equal(read(open_volume(folder)), ADDRESSES)
 
     @pytest.mark.correction(14, "same")
     @both_modes
-    def test_a_slash_makes_a_folder_of_a_name_with_a_dot(self, exact: bool, tmp_path: Path) -> None:
+    def test_a_slash_makes_a_folder_of_a_name_with_a_dot(self, rules: Rules, tmp_path: Path) -> None:
         folder = f"{png_folder(tmp_path / 'my.images', ADDRESSES)}/"
-        np.testing.assert_array_equal(read(open_volume(folder, exact=exact)), ADDRESSES)
+        np.testing.assert_array_equal(read(open_volume(folder, rules=rules)), ADDRESSES)
 
     @pytest.mark.correction(14, "same")
     @both_modes
-    def test_spaces_are_fine(self, exact: bool, tmp_path: Path) -> None:
+    def test_spaces_are_fine(self, rules: Rules, tmp_path: Path) -> None:
         folder = png_folder(tmp_path / "my images", ADDRESSES)
-        np.testing.assert_array_equal(read(open_volume(folder, exact=exact)), ADDRESSES)
+        np.testing.assert_array_equal(read(open_volume(folder, rules=rules)), ADDRESSES)
 
     @pytest.mark.correction(12, "exact", "corrected")
     def test_hdf5_is_read_for_training_in_corrected_mode_only(self, tmp_path: Path) -> None:
         path = hdf5_file(tmp_path / "i.h5", ADDRESSES)
         with pytest.raises(InputError, match="the original cannot train on HDF5"):
-            open_volume(path, exact=True, importer="imageimporter")
+            open_volume(path, rules=ORIGINAL, importer="imageimporter")
         np.testing.assert_array_equal(read(open_volume(path, importer="imageimporter")), ADDRESSES)
 
 
@@ -271,7 +272,7 @@ class TestWrongInput:
         folder = make(tmp_path / "i", [ADDRESSES[0], ADDRESSES[1, :-1]])
         with pytest.raises(InputError, match=r"img_0002\.\w+ is 7 x 4 pixels, .*img_0001\.\w+ is 7 x 5"):
             open_volume(folder)
-        volume = open_volume(folder, exact=True)
+        volume = open_volume(folder, rules=ORIGINAL)
         assert volume.shape == (2, 5, 7)
         with pytest.raises(InputError, match=r"img_0002\.\w+ is 7 x 4 pixels"):
             read(volume)
@@ -285,22 +286,22 @@ class TestWrongInput:
 
     @every_kind
     @both_modes
-    def test_truncated(self, kind: str, exact: bool, tmp_path: Path) -> None:
+    def test_truncated(self, kind: str, rules: Rules, tmp_path: Path) -> None:
         path = MAKERS[kind](tmp_path, synth(3, 50, 70))
         file = path / sorted(p.name for p in path.iterdir())[0] if path.is_dir() else path
         file.write_bytes(file.read_bytes()[:-100])
         with pytest.raises(FormatError, match=rf"{file.name} is no readable (PNG|TIFF|HDF5) file"):
-            read(open_volume(path, exact=exact))
+            read(open_volume(path, rules=rules))
 
     @every_kind
     @both_modes
     @pytest.mark.parametrize("content", [b"", b"not an image at all, but more than thirty-three bytes of text"])
-    def test_of_other_content(self, kind: str, exact: bool, content: bytes, tmp_path: Path) -> None:
+    def test_of_other_content(self, kind: str, rules: Rules, content: bytes, tmp_path: Path) -> None:
         path = MAKERS[kind](tmp_path, ADDRESSES)
         file = path / sorted(p.name for p in path.iterdir())[0] if path.is_dir() else path
         file.write_bytes(content)
         with pytest.raises(FormatError, match=rf"{file.name} is no readable (PNG|TIFF|HDF5) file"):
-            read(open_volume(path, exact=exact))
+            read(open_volume(path, rules=rules))
 
     def test_floats_beyond_one(self, tmp_path: Path) -> None:
         volume = open_volume(tiff_folder(tmp_path / "i", [np.float32([[0.5, 200]])]))
@@ -316,8 +317,8 @@ class TestWrongInput:
 def test_floats_of_a_tiff_are_scaled_as_in_training(tmp_path: Path) -> None:
     folder = tiff_folder(tmp_path / "i", [np.float32([[0, 0.25, 1]])])
     assert read(open_volume(folder)).tolist() == [[[0, 16384, 65535]]]
-    assert read(open_volume(folder, exact=True, importer="imageimporter")).tolist() == [[[0, 16384, 65535]]]
-    assert read(open_volume(folder, exact=True)).dtype == np.uint8
+    assert read(open_volume(folder, rules=ORIGINAL, importer="imageimporter")).tolist() == [[[0, 16384, 65535]]]
+    assert read(open_volume(folder, rules=ORIGINAL)).dtype == np.uint8
 
 
 def test_opening_a_folder_loads_neither_hdf5_nor_tiff(tmp_path: Path) -> None:
@@ -332,10 +333,10 @@ def test_opening_a_folder_loads_neither_hdf5_nor_tiff(tmp_path: Path) -> None:
 @every_kind
 @both_modes
 @pytest.mark.parametrize("limit", [1, 40, 70, 10**6])
-def test_blocks_make_up_the_volume(limit: int, exact: bool, kind: str, tmp_path: Path) -> None:
+def test_blocks_make_up_the_volume(limit: int, rules: Rules, kind: str, tmp_path: Path) -> None:
     stack = ADDRESSES.copy()
     stack[0] = 255 * (stack[0] % 2)
-    volume = open_volume(MAKERS[kind](tmp_path, stack), exact=exact)
+    volume = open_volume(MAKERS[kind](tmp_path, stack), rules=rules)
     expected, found = read(volume), np.full(stack.shape, 77, np.uint8)
     for roi, block in volume.blocks(limit):
         assert block.dtype == expected.dtype

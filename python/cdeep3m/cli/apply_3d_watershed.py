@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def apply() -> None:
         from cdeep3m.objects.segmentation import label_objects
 
-        count = label_objects(options.segmented, options.raw, options.out, depth=options.depth, exact=options.exact)
+        count = label_objects(
+            options.segmented, options.raw, options.out, depth=options.depth, rules=rules_of(exact=options.exact)
+        )
         print(f"{count} objects written to {options.out}")
 
     return run(apply, debug=options.debug)

@@ -69,7 +69,7 @@ def as_ctrl_c(caught: list[int]) -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         caught.append(number)
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def define() -> None:
         from cdeep3m.prediction.over_files.prepare import define_packages
 
-        division = define_packages(options.images, options.aug, exact=options.exact)
+        division = define_packages(options.images, options.aug, rules=rules_of(exact=options.exact))
         print(f"Number of XY Packages: {len(division.areas)}, number of z-blocks: {len(division.z_cuts) - 1}")
 
     return run(define, debug=options.debug)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(options.folders) < 3:
         parser.error(f"found {len(options.folders)} folders; expected at least two to average, and OUT")
     *inputs, out = options.folders
-    if options.exact and no_such_folder(inputs):
+    if rules_of(exact=options.exact).octave_images and no_such_folder(inputs):
         return 0
 
     def average() -> None:
         from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 
-        print(f"{ensemble_folders(inputs, out, exact=options.exact)} planes written to {out}")
+        print(f"{ensemble_folders(inputs, out, rules=rules_of(exact=options.exact))} planes written to {out}")
 
     return run(average, debug=options.debug)
 

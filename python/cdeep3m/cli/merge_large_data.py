@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def merge() -> None:
         from cdeep3m.prediction.over_files.postprocess import merge_packages
 
-        print(f"{merge_packages(options.folder, exact=options.exact)} planes written to {options.folder}")
+        print(
+            f"{merge_packages(options.folder, rules=rules_of(exact=options.exact))} planes written to {options.folder}"
+        )
 
     return run(merge, debug=options.debug)
 

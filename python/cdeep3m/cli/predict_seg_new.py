@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = """\
-Predict the planes of a stack with a trained net; plane z goes to PREFIX_shift_<z>.h5 (/data, float32, (1, 2, x, y)).
+Predict the planes of a stack with a trained net; plane k goes to PREFIX_shift_<k>.h5 (/data, float32, (1, 2, x, y)).
 
-The net sees the planes around z, zeros outside the stack, and values as they are.
+The net sees the planes around k, zeros outside the stack, and values as they are. For planes along z, as CDeep3M
+predicts them: --shift_axis=2.
 """
-
-ALONG_Z = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,10 +35,22 @@ def _parser() -> CommandParser:
     parser.add_argument("--predict", type=Path, required=True, metavar="PREFIX", help="beginning of the results' names")
     parser.add_argument("--gpu", type=int, default=-1, metavar="N", help="GPU to use; -1 is the CPU (default)")
     parser.add_argument("--mean_value", type=float, default=0.0, metavar="V", help="subtracted from every voxel")
-    parser.add_argument("--start_slice", type=int, default=0, metavar="Z", help="first plane (default: 0)")
-    parser.add_argument("--shift_num", type=int, default=None, metavar="N", help="how many planes (default: all)")
-    parser.add_argument("--shift_axis", type=int, default=ALONG_Z, metavar="A", help="2: the planes lie along z")
-    parser.add_argument("--shift_stride", type=int, default=1, metavar="S", help="1: every plane")
+    parser.add_argument(
+        "--start_slice", type=int, default=0, metavar="K", help="first plane (default: 0, as for numbers below it)"
+    )
+    parser.add_argument(
+        "--shift_num",
+        type=int,
+        default=0,
+        metavar="K",
+        help="the plane after the last one, even outside the stack; 0 is the stack's end (default), below 0: one plane",
+    )
+    parser.add_argument(
+        "--shift_axis", type=int, default=0, metavar="A", help="the planes lie along 0 x (default), 1 y, 2 z"
+    )
+    parser.add_argument(
+        "--shift_stride", type=int, default=1, metavar="S", help="taken, as Caffe's tool does, without any effect"
+    )
     return parser
 
 
@@ -47,21 +58,21 @@ def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.base import TrainedModel
     from cdeep3m.engines.embedded.engine import EmbeddedEngine
     from cdeep3m.engines.embedded.prediction.stacks import predict_file
-    from cdeep3m.errors import InputError
 
-    if (options.shift_axis, options.shift_stride) != (ALONG_Z, 1):
-        raise InputError(
-            f"--shift_axis={options.shift_axis} --shift_stride={options.shift_stride}: every plane along z "
-            "was expected, --shift_axis=2 --shift_stride=1"
-        )
     model = TrainedModel(net=options.model.stem, deploy=options.model, weights=options.weights)
     net = EmbeddedEngine().load(model, gpu=options.gpu)
     options.predict.parent.mkdir(parents=True, exist_ok=True)
     planes = predict_file(
-        net, options.data, options.predict, mean=options.mean_value, start=options.start_slice, count=options.shift_num
+        net,
+        options.data,
+        options.predict,
+        mean=options.mean_value,
+        start=options.start_slice,
+        end=options.shift_num,
+        axis=options.shift_axis,
     )
-    for z in planes:
-        print(f"Predicted plane {z}", file=sys.stderr)
+    for k in planes:
+        print(f"Predicted plane {k}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         nets = tuple(net for net in options.models.split(",") if net)
         division = preprocess_images(
-            options.images, options.aug, nets=nets, speed=options.augspeed, exact=options.exact, ask=wait_for_enter
+            options.images,
+            options.aug,
+            nets=nets,
+            speed=options.augspeed,
+            rules=rules_of(exact=options.exact),
+            ask=wait_for_enter,
         )
         print(f"{len(division.packages)} packages defined in {options.aug}")
 

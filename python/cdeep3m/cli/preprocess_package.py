@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.errors import InputError
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.z_block,
             options.net,
             options.speed,
-            exact=options.exact,
+            rules=rules_of(exact=options.exact),
             ask=wait_for_enter,
         )
         print(f"Package written to {folder}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -87,7 +88,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         out=options.out,
         nets=nets,
         aug_speed=options.augspeed,
-        exact=options.exact,
+        rules=rules_of(exact=options.exact),
         fit=options.fit,
         precision=options.precision,
         max_packages=options.maxpackages,

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cdeep3m.prediction.over_files.postprocess import average_variants
 
         for folder in options.folders:
-            print(f"{average_variants(folder, exact=options.exact)} planes written to {folder}")
+            print(f"{average_variants(folder, rules=rules_of(exact=options.exact))} planes written to {folder}")
 
     return run(average, debug=options.debug)
 

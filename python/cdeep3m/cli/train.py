@@ -13,6 +13,7 @@ from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +56,7 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run
 
     request = request_of(options)
-    load = partial(load_labelled_volume, exact=options.exact, confirm=confirm)
+    load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
     training = training_variants(*load(options.images, options.labels))
     validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cdeep3m.rules import CORRECTED, Rules
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
@@ -95,7 +97,7 @@ class TrainJob:
         File that gets Caffe's log lines; existing content stays.
     training, validation : sequences of LabelledVolume
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
-    exact : bool
+    rules : Rules
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
     """
 
@@ -107,7 +109,7 @@ class TrainJob:
     log: Path | None = None
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
-    exact: bool = False
+    rules: Rules = CORRECTED
 
 
 @dataclass(frozen=True)

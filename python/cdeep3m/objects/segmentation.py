@@ -12,6 +12,7 @@ from cdeep3m.matlab_ports.apply_3d_watershed import DEPTH, apply_3d_watershed
 from cdeep3m.matlab_ports.label2rgb import colour_table, label2rgb
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, RandScores, overlaps, snemi3d_metrics
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.volumes import open_volume, planes_of, read_all, require_one_size
 from cdeep3m.volumes.png import folder_for_planes, write_picture
 from cdeep3m.volumes.tiff import write_stack
@@ -29,7 +30,7 @@ def label_objects(
     out: str | os.PathLike[str],
     *,
     depth: float = DEPTH,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
 ) -> int:
     """Separate the objects between boundaries, and paint them over the images (Apply3DWatershed.m).
 
@@ -43,7 +44,7 @@ def label_objects(
         Folder; gets `labels.tif`, 16 bits or 32 where there are more objects, and `Overlay_0001.png` and so on.
     depth : float
         By how much the boundary between two objects must be more probable than their insides, from 0 to 1.
-    exact : bool
+    rules : Rules
         Treat edges and neighbours as the original does.
 
     Returns
@@ -66,7 +67,7 @@ def label_objects(
     require_one_size({segmented: maps, raw: images})
     pictures = folder_for_planes(out, COLOURED, maps.shape[0], inputs=(segmented, raw))
     with needing("scikit-image", extra="watershed", module="skimage"):
-        labels = apply_3d_watershed(read_all(maps), depth=depth, exact=exact)
+        labels = apply_3d_watershed(read_all(maps), depth=depth, exact=rules.octave_watershed)
     count = int(labels.max())
     write_stack(Path(out) / LABELS, labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32))
     table = colour_table(count)

@@ -25,6 +25,7 @@ from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.threads import Background, ahead
@@ -70,7 +71,7 @@ class PredictRequest:
         The nets to predict with and to average.
     aug_speed : int
         One of `SPEEDS`.
-    exact : bool
+    rules : Rules
         Reproduce the original bit for bit.
     fit : bool
         Show the net the smallest canvas that holds a package, instead of 1024 x 1024.
@@ -90,7 +91,7 @@ class PredictRequest:
     out: Path
     nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
     aug_speed: int = 1
-    exact: bool = False
+    rules: Rules = CORRECTED
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
@@ -100,7 +101,7 @@ class PredictRequest:
             if self.aug_speed not in SPEEDS:
                 expected = ", ".join(map(str, SPEEDS))
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
-        if self.exact and self.fast:
+        if self.rules is ORIGINAL and self.fast:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
@@ -143,8 +144,8 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         run.demand_startable()
         models = _trained_models(request)
         with failing_with(4):
-            volume = open_volume(request.images, exact=request.exact)
-            division = Division.of(volume.shape, exact=request.exact, folder_input=volume.is_folder, fit=request.fit)
+            volume = open_volume(request.images, rules=request.rules)
+            division = Division.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
@@ -178,7 +179,7 @@ def stream_planes(
     variants: Sequence[Variant],
     planes: Sequence[int],
     *,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
     before_pass: Callable[[], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Predict `planes` of `volume` one after another: every package, every variant, averaged and stitched.
@@ -195,7 +196,7 @@ def stream_planes(
         Test-time augmentation, in ascending order.
     planes : sequence of int
         Which planes, counted from 0.
-    exact : bool
+    rules : Rules
         Scale every plane by its own maximum, as Merge_LargeData.m does.
     before_pass : callable, optional
         Called before each window is made; what it raises ends the prediction.
@@ -205,7 +206,7 @@ def stream_planes(
     int, ndarray of uint8, shape (y, x)
         A plane's number and its probability map.
     """
-    read = (_reader_as_the_original if division.exact else _reader)(volume, division, net.frames)
+    read = (_reader_as_the_original if division.rules.octave_images else _reader)(volume, division, net.frames)
     packages = {z: division.packages_at(z) for z in planes}
 
     def windows() -> Iterator[np.ndarray]:
@@ -223,7 +224,7 @@ def stream_planes(
         for package in packages[z]:
             mean = stitching.average(zip(variants, predictions))  # noqa: B905 - the predictions go on
             stitching.paste(stitched, package, stitching.to_png16(mean))
-        yield z, stitching.to_probability_map(stitched, exact=exact)
+        yield z, stitching.to_probability_map(stitched, rules=rules)
 
 
 def warn_of_labels(volume: Volume, images: Path) -> None:
@@ -282,7 +283,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, division: Division)
         nets=request.nets,
         aug_speed=request.aug_speed,
         division=division,
-        exact=request.exact,
+        rules=request.rules,
     )
 
 
@@ -297,7 +298,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "imagedir": str(request.images.absolute()),
         "models": ",".join(request.nets),
         "augspeed": str(request.aug_speed),
-        "exact": str(request.exact).lower(),
+        "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
         "imagesize": _size(volume.shape),
@@ -331,7 +332,7 @@ def _stream_nets(
                 run.log("prediction", _cost_of_speed(net, plain, loaded, volume, division, missing[len(missing) // 2]))
             variants = variants_for(net, request.aug_speed)
             planes = stream_planes(
-                volume, division, loaded, variants, missing, exact=request.exact, before_pass=run.demand_no_kill
+                volume, division, loaded, variants, missing, rules=request.rules, before_pass=run.demand_no_kill
             )
             with Background(depth=4) as writing:
                 for z, plane in planes:
@@ -359,7 +360,7 @@ def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
     if len(folders) == 1:
         run.link_ensemble(folders[0])
     else:
-        ensemble_folders(folders, run.ensemble_folder, exact=request.exact)
+        ensemble_folders(folders, run.ensemble_folder, rules=request.rules)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 
 

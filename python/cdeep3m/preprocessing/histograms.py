@@ -8,6 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.histmatch import histmatch, histogram, mean_plane
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.volumes import open_volume, planes_of
 from cdeep3m.volumes.png import folder_for_planes, write_plane
 
@@ -24,7 +25,7 @@ def match_images(
     reference: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
 ) -> int:
     """Match every plane to the histogram of the mean plane of a reference (Histmatch.m).
 
@@ -34,7 +35,7 @@ def match_images(
         Volumes of 8 or 16 bits; their sizes may differ.
     out : path
         Folder; gets `Image_0001.png` and so on, of the type of the reference.
-    exact : bool
+    rules : Rules
         The original crashes; so there is nothing to reproduce.
 
     Returns
@@ -49,7 +50,7 @@ def match_images(
     MissingFileError, FormatError
         As of `open_volume`.
     """
-    if exact:
+    if rules.histmatch_crashes:
         raise InputError("the original's Histmatch crashes (correction 19): leave out --exact, and CDEEP3M_EXACT")
     volume = _open_gray(images)
     wanted = histogram(mean_plane(planes_of(_open_gray(reference))))

@@ -30,6 +30,7 @@ from cdeep3m.matlab_ports.preprocess_package import (
     padding_before,
     zero_fill_as_double,
 )
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Package:
         What it loads; what its prediction is trusted for. Axes (z, y, x) of the volume.
     canvas_begin : tuple of int
         Row and column of the canvas where `write` begins.
-    exact : bool
+    rules : Rules
         Fill with zeros as the original does (defect 10).
     fit : bool
         Fill with zeros up to multiples of 32 instead of 1024.
@@ -67,7 +68,7 @@ class Package:
     read: Roi
     write: Roi
     canvas_begin: tuple[int, int]
-    exact: bool = False
+    rules: Rules = CORRECTED
     fit: bool = False
 
     @property
@@ -96,7 +97,7 @@ class Package:
         InputError
             In exact mode, for fewer than three planes (defect 5).
         """
-        if self.exact and len(self.planes) < FEWEST_PLANES:
+        if len(self.planes) < self.rules.shortest_stack:
             raise InputError(
                 f"package {self.name} has {len(self.planes)} planes; the original needs {FEWEST_PLANES}. "
                 "Run without --exact."
@@ -131,7 +132,7 @@ class Package:
                 "Run without --exact, or pad the images."
             )
         top, left = (begin == 0 for begin in self.read.begin[1:])
-        if self.exact:
+        if self.rules.fills_as_double:
             return zero_fill_as_double(planes, top=top, left=left)
         if not self.fit:
             return canvas(planes, top=top, left=left)
@@ -177,7 +178,7 @@ class Division:
         What each tile reads of a plane. An area may end beyond the image, as the original writes it.
     z_cuts : tuple of int
         Where z is cut, both ends included.
-    exact : bool
+    rules : Rules
         Reproduce the original's packages, defects included.
     folder_input : bool
         The images are a folder: in exact mode each package loses its last row and column (defect 1).
@@ -187,22 +188,24 @@ class Division:
     Raises
     ------
     InputError
-        Both `exact` and `fit`.
+        Both `ORIGINAL` and `fit`.
     """
 
     shape: Coordinate
     areas: tuple[Area, ...]
     z_cuts: tuple[int, ...]
-    exact: bool = False
+    rules: Rules = CORRECTED
     folder_input: bool = False
     fit: bool = False
 
     def __post_init__(self) -> None:
-        if self.exact and self.fit:
+        if self.rules is ORIGINAL and self.fit:
             raise InputError("the original's canvas is 1024 x 1024 always: use either --exact or --fit")
 
     @classmethod
-    def of(cls, shape: Coordinate, *, exact: bool = False, folder_input: bool = False, fit: bool = False) -> Division:
+    def of(
+        cls, shape: Coordinate, *, rules: Rules = CORRECTED, folder_input: bool = False, fit: bool = False
+    ) -> Division:
         """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
 
         In corrected mode an axis that is not cut is read whole (correction 3).
@@ -218,19 +221,19 @@ class Division:
         ['Pkg001_Z01', 'Pkg002_Z01']
         """
         planes, height, width = shape
-        if not exact:
+        if not rules.octave_areas:
             require_sides(height, width)
         return cls(
             shape=shape,
-            areas=areas(height, width, exact=exact),
+            areas=areas(height, width, exact=rules.octave_areas),
             z_cuts=z_cuts(planes),
-            exact=exact,
+            rules=rules,
             folder_input=folder_input,
             fit=fit,
         )
 
     @classmethod
-    def read(cls, folder: str | os.PathLike[str], *, exact: bool = False, folder_input: bool = False) -> Division:
+    def read(cls, folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, folder_input: bool = False) -> Division:
         """Read the division that `de_augmentation_info.mat` in `folder` describes, whether the original wrote it or we.
 
         Raises
@@ -246,7 +249,7 @@ class Division:
         except FileNotFoundError:
             raise MissingFileError(f"no {INFO} in {folder}; run DefDataPackages IMAGES {folder} first.") from None
         shape, tiles, cuts = parse_info(text, path)
-        return cls(shape=shape, areas=tiles, z_cuts=cuts, exact=exact, folder_input=folder_input)
+        return cls(shape=shape, areas=tiles, z_cuts=cuts, rules=rules, folder_input=folder_input)
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write `de_augmentation_info.mat` and `package_processing_info.txt` to `folder`, as DefDataPackages.m does."""
@@ -305,14 +308,14 @@ class Division:
             read=Roi((z0, read[0], read[2]), (z1, read[1], read[3])),
             write=Roi((z0, write[0], write[2]), (z1, write[1], write[3])),
             canvas_begin=begin,
-            exact=self.exact,
+            rules=self.rules,
             fit=self.fit,
         )
 
     def _in_plane(self, area: Area) -> tuple[Area, Area, tuple[int, int]]:
         _, height, width = self.shape
         y0, y1, x0, x1 = area
-        if self.exact:
+        if self.rules.octave_areas:
             loaded = lose_last_row_and_column(area) if self.folder_input else area
             return inside(loaded, height, width), *self._original_placement(area)
         read = inside(area, height, width)

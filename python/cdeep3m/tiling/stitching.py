@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.matlab_ports import ensemble_predictions, merge_16_probs, merge_large_data
+from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,13 +72,13 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None
     plane[rows, columns] = canvas_plane[package.canvas_write]
 
 
-def to_probability_map(plane: np.ndarray, *, exact: bool = False) -> np.ndarray:
+def to_probability_map(plane: np.ndarray, *, rules: Rules = CORRECTED) -> np.ndarray:
     """Scale a stitched plane to the 8-bit map (Merge_LargeData.m).
 
     Parameters
     ----------
     plane : ndarray of uint16, uint8 or bool, shape (y, x)
-    exact : bool
+    rules : Rules
         Scale by the power of two nearest to the plane's own maximum (defect 9); otherwise one scale serves all planes,
         65536 for 16-bit and 256 for 8-bit input.
 
@@ -85,7 +86,7 @@ def to_probability_map(plane: np.ndarray, *, exact: bool = False) -> np.ndarray:
     -------
     ndarray of uint8, shape (y, x)
     """
-    scale = merge_large_data.scale_by_maximum if exact else merge_large_data.scale_by_dtype
+    scale = merge_large_data.scale_by_maximum if rules.scales_planes_alone else merge_large_data.scale_by_dtype
     return merge_large_data.to_uint8(plane, scale(plane))
 
 

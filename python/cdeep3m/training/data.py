@@ -19,6 +19,7 @@ from cdeep3m.matlab_ports.check_training_data import (
     distinct_values,
     filled_shape,
 )
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
@@ -44,7 +45,7 @@ def load_labelled_volume(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],
     *,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
     same_size: bool = True,
     confirm: Callable[[str], None] | None = None,
     scratch: str | os.PathLike[str] | None = None,
@@ -55,7 +56,7 @@ def load_labelled_volume(
     ----------
     images, labels : path
         Folders of images, TIFF stacks or HDF5 files.
-    exact : bool
+    rules : Rules
         Read and check as PreprocessTrainingData.m: sizes are compared after the filling (defect 15), labels are not
         checked but asked about (defects 7 and 8).
     same_size : bool
@@ -79,7 +80,7 @@ def load_labelled_volume(
     MissingFileError, InputError, FormatError
         When something cannot be read, the sizes differ, or the labels hold more than two values.
     """
-    if exact:
+    if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
     volumes = open_volume(images), open_volume(labels, role="label")
     _check_same_size(volumes[0].shape, volumes[1].shape)
@@ -111,7 +112,7 @@ def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARI
 
 
 def write_training_stacks(
-    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, rules: Rules = CORRECTED
 ) -> list[Path]:
     """Write the 16 variants of a volume as `training_full_stacks_v1..v16.h5`, all of them or none.
 
@@ -122,7 +123,7 @@ def write_training_stacks(
     data, label : ndarray, shape (z, y, x)
         As `load_labelled_volume` returns them, two arrays; stored as float32 `/data` and `/label` of shape (x, y, z).
         Their planes are put in reverse order and back.
-    exact : bool
+    rules : Rules
         Give existing files new values but leave their shape, as the original does (defect 11).
 
     Returns
@@ -132,14 +133,14 @@ def write_training_stacks(
     """
     data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
     names = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
-    return _write_stacks(Path(folder), names, data, label, exact=exact)
+    return _write_stacks(Path(folder), names, data, label, rules=rules)
 
 
 def write_validation_stack(
-    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, exact: bool = False
+    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, rules: Rules = CORRECTED
 ) -> Path:
     """Write a volume as `validation_stack_v1.h5` in `folder`; see `write_training_stacks`."""
-    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_FILE}, data, label, exact=exact)[0]
+    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_FILE}, data, label, rules=rules)[0]
 
 
 def _load_as_the_original(
@@ -151,10 +152,10 @@ def _load_as_the_original(
     scratch: str | os.PathLike[str] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
-    data, values = _read_filled(open_volume(images, exact=True, importer="imageimporter"), scratch=scratch)
+    data, values = _read_filled(open_volume(images, rules=ORIGINAL, importer="imageimporter"), scratch=scratch)
     if len(values) < FEWEST_IMAGE_VALUES:
         _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)
-    label, values = _read_filled(open_volume(labels, exact=True, importer="imageimporter"), scratch=scratch)
+    label, values = _read_filled(open_volume(labels, rules=ORIGINAL, importer="imageimporter"), scratch=scratch)
     if len(values) > MOST_LABEL_VALUES:
         _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
     if same_size:
@@ -218,11 +219,11 @@ def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
 
 
 def _write_stacks(
-    folder: Path, names: dict[Variant, str], data: np.ndarray, label: np.ndarray, *, exact: bool
+    folder: Path, names: dict[Variant, str], data: np.ndarray, label: np.ndarray, *, rules: Rules
 ) -> list[Path]:
     def fill(variant: Variant) -> None:
         arrays = {"data": to_caffe_axes(variant.turn(data)), "label": to_caffe_axes(variant.turn(label))}
-        if exact and (folder / names[variant]).exists():
+        if rules.keeps_old_shape and (folder / names[variant]).exists():
             arrays = in_old_shape(folder / names[variant], arrays)
         with _naming(partials[variant]):
             fill_datasets(partials[variant], arrays, dtype=np.float32)
@@ -235,7 +236,7 @@ def _write_stacks(
                 variant: all_or_none.enter_context(whole_file(folder / name)) for variant, name in names.items()
             }
             # in exact mode, old values of every file that is being written are in memory
-            for_each_variant(fill, list(names), data, label, at_once=not exact)
+            for_each_variant(fill, list(names), data, label, at_once=not rules.keeps_old_shape)
     except BaseException:
         if made_here:
             with suppress(OSError):

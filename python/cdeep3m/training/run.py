@@ -24,6 +24,7 @@ from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.interrupts import uninterrupted
@@ -114,7 +115,7 @@ class TrainRequest:
         A trained run to go on from.
     additerations : int
         Iterations to add to those of `retrain`.
-    exact : bool
+    rules : Rules
         Stop where the original stops, at a batch without any background voxel (defect 20).
 
     Raises
@@ -129,7 +130,7 @@ class TrainRequest:
     gpus: tuple[int, ...] = (CPU,)
     retrain: Path | None = None
     additerations: int = 2000
-    exact: bool = False
+    rules: Rules = CORRECTED
 
     def __post_init__(self) -> None:
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
@@ -151,7 +152,7 @@ class NetTraining:
         Where.
     weights : Path, optional
         A model to start from where there is no snapshot to go on from.
-    exact : bool
+    rules : Rules
         Stop where the original stops (defect 20).
     """
 
@@ -159,7 +160,7 @@ class NetTraining:
     settings: SolverSettings
     gpu: int = CPU
     weights: Path | None = None
-    exact: bool = False
+    rules: Rules = CORRECTED
 
     @property
     def net(self) -> str:
@@ -249,7 +250,7 @@ def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, exact=request.exact)
+        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, rules=request.rules)
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -317,7 +318,7 @@ def _train_on(
             log=job.folder / "log" / "out.log",
             training=training,
             validation=validation,
-            exact=job.exact,
+            rules=job.rules,
         ),
         report=(lambda progress: report(job.net, progress)) if report else None,
     )

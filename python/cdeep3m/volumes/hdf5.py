@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from contextlib import contextmanager
@@ -144,7 +145,8 @@ def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dty
 def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what the original leaves when it writes `arrays` over an existing file (defect 11).
 
-    The datasets keep their old shape and type; new values stand where both overlap, old ones elsewhere.
+    The datasets keep their old shape and type; new values stand where both overlap, old ones elsewhere. Where a new
+    array is too large, the overlap gets its first values in the order of the file instead of those of its corner.
 
     Parameters
     ----------
@@ -164,8 +166,8 @@ def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
 def _overlaid(old: np.ndarray, new: np.ndarray, folder: Path) -> np.ndarray:
     """Return a copy of `old` with the values of `new` where both overlap; little of a large one is in memory."""
     kept = zeros(old.shape, old.dtype, folder=folder)
-    overlap = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
-    values, place = new[overlap], kept[overlap]
+    shape = tuple(min(a, b) for a, b in zip(old.shape, new.shape, strict=True))
+    values, place = _first_values(new, shape), kept[tuple(map(slice, shape))]
     rows = max(1, SLAB_BYTES // max(1, old[:1].nbytes))
     for begin in range(0, len(old), rows):
         part = slice(begin, begin + rows)
@@ -174,6 +176,21 @@ def _overlaid(old: np.ndarray, new: np.ndarray, folder: Path) -> np.ndarray:
         release(old)
         release(kept)
     return kept
+
+
+def _first_values(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return as many values of `array`, from its first one on in C order, as fill `shape`.
+
+    Examples
+    --------
+    >>> _first_values(np.arange(12).reshape(3, 4), (2, 3)).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    if shape[1:] == array.shape[1:]:
+        return array[: shape[0]]
+    count = math.prod(shape)
+    rows = -(-count // math.prod(array.shape[1:]))
+    return array[:rows].reshape(-1)[:count].reshape(shape)
 
 
 def _only_dataset(file: h5py.File, path: Path) -> h5py.Dataset:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
+from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
+def image_files(folder: Path, *, rules: Rules = CORRECTED) -> list[Path]:
     """Return the images of a folder in the order of their planes.
 
     Files only, names beginning with a dot left out, suffixes in any case. The more numerous of .png and .tif counts,
@@ -23,7 +24,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
     Parameters
     ----------
     folder : Path
-    exact : bool
+    rules : Rules
         Keep the original's bytewise order, in which img10 comes before img2 (defect 18), instead of the natural one.
 
     Returns
@@ -39,7 +40,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
     names = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_file()]
     of_kind = {kind: [name for name in names if name.lower().endswith(kind)] for kind in (".png", ".tif", ".tiff")}
     chosen = of_kind[".png"] if len(of_kind[".png"]) > len(of_kind[".tif"]) else of_kind[".tif"]
-    if not exact:
+    if not rules.bytewise_order:
         chosen = chosen or of_kind[".tiff"]
     if not chosen:
         raise InputError(
@@ -47,7 +48,7 @@ def image_files(folder: Path, *, exact: bool = False) -> list[Path]:
             "Convert the images to 8- or 16-bit gray PNG or TIFF, one plane a file"
         )
     bytewise = sorted(chosen, key=os.fsencode)
-    if exact:
+    if rules.bytewise_order:
         return [folder / name for name in bytewise]
     natural = sorted(chosen, key=natural_key)
     if natural != bytewise:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.base import Importer, Role, Volume
@@ -17,7 +18,7 @@ EXPECTED = "a folder of .png or .tif images, a .tif or .tiff stack, or an .h5 fi
 def open_volume(
     path: str | os.PathLike[str],
     *,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
     role: Role = "image",
     importer: Importer = "imageimporter_large",
 ) -> Volume:
@@ -28,7 +29,7 @@ def open_volume(
     path : path
         A folder of .png or .tif files (the more numerous kind counts), a .tif or .tiff file with a plane a page, or an
         .h5 file with one dataset of shape (x, y, z).
-    exact : bool
+    rules : Rules
         Read as the original does: bytewise order of the files; planes without any value between black and white become
         logical (bool); only the first file's size is looked at before reading.
     role : {"image", "label", "segmentation"}
@@ -52,44 +53,44 @@ def open_volume(
         When a file is damaged.
     """
     where = Path(path)
-    if exact:
+    if rules.octave_images:
         _refuse_what_the_original_refuses(path, importer)
     if where.is_dir():
-        return _open_folder(where, exact=exact, role=role, importer=importer)
+        return _open_folder(where, rules=rules, role=role, importer=importer)
     if not where.exists():
         raise MissingFileError(f"no such file or folder: {where}. Expected {EXPECTED}")
-    return _open_file(where, exact=exact, role=role, importer=importer)
+    return _open_file(where, rules=rules, role=role, importer=importer)
 
 
-def _open_folder(folder: Path, *, exact: bool, role: Role, importer: Importer) -> Volume:
+def _open_folder(folder: Path, *, rules: Rules, role: Role, importer: Importer) -> Volume:
     from cdeep3m.volumes.listing import image_files
     from cdeep3m.volumes.planes import open_planes
 
-    files = image_files(folder, exact=exact)
+    files = image_files(folder, rules=rules)
     if files[0].suffix.lower() == ".png":
         from cdeep3m.volumes.png import PngFolder
 
-        return open_planes(PngFolder(files), exact=exact, role=role, importer=importer)
+        return open_planes(PngFolder(files), rules=rules, role=role, importer=importer)
     from cdeep3m.volumes.tiff import TiffFolder
 
-    return open_planes(TiffFolder(files), exact=exact, role=role, importer=importer)
+    return open_planes(TiffFolder(files), rules=rules, role=role, importer=importer)
 
 
-def _open_file(path: Path, *, exact: bool, role: Role, importer: Importer) -> Volume:
+def _open_file(path: Path, *, rules: Rules, role: Role, importer: Importer) -> Volume:
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         from cdeep3m.volumes.planes import open_planes
         from cdeep3m.volumes.tiff import TiffStack
 
-        return open_planes(TiffStack(path), exact=exact, role=role, importer=importer)
+        return open_planes(TiffStack(path), rules=rules, role=role, importer=importer)
     if suffix in (".h5", ".hdf5"):
         from cdeep3m.volumes.hdf5 import Hdf5Volume
         from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 
-        volume = Hdf5Volume(path, checked=not exact and role == "image")
+        volume = Hdf5Volume(path, checked=not rules.octave_images and role == "image")
         if role == "segmentation":
             return SegmentationVolume(volume, str(path))
-        return LabelVolume(volume, str(path)) if role == "label" and not exact else volume
+        return LabelVolume(volume, str(path)) if role == "label" and not rules.octave_images else volume
     raise InputError(f"{path} is a {suffix or 'file without a suffix, not a'} file; expected {EXPECTED}")
 
 

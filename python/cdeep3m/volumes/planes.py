@@ -17,6 +17,7 @@ from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cdeep3m.rules import Rules
     from cdeep3m.volumes.base import Importer, Role, Volume
 
     Area = tuple[slice, slice]
@@ -147,10 +148,10 @@ class ImageVolume:
             yield roi, block
 
 
-def open_planes(source: PlaneSource, *, exact: bool, role: Role, importer: Importer) -> Volume:
+def open_planes(source: PlaneSource, *, rules: Rules, role: Role, importer: Importer) -> Volume:
     """Make a volume of images, as `open_volume` describes it."""
     first = next(source.headers(range(1)))
-    if exact:
+    if rules.octave_images:
         return ImageVolume(source, first.size, _exact_rule(importer, in_folder=source.is_folder))
     for z, header in enumerate(source.headers(range(len(source)))):
         _check_size(source, z, header.size, first.size)

@@ -14,11 +14,12 @@ from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.prediction.over_files import postprocess as postprocessing
 from cdeep3m.prediction.over_files.postprocess import average_variants, ensemble_folders, merge_packages
 from cdeep3m.prediction.over_files.prepare import define_packages, preprocess_package
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.tiling.packages import Division
 from cdeep3m.tiling.stitching import to_probability_map
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
-from cdeep3m.volumes.png import write_plane
+from cdeep3m.volumes.png import write_picture, write_plane
 from octave_cases import hdf5_file, png_folder, synth, tiff_stack
 
 
@@ -99,20 +100,20 @@ def test_averages_are_16_bit(tmp_path):
 
 @pytest.mark.correction(16, "exact", "corrected")
 def test_16_stray_files_shift_planes_in_exact_mode_only(tmp_path):
-    for exact in (True, False):
-        folder = add_predictions(tmp_path / str(exact), [1, 2])
+    for rules in (ORIGINAL, CORRECTED):
+        folder = add_predictions(tmp_path / rules.name, [1, 2])
         (folder / "v1" / "notes.txt").write_text("x")
         (folder / "v2" / "test.h5_shift_0.h5.bak").write_text("x")
-        average_variants(folder, exact=exact)
-    assert averaged_planes(tmp_path / "True") == [2, 3, 4, 5]
-    assert averaged_planes(tmp_path / "False") == [2, 3, 4]
+        average_variants(folder, rules=rules)
+    assert averaged_planes(tmp_path / "original") == [2, 3, 4, 5]
+    assert averaged_planes(tmp_path / "corrected") == [2, 3, 4]
 
 
 @pytest.mark.correction(16, "same")
 def test_16_without_stray_files_both_modes_agree(tmp_path):
-    for exact in (True, False):
-        average_variants(add_predictions(tmp_path / str(exact), [1, 9]), exact=exact)
-    assert averaged_planes(tmp_path / "True") == averaged_planes(tmp_path / "False") == [2, 3, 4]
+    for rules in (ORIGINAL, CORRECTED):
+        average_variants(add_predictions(tmp_path / rules.name, [1, 9]), rules=rules)
+    assert averaged_planes(tmp_path / "original") == averaged_planes(tmp_path / "corrected") == [2, 3, 4]
 
 
 @pytest.mark.parametrize(("variants", "lost"), [([1, 2], "v2/test.h5_shift_3.h5"), ([1, 9], "v9/test.h5_shift_6.h5")])
@@ -234,7 +235,7 @@ def test_9_planes_share_one_scale_unless_exact(small_net):
     source = small_net / "Pkg001_Z01"
     shutil.copytree(small_net.parent, small_net.parent / "exact")
     merge_packages(small_net)
-    merge_packages(small_net.parent / "exact" / "1fm", exact=True)
+    merge_packages(small_net.parent / "exact" / "1fm", rules=ORIGINAL)
     corrected, exact = merged(small_net), merged(small_net.parent / "exact" / "1fm")
     assert corrected["Segmented_0001.png"].max() == 4
     assert exact["Segmented_0001.png"].max() == 255
@@ -277,7 +278,7 @@ def test_missing_planes_are_an_error_before_anything_moves(small_net):
 def test_stray_pictures_count_in_exact_mode_only(small_net):
     write_plane(small_net / "Pkg001_Z01" / "preview.png", np.zeros((5, 5), np.uint8))
     with pytest.raises(MissingFileError, match="holds 4"):
-        merge_packages(small_net, exact=True)
+        merge_packages(small_net, rules=ORIGINAL)
     assert merge_packages(small_net) == 3
 
 
@@ -300,30 +301,47 @@ def test_the_ensemble_is_the_rounded_mean_under_the_first_names(nets, tmp_path):
 def test_6_black_planes_binarise_others_in_exact_mode_only(nets, tmp_path):
     black = np.zeros((15, 16), np.uint8)
     write_plane(nets[0] / "Segmented_0001.png", black)
-    for exact in (True, False):
-        ensemble_folders(nets, tmp_path / str(exact), exact=exact)
+    for rules in (ORIGINAL, CORRECTED):
+        ensemble_folders(nets, tmp_path / rules.name, rules=rules)
     other = synth(3, 15, 16, 3)[0]
-    assert_array_equal(pixels(tmp_path / "True" / "Segmented_0001.png"), other > 0)
-    assert_array_equal(pixels(tmp_path / "False" / "Segmented_0001.png"), (other.astype(int) + 1) // 2)
+    assert_array_equal(pixels(tmp_path / "original" / "Segmented_0001.png"), other > 0)
+    assert_array_equal(pixels(tmp_path / "corrected" / "Segmented_0001.png"), (other.astype(int) + 1) // 2)
     for name in ("Segmented_0002.png", "Segmented_0003.png"):
-        assert_array_equal(pixels(tmp_path / "True" / name), pixels(tmp_path / "False" / name))
+        assert_array_equal(pixels(tmp_path / "original" / name), pixels(tmp_path / "corrected" / name))
 
 
 @pytest.mark.correction(17, "exact", "corrected")
 def test_17_folders_of_different_lengths_are_cut_in_exact_mode_only(nets, tmp_path):
     (nets[1] / "Segmented_0003.png").unlink()
-    assert ensemble_folders(nets, tmp_path / "exact", exact=True) == 2
+    assert ensemble_folders(nets[::-1], tmp_path / "exact", rules=ORIGINAL) == 2
     with pytest.raises(InputError, match=r"1fm has 3, .*3fm has 2"):
         ensemble_folders(nets, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.correction(17, "exact")
+def test_17_exact_mode_stops_where_a_later_folder_has_no_plane_left(nets, tmp_path):
+    third = png_folder(tmp_path / "5fm", synth(1, 15, 16, 5), "Segmented_%04d.png")
+    with pytest.raises(InputError, match=r"1fm has 3, .*3fm has 3, .*5fm has 1") as caught:
+        ensemble_folders([*nets, third], tmp_path / "out", rules=ORIGINAL)
+    assert caught.value.exit_code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["Segmented_0001.png"]
+
+
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+@pytest.mark.parametrize("which", [0, 1])
+def test_colours_are_an_error_that_names_the_file(nets, tmp_path, rules, which):
+    write_picture(nets[which] / "Segmented_0002.png", np.arange(15 * 16 * 3, dtype=np.uint8).reshape(15, 16, 3))
+    with pytest.raises(InputError, match=r"fm/Segmented_0002.png (holds|is in) colour"):
+        ensemble_folders(nets, tmp_path / "out", rules=rules)
+
+
 @pytest.mark.correction(17, "same")
 def test_17_folders_of_one_length_are_averaged_alike(nets, tmp_path):
-    for exact in (True, False):
-        ensemble_folders(nets, tmp_path / str(exact), exact=exact)
-    for path in (tmp_path / "True").iterdir():
-        assert path.read_bytes() == (tmp_path / "False" / path.name).read_bytes()
+    for rules in (ORIGINAL, CORRECTED):
+        ensemble_folders(nets, tmp_path / rules.name, rules=rules)
+    for path in (tmp_path / "original").iterdir():
+        assert path.read_bytes() == (tmp_path / "corrected" / path.name).read_bytes()
 
 
 def test_planes_after_the_9999th_follow_in_natural_order(tmp_path):

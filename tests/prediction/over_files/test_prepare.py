@@ -21,6 +21,7 @@ from cdeep3m.prediction.over_files.prepare import (
     preprocess_images,
     preprocess_package,
 )
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.tiling.packages import INFO, Division
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes import open_volume
@@ -67,12 +68,12 @@ def test_a_package_is_the_canvas_padded_and_turned(kind, tmp_path):
         assert stack_in(folder, index).dtype == np.uint8
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_the_files_hold_what_a_stream_shows_the_net(exact, tmp_path):
+@pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
+def test_the_files_hold_what_a_stream_shows_the_net(rules, tmp_path):
     volume = synth(3, 20, 1030, 3)
     source = png_folder(tmp_path / "images", volume)
-    package = define_packages(source, tmp_path / "aug", exact=exact).packages[1]
-    folder = preprocess_package(source, tmp_path / "aug", 2, 1, "3fm", 4, exact=exact)
+    package = define_packages(source, tmp_path / "aug", rules=rules).packages[1]
+    folder = preprocess_package(source, tmp_path / "aug", 2, 1, "3fm", 4, rules=rules)
     _, rows, columns = package.read.slices
     for chosen in variants_for("3fm", 4):
         stack = stack_in(folder, chosen.index)
@@ -83,15 +84,15 @@ def test_the_files_hold_what_a_stream_shows_the_net(exact, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
 @pytest.mark.parametrize("planes", [3, 8])
-def test_a_package_read_in_parts_is_the_same(kind, exact, planes, tmp_path, monkeypatch):
+def test_a_package_read_in_parts_is_the_same(kind, rules, planes, tmp_path, monkeypatch):
     source = MAKERS[kind](tmp_path, synth(planes, 20, 30, 3))
     source = f"{source}/" if source.is_dir() else source
-    package = define_packages(source, tmp_path / "aug", exact=exact).packages[0]
+    package = define_packages(source, tmp_path / "aug", rules=rules).packages[0]
     monkeypatch.setattr(packaging, "PART_BYTES", 5 * 20 * 30)
     monkeypatch.setattr(packaging, "CANVAS_BYTES", 2 * 1024**2)
-    read = open_volume(source, exact=exact)
+    read = open_volume(source, rules=rules)
     expected = package.canvas(read.read(package.read))[list(package.padded_planes)]
     stack = packaging.padded_stack(read, package)
     assert stack.dtype == expected.dtype
@@ -115,21 +116,22 @@ def test_variants_of_an_earlier_speed_are_removed(aug, images):
 
 
 @pytest.mark.correction(11, "exact", "corrected")
-@pytest.mark.parametrize("exact", [True, False])
-def test_11_an_existing_file_keeps_its_shape_in_exact_mode_only(exact, tmp_path, images):
+@pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
+def test_11_an_existing_file_keeps_its_shape_in_exact_mode_only(rules, tmp_path, images):
     aug = tmp_path / "aug"
-    define_packages(images, aug, exact=exact)
+    define_packages(images, aug, rules=rules)
     folder = aug / "1fm" / "Pkg001_Z01"
     folder.mkdir(parents=True)
     with h5py.File(folder / "image_stacks_v1.h5", "w") as file:
         file["data"] = np.full((4, 5, 9), 7, np.uint16)
-    preprocess_package(images, aug, 1, 1, "1fm", 10, exact=exact)
+    preprocess_package(images, aug, 1, 1, "1fm", 10, rules=rules)
     stack = stack_in(folder, 1)
-    if exact:
+    if rules is ORIGINAL:
         assert stack.shape == (9, 5, 4)
         assert stack.dtype == np.uint16
         assert (stack[7:] == 7).all()
-        assert_array_equal(stack[2, :, :], VOLUME[0, 12:7:-1, 12:8:-1])
+        first_column = VOLUME[0, [*range(12, 0, -1), *range(8)], 12]
+        assert_array_equal(stack[2].T.ravel(), first_column)
     else:
         assert stack.shape == (7, 1024, 1024)
         assert_array_equal(stack[2:5, 12:32, 12:42], VOLUME)
@@ -147,26 +149,26 @@ def test_8_images_of_two_values_are_a_warning(tmp_path, caplog):
 @pytest.mark.correction(8, "exact")
 def test_8_images_of_two_values_are_a_question_in_exact_mode(tmp_path):
     source = png_folder(tmp_path / "labels", VOLUME // 128 * 255)
-    define_packages(source, tmp_path / "aug", exact=True)
+    define_packages(source, tmp_path / "aug", rules=ORIGINAL)
     asked = []
-    preprocess_package(source, tmp_path / "aug", 1, 1, "1fm", 10, exact=True, ask=asked.append)
+    preprocess_package(source, tmp_path / "aug", 1, 1, "1fm", 10, rules=ORIGINAL, ask=asked.append)
     assert len(asked) == 1
     assert "are they labels?" in asked[0]
 
 
 @pytest.mark.correction(8, "same")
-@pytest.mark.parametrize("exact", [True, False])
-def test_8_other_images_are_no_question(exact, tmp_path, images, caplog):
-    define_packages(images, tmp_path / "aug", exact=exact)
-    preprocess_package(images, tmp_path / "aug", 1, 1, "1fm", 10, exact=exact, ask=pytest.fail)
+@pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
+def test_8_other_images_are_no_question(rules, tmp_path, images, caplog):
+    define_packages(images, tmp_path / "aug", rules=rules)
+    preprocess_package(images, tmp_path / "aug", 1, 1, "1fm", 10, rules=rules, ask=pytest.fail)
     assert not caplog.records
 
 
 @pytest.mark.correction(14, "exact", "corrected")
 def test_14_a_folder_with_a_space_fails_in_exact_mode_only(tmp_path, images):
-    define_packages(images, tmp_path / "a b", exact=True)
+    define_packages(images, tmp_path / "a b", rules=ORIGINAL)
     with pytest.raises(InputError, match="space in its name"):
-        preprocess_package(images, tmp_path / "a b", 1, 1, "1fm", 10, exact=True)
+        preprocess_package(images, tmp_path / "a b", 1, 1, "1fm", 10, rules=ORIGINAL)
     assert preprocess_package(images, tmp_path / "a b", 1, 1, "1fm", 10).is_dir()
 
 

@@ -20,6 +20,7 @@ from cdeep3m.prediction.over_files.stages import (
     preprocess_worker,
 )
 from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.volumes.png import write_plane
 
 
@@ -73,9 +74,9 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("Segmented_*.png"))}
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_files_and_streams_give_the_same_bytes(request_, tmp_path, exact):
-    over_files = PredictRequest(**{**vars(request_), "exact": exact})
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+def test_files_and_streams_give_the_same_bytes(request_, tmp_path, rules):
+    over_files = PredictRequest(**{**vars(request_), "rules": rules})
     streamed = PredictRequest(**{**vars(over_files), "out": tmp_path / "streamed"})
     predict(over_files, FileEngine(), gpu=-1)
     predict(streamed, IdentityEngine(), gpu=-1)

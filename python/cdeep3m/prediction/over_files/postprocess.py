@@ -15,6 +15,7 @@ from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
@@ -38,9 +39,10 @@ STITCHED = "Segmented_{:04d}.png"
 DONE = "DONE"
 AVERAGED_MARKER = ".averaged"
 FOREGROUND = 1
+GRAY_AXES = 2
 
 
-def average_variants(folder: str | os.PathLike[str], *, exact: bool = False) -> int:
+def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> int:
     """De-augment and average a package's predictions, write 16-bit planes, then remove the predictions.
 
     Ports StartPostprocessing.m.
@@ -49,7 +51,7 @@ def average_variants(folder: str | os.PathLike[str], *, exact: bool = False) -> 
     ----------
     folder : path
         A package's folder with `v<i>/test.h5_shift_<k>.h5`; gets `test.h5_shift__<k>.png`, numbered from 0.
-    exact : bool
+    rules : Rules
         Count planes as the original does (defect 16).
 
     Returns
@@ -71,10 +73,10 @@ def average_variants(folder: str | os.PathLike[str], *, exact: bool = False) -> 
         return len(by_number(package, 0))
     if not variants:
         raise MissingFileError(f"no predictions in {package}: expected folders v1 to v16. Run the prediction first.")
-    count = entries_as_planes if exact else planes_by_name
+    count = entries_as_planes if rules.stray_files_count else planes_by_name
     files = count([_variant_folder(package, variant) for variant in variants])
     planes = wanted_files(files)
-    if not planes and not exact:
+    if not planes and not rules.stray_files_count:
         raise InputError(
             f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again."
         )
@@ -135,7 +137,7 @@ def read_prediction(package: Path, variant: Variant, number: int) -> np.ndarray:
     return from_caffe_axes(blob[0, FOREGROUND][..., np.newaxis])[0]
 
 
-def merge_packages(net_folder: str | os.PathLike[str], *, exact: bool = False) -> int:
+def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> int:
     """Stitch the planes of all packages into probability maps (Merge_LargeData.m).
 
     The packages' planes move to `Pkg_001/segmentation_0001.png` and so on, numbered through all z-blocks; what an
@@ -146,7 +148,7 @@ def merge_packages(net_folder: str | os.PathLike[str], *, exact: bool = False) -
     net_folder : path
         `<aug>/<net>` with the packages' folders, below the folder that holds `de_augmentation_info.mat`; gets
         `Segmented_0001.png` ... and, last of all, `DONE`.
-    exact : bool
+    rules : Rules
         Scale every plane by its own maximum, and place tiles as the original does (defects 2, 3 and 9).
 
     Returns
@@ -160,21 +162,21 @@ def merge_packages(net_folder: str | os.PathLike[str], *, exact: bool = False) -
         When planes of a package are missing.
     """
     folder = Path(net_folder)
-    division = Division.read(folder.absolute().parent, exact=exact)
+    division = Division.read(folder.absolute().parent, rules=rules)
     (folder / DONE).unlink(missing_ok=True)
     for package in division.packages:
-        gather_planes(folder, package, in_order_of_names if exact else by_number)
+        gather_planes(folder, package, in_order_of_names if rules.bytewise_order else by_number)
 
     def write_map(z: int) -> None:
-        stitched = stitch_plane(folder, division, z, exact=exact)
-        write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, exact=exact))
+        stitched = stitch_plane(folder, division, z, rules=rules)
+        write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
 
     for_each(write_map, range(division.shape[0]))
     write_text(folder / DONE, "0\n")
     return division.shape[0]
 
 
-def stitch_plane(folder: Path, division: Division, z: int, *, exact: bool = False) -> np.ndarray:
+def stitch_plane(folder: Path, division: Division, z: int, *, rules: Rules = CORRECTED) -> np.ndarray:
     """Read plane `z` of every tile and join them.
 
     Returns
@@ -182,12 +184,12 @@ def stitch_plane(folder: Path, division: Division, z: int, *, exact: bool = Fals
     ndarray of uint16 or uint8, shape (y, x)
         Of the type of the tiles; uint16 in exact mode. Voxels that no package covers (defect 3) are 0.
     """
-    read = read_as_octave if exact else read_gray
+    read = read_as_octave if rules.octave_images else read_gray
     stitched = np.zeros(0)
     for package in division.packages_at(z):
         tile = read(_moved(folder, package, z))
         if not stitched.size:
-            stitched = np.zeros(division.shape[1:], np.uint16 if exact else tile.dtype)
+            stitched = np.zeros(division.shape[1:], np.uint16 if rules.octave_images else tile.dtype)
         stitching.paste(stitched, package, tile)
     return stitched
 
@@ -231,12 +233,12 @@ def by_number(folder: Path, planes: int) -> dict[int, Path]:
 
 def in_order_of_names(folder: Path, planes: int) -> dict[int, Path]:
     """Return all PNG files in bytewise order, as Merge_LargeData.m does; the last one is the z-block's last plane."""
-    found = _pngs(folder, exact=True)
+    found = _pngs(folder, rules=ORIGINAL)
     return dict(enumerate(found, start=planes - len(found)))
 
 
 def ensemble_folders(
-    folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, exact: bool = False
+    folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, rules: Rules = CORRECTED
 ) -> int:
     """Average the probability maps of several nets (EnsemblePredictions.m).
 
@@ -246,8 +248,9 @@ def ensemble_folders(
         At least two folders of PNG files; the k-th of each belong together.
     out : path
         Gets the averages under the first folder's names; made when it is not there.
-    exact : bool
-        Read bilevel planes as logical and cut to the shortest folder, as the original does (defects 6 and 17).
+    rules : Rules
+        Read bilevel planes as logical (defect 6), take as many planes as the first folder has, and stop where a
+        later one has none left (defect 17).
 
     Returns
     -------
@@ -259,15 +262,15 @@ def ensemble_folders(
     MissingFileError
         A folder that is not there, or has no PNG files.
     InputError
-        Fewer than two folders, or folders that do not fit each other.
+        Fewer than two folders, or folders that do not fit each other; in exact mode the planes that all have are there.
     """
     if len(folders) < 2:
         raise InputError(f"found {len(folders)} folder to average; expected at least two.")
-    listings = [_require_pngs(Path(folder), exact=exact) for folder in folders]
-    if not exact:
+    listings = [_require_pngs(Path(folder), rules=rules) for folder in folders]
+    if not rules.averages_common_planes:
         require_same_number(listings)
     Path(out).mkdir(parents=True, exist_ok=True)
-    read = read_in_class_of_first if exact else read_as_they_are
+    read = read_in_class_of_first if rules.octave_images else read_as_they_are
     rows = list(zip(*listings, strict=False))
 
     def write_average(paths: Sequence[Path]) -> None:
@@ -276,6 +279,8 @@ def ensemble_folders(
         write_plane(Path(out) / paths[0].name, stitching.ensemble(planes))
 
     for_each(write_average, rows)
+    if len(rows) < len(listings[0]):
+        require_same_number(listings)
     return len(rows)
 
 
@@ -309,9 +314,18 @@ def read_in_class_of_first(paths: Sequence[Path]) -> list[np.ndarray]:
 
 
 def read_as_octave(path: Path) -> np.ndarray:
-    """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white."""
+    """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white.
+
+    Raises
+    ------
+    InputError
+        It is no gray plane; the original stops there, too.
+    """
     pixels = read_plane(path)
-    return imread(pixels.values, palette=pixels.palette)
+    plane = imread(pixels.values, palette=pixels.palette)
+    if plane.ndim != GRAY_AXES:
+        raise InputError(f"{path} holds colours; expected gray planes, as predictions are. Convert it to 8-bit gray")
+    return plane
 
 
 def read_gray(path: Path) -> np.ndarray:
@@ -358,15 +372,15 @@ def _numbered(folder: Path, pattern: str) -> dict[int, Path]:
     return {int(match[1]): path for match, path in matches if match}
 
 
-def _pngs(folder: Path, *, exact: bool) -> list[Path]:
+def _pngs(folder: Path, *, rules: Rules) -> list[Path]:
     if not folder.is_dir():
         return []
     found = (path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith("."))
-    return sorted(found, key=lambda path: os.fsencode(path.name) if exact else natural_key(path.name))
+    return sorted(found, key=lambda path: os.fsencode(path.name) if rules.bytewise_order else natural_key(path.name))
 
 
-def _require_pngs(folder: Path, *, exact: bool) -> list[Path]:
-    found = _pngs(folder, exact=exact)
+def _require_pngs(folder: Path, *, rules: Rules) -> list[Path]:
+    found = _pngs(folder, rules=rules)
     if not found:
         what = "no PNG files in it" if folder.is_dir() else "it is not there"
         raise MissingFileError(f"cannot average {folder}: {what}; expected the probability maps of one net.")

@@ -15,6 +15,7 @@ from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.matlab_ports.preprocess_package import CANVAS
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.packages import INFO, Division
 from cdeep3m.tiling.variants import variants_for
@@ -41,7 +42,9 @@ CANVAS_BYTES = 128 * 2**20
 logger = logging.getLogger(__name__)
 
 
-def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str], *, exact: bool = False) -> Division:
+def define_packages(
+    images: str | os.PathLike[str], aug: str | os.PathLike[str], *, rules: Rules = CORRECTED
+) -> Division:
     """Divide a volume into packages and write how to `aug` (DefDataPackages.m).
 
     Parameters
@@ -50,7 +53,7 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
         Folder of images, or a stack file.
     aug : path
         Gets `de_augmentation_info.mat` and `package_processing_info.txt`; made when it is not there.
-    exact : bool
+    rules : Rules
         Keep the original's defects.
 
     Returns
@@ -62,8 +65,8 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
     CDeep3MError
         The images cannot be read, or are too small.
     """
-    volume = open_volume(images, exact=exact)
-    division = Division.of(volume.shape, exact=exact, folder_input=volume.is_folder)
+    volume = open_volume(images, rules=rules)
+    division = Division.of(volume.shape, rules=rules, folder_input=volume.is_folder)
     Path(aug).mkdir(parents=True, exist_ok=True)
     division.write(aug)
     return division
@@ -77,7 +80,7 @@ def preprocess_package(
     net: str,
     speed: int,
     *,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
     ask: Callable[[str], None] | None = None,
 ) -> Path:
     """Write what a net sees of one package, a file for each variant (PreprocessPackage.m).
@@ -94,7 +97,7 @@ def preprocess_package(
         1fm, 3fm or 5fm: name of the folder, and which variants there are.
     speed : int
         --augspeed.
-    exact : bool
+    rules : Rules
         Keep the original's defects.
     ask : callable, optional
         Exact mode: called with the question of checkpoint_nobinary.m when the images look like labels; raises to stop.
@@ -109,10 +112,10 @@ def preprocess_package(
     CDeep3MError
         The images or the division cannot be read, there is no such package, or it is too small.
     """
-    if exact:
+    if rules.octave_images:
         refuse_space_in_folder(aug)
-    volume = open_volume(images, exact=exact)
-    division = Division.read(aug, exact=exact, folder_input=volume.is_folder)
+    volume = open_volume(images, rules=rules)
+    division = Division.read(aug, rules=rules, folder_input=volume.is_folder)
     if volume.shape != division.shape:
         raise InputError(
             f"the images in {images} are {_size(volume.shape)} voxels (z x y x x), but {Path(aug) / INFO} was made for "
@@ -120,7 +123,7 @@ def preprocess_package(
         )
     package = division.package(tile, z_block)
     padded = padded_stack(volume, package)
-    check_values(padded, images, ask=ask if exact else None)
+    check_values(padded, images, ask=ask if rules.octave_images else None)
     folder = Path(aug) / net / package.name
     folder.mkdir(parents=True, exist_ok=True)
     write_variants(padded, package, folder, net=net, speed=speed)
@@ -179,12 +182,12 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
     def write(variant: Variant) -> None:
         path = _stack_file(folder, variant)
         arrays = {"data": to_caffe_axes(variant.turn(padded))}
-        write_datasets(path, in_old_shape(path, arrays) if package.exact and path.exists() else arrays)
+        write_datasets(path, in_old_shape(path, arrays) if package.rules.keeps_old_shape and path.exists() else arrays)
 
     (folder / DONE).unlink(missing_ok=True)
     variants = variants_for(net, speed)
     for_each_variant(write, variants, padded)
-    if not package.exact:
+    if not package.rules.keeps_old_shape:
         for path in set(folder.glob(STACK.format("*"))) - {_stack_file(folder, variant) for variant in variants}:
             path.unlink()
     write_text(folder / DONE, "0\n")
@@ -224,7 +227,7 @@ def preprocess_images(
     *,
     nets: Sequence[str] = (),
     speed: int = 1,
-    exact: bool = False,
+    rules: Rules = CORRECTED,
     ask: Callable[[str], None] | None = None,
 ) -> Division:
     """Divide images into packages and remember where the images lie (the paper's PreprocessImageData).
@@ -239,18 +242,18 @@ def preprocess_images(
         Also write every package of these nets, for engines that read files: up to 16 times the images, each.
     speed : int
         --augspeed of those packages.
-    exact, ask
+    rules, ask
         As for `preprocess_package`.
 
     Returns
     -------
     Division
     """
-    division = define_packages(images, aug, exact=exact)
+    division = define_packages(images, aug, rules=rules)
     write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
     for net in nets:
         for package in division.packages:
-            preprocess_package(images, aug, package.tile, package.z_block, net, speed, exact=exact, ask=ask)
+            preprocess_package(images, aug, package.tile, package.z_block, net, speed, rules=rules, ask=ask)
     return division
 
 

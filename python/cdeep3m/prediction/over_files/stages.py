@@ -23,6 +23,7 @@ from cdeep3m.engines.base import PredictJob, Progress
 from cdeep3m.errors import InputError, RunError, failing_with
 from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages
 from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
+from cdeep3m.rules import CORRECTED, Rules, rules_of
 from cdeep3m.runs.prediction import PredictionRun, read_config
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
@@ -68,7 +69,7 @@ class FileRun:
         Which variants run.
     division : Division
         The packages.
-    exact : bool
+    rules : Rules
         Reproduce the original bit for bit.
     """
 
@@ -78,7 +79,7 @@ class FileRun:
     nets: tuple[str, ...]
     aug_speed: int
     division: Division
-    exact: bool = False
+    rules: Rules = CORRECTED
 
     @classmethod
     def open(cls, folder: Path) -> FileRun:
@@ -97,15 +98,15 @@ class FileRun:
         if not (folder / COUNTS).is_file():
             with failing_with(NO_COUNTS):
                 raise RunError(f"{folder} has no {COUNTS}: run DefDataPackages.m {config['imagedir']} {folder} first")
-        exact, images = config.get("exact") == "true", Path(config["imagedir"])
+        rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
         return cls(
             run=PredictionRun.create(folder),
             trained=Path(config["trainedmodeldir"]),
             images=images,
             nets=tuple(config["models"].split(",")),
             aug_speed=int(config["augspeed"]),
-            division=Division.read(folder, exact=exact, folder_input=images.is_dir()),
-            exact=exact,
+            division=Division.read(folder, rules=rules, folder_input=images.is_dir()),
+            rules=rules,
         )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
@@ -140,7 +141,7 @@ class FileRun:
             aug = self.run.folder / AUGMENTED
             aug.mkdir(exist_ok=True)
             self.division.write(aug)
-            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, exact=self.exact)
+            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, rules=self.rules)
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
     def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpu: int) -> None:
@@ -154,7 +155,7 @@ class FileRun:
         """Average the variants of one package; `DONE` comes last."""
         folder = self.predicted(net, package)
         if not self.is_finished(net, package):
-            planes = average_variants(folder, exact=self.exact)
+            planes = average_variants(folder, rules=self.rules)
             write_text(folder / FINISHED, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
             self.run.log("postprocess", f"{net} {package.name}: {planes} planes averaged")
@@ -162,7 +163,7 @@ class FileRun:
     def stitch(self, net: str) -> None:
         """Join the packages of a net that are all finished, and remove them."""
         if not self.run.net_is_done(net):
-            planes = merge_packages(self.run.net_folder(net), exact=self.exact)
+            planes = merge_packages(self.run.net_folder(net), rules=self.rules)
             self.run.log("postprocess", f"{net}: {planes} planes stitched")
         for folder in self.run.net_folder(net).glob("Pkg*"):
             shutil.rmtree(folder, ignore_errors=True)

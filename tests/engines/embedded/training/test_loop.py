@@ -17,6 +17,7 @@ from cdeep3m.errors import EngineError, InputError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state
 from cdeep3m.proto.prototxt import read_solver
+from cdeep3m.rules import CORRECTED, ORIGINAL
 from tiny_training import make_training
 
 PARSE_LOG = {
@@ -344,15 +345,15 @@ def without_background(folder):
             file["label"][...] = 1
 
 
-def train_in_mode(folder, *, exact):
-    train(TrainJob(solver=folder / "solver.prototxt", folder=folder, exact=exact), device="cpu")
+def train_in_mode(folder, *, rules):
+    train(TrainJob(solver=folder / "solver.prototxt", folder=folder, rules=rules), device="cpu")
 
 
 @pytest.mark.correction(20, "corrected")
 def test_a_training_without_background_goes_on_to_its_end_with_a_warning(tmp_path, caplog):
     make_training(tmp_path)
     without_background(tmp_path)
-    train_in_mode(tmp_path, exact=False)
+    train_in_mode(tmp_path, rules=CORRECTED)
     assert written(tmp_path) == ["6.caffemodel", "6.solverstate"]
     assert "training batch without any background voxel; its background weight is 0" in caplog.text
     assert all(np.isfinite(blob).all() for blob in blobs(tmp_path, 6))
@@ -363,14 +364,14 @@ def test_a_training_without_background_stops_at_once_in_exact_mode(tmp_path):
     make_training(tmp_path)
     without_background(tmp_path)
     with pytest.raises(InputError, match="without any background voxel: the original stops here"):
-        train_in_mode(tmp_path, exact=True)
+        train_in_mode(tmp_path, rules=ORIGINAL)
     assert written(tmp_path) == []
 
 
 @pytest.mark.correction(20, "same")
 def test_a_training_with_background_in_every_batch_is_the_same_in_both_modes(tmp_path, caplog):
-    for exact in (True, False):
-        make_training(tmp_path / str(exact))
-        train_in_mode(tmp_path / str(exact), exact=exact)
+    for rules in (ORIGINAL, CORRECTED):
+        make_training(tmp_path / rules.name)
+        train_in_mode(tmp_path / rules.name, rules=rules)
     assert same(blobs(tmp_path / "True", 6), blobs(tmp_path / "False", 6))
     assert not caplog.text

@@ -12,14 +12,25 @@ from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cdeep3m.engines.embedded.prediction.predictor import Predictor
 
 
+ALONG_Z = 2
+"""Number of Caffe's axis along which the planes of a volume follow each other."""
+
+
 def predict_file(
-    net: Predictor, stack: Path, prefix: Path, *, mean: float = 0.0, start: int = 0, count: int | None = None
+    net: Predictor,
+    stack: Path,
+    prefix: Path,
+    *,
+    mean: float = 0.0,
+    start: int = 0,
+    end: int = 0,
+    axis: int = ALONG_Z,
 ) -> Iterator[int]:
     """Predict planes of a stack, each to a file of its own.
 
@@ -30,13 +41,13 @@ def predict_file(
     stack : Path
         HDF5 file with `/data` of shape (x, y, z) or (1, x, y, z).
     prefix : Path
-        Plane z goes to `<prefix>_shift_<z>.h5`: `/data`, float32, shape (1, classes, x, y).
+        Plane k goes to `<prefix>_shift_<k>.h5`: `/data`, float32, shape (1, classes, x, y).
     mean : float
         Subtracted from every voxel.
-    start : int
-        The first plane.
-    count : int, optional
-        How many planes; default: all from `start` on.
+    start, end : int
+        The first plane, and the one after the last; see `planned_planes`.
+    axis : int
+        Caffe's axis along which the planes follow each other: 0 is x, 1 is y, 2 is z.
 
     Yields
     ------
@@ -48,33 +59,87 @@ def predict_file(
     MissingFileError, FormatError
         There is no such stack.
     InputError
-        Planes that the stack does not have.
+        No planes, or no such axis.
     """
+    if axis not in range(ALONG_Z + 1):
+        raise InputError(f"--shift_axis={axis}: expected 0, 1 or 2 for x, y or z")
     data = read_stack(stack)
-    planes = range(start, data.shape[0] if count is None else start + count)
-    if not planes or planes[0] < 0 or planes[-1] >= data.shape[0]:
+    planes = planned_planes(data.shape[ALONG_Z - axis], start=start, end=end)
+    if not planes:
         raise InputError(
-            f"{stack} has planes 0 to {data.shape[0] - 1}; {planes.start} to {planes.stop - 1} were asked for"
+            f"--start_slice={start} --shift_num={end}: expected an end (--shift_num) beyond the start; "
+            f"{stack} has planes 0 to {data.shape[ALONG_Z - axis] - 1} along axis {axis}"
         )
-    windows = (window_at(data, z, net.frames, mean=mean) for z in planes)
-    for z, probabilities in zip(planes, net.probabilities(windows), strict=True):
-        with whole_file(prefix.with_name(f"{prefix.name}_shift_{z}.h5")) as partial, h5py.File(partial, "w") as file:
+    windows = (window_at(data, k, net.frames, mean=mean, axis=axis) for k in planes)
+    for k, probabilities in zip(planes, net.probabilities(windows), strict=True):
+        with whole_file(prefix.with_name(f"{prefix.name}_shift_{k}.h5")) as partial, h5py.File(partial, "w") as file:
             file["data"] = probabilities[np.newaxis]
-        yield z
+        yield k
 
 
-def window_at(data: np.ndarray, z: int, frames: int, *, mean: float = 0.0) -> np.ndarray:
-    """Return the planes that a net sees when it predicts plane `z`: shape (frames, y, x), zeros outside the volume.
+def planned_planes(length: int, *, start: int = 0, end: int = 0) -> range:
+    """Return the planes that predict_seg_new.bin writes for --start_slice and --shift_num, which is an end.
+
+    Parameters
+    ----------
+    length : int
+        Planes of the volume.
+    start : int
+        The first plane; below 0 it counts as 0.
+    end : int
+        The plane after the last one, which may lie beyond the volume. 0 means the volume's end, and a negative one the
+        first plane alone.
+
+    Examples
+    --------
+    >>> planned_planes(7), planned_planes(7, start=-2, end=3), planned_planes(7, start=5, end=9)
+    (range(0, 7), range(0, 3), range(5, 9))
+    >>> planned_planes(7, end=-1), len(planned_planes(7, start=4, end=3))
+    (range(0, 1), 0)
+    """
+    first = max(start, 0)
+    return range(first, first + 1) if end < 0 else range(first, end or length)
+
+
+def window_at(data: np.ndarray, k: int, frames: int, *, mean: float = 0.0, axis: int = ALONG_Z) -> np.ndarray:
+    """Return what a net sees when it predicts plane `k` along an axis: zeros outside the volume.
+
+    The window's middle is at `k` along the axis; along the others it begins where the volume does.
+
+    Parameters
+    ----------
+    data : ndarray, shape (z, y, x)
+    k : int
+        Which plane; it may lie outside.
+    frames : int
+        Planes that the net sees.
+    mean : float
+        Subtracted from the voxels of the volume.
+    axis : int
+        Caffe's axis: 0 is x, 1 is y, 2 is z.
+
+    Returns
+    -------
+    ndarray, shape (frames, y, x)
 
     Examples
     --------
     >>> window_at(np.array([[[5]], [[6]]]), 0, 3).ravel().tolist()
     [0, 5, 6]
+    >>> window_at(np.array([[[4, 5, 6]]]), 0, 1, axis=0).ravel().tolist()
+    [0, 4, 5]
     """
-    planes: Sequence[int] = range(z - frames // 2, z - frames // 2 + frames)
-    outside = np.zeros_like(data[0], dtype=np.float32 if mean else data.dtype)
+    size = (frames, *data.shape[1:])
+    begin = [0, 0, 0]
+    begin[ALONG_Z - axis] = k - size[ALONG_Z - axis] // 2
     shift = np.float32(mean) if mean else data.dtype.type(0)
-    return np.stack([data[k] - shift if 0 <= k < len(data) else outside for k in planes])
+    axes = zip(begin, size, data.shape, strict=True)
+    inside = [range(max(0, at), min(at + n, whole)) for at, n, whole in axes]
+    window = np.zeros(size, np.float32 if mean else data.dtype)
+    target = tuple(slice(part.start - at, part.stop - at) for part, at in zip(inside, begin, strict=True))
+    if all(inside):
+        window[target] = data[tuple(slice(part.start, part.stop) for part in inside)] - shift
+    return window
 
 
 def read_stack(path: Path) -> np.ndarray:

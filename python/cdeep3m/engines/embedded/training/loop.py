@@ -39,6 +39,7 @@ def train(
     device: torch.device | str,
     report: Callable[[Progress], None] | None = None,
     stream: TextIO | None = None,
+    asked: Callable[[], bool] | None = None,
 ) -> None:
     """Train a net to the solver's max_iter.
 
@@ -55,6 +56,8 @@ def train(
         Called after every iteration.
     stream : text stream, optional
         Gets Caffe's log lines, too.
+    asked : callable, optional
+        Called after every iteration: whether somebody has asked for a snapshot since.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def train(
     _check_places(job, solver)
     device = torch.device(device)
     with GLog(job.log, stream) as log, _repeatable(solver, device), kept_memory():
-        training = Training(job, solver, device, log, report or _ignore)
+        training = Training(job, solver, device, log, report or _ignore, asked)
         try:
             training.start()
             training.solve()
@@ -101,8 +104,10 @@ class Training:
         device: torch.device,
         log: GLog,
         report: Callable[[Progress], None],
+        asked: Callable[[], bool] | None = None,
     ) -> None:
         self.job, self.settings, self.log, self.report = job, settings, log, report
+        self.asked = asked or _never
         log.info(
             "caffe.cpp:179", f"Use {'CPU' if device.type == 'cpu' else f'GPU with device ID {device.index or 0}'}."
         )
@@ -141,7 +146,7 @@ class Training:
         self.log.info("solver.cpp:289", f"Learning Rate Policy: {self.settings.lr_policy}")
         while self.solver.iteration < self.settings.max_iter:
             self._iterate()
-            if self._due(self.settings.snapshot):
+            if self.asked() or self._due(self.settings.snapshot):
                 self.snapshot()
         if self.settings.snapshot_after_train:
             self.snapshot()
@@ -195,7 +200,7 @@ class Training:
             device=device,
             generator=torch.Generator().manual_seed(seed % SEEDS),
             folder=self.job.folder,
-            sources={"volumes": volumes, "exact": self.job.exact},
+            sources={"volumes": volumes, "needs_background": self.job.rules.stops_without_background},
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
 
@@ -374,6 +379,10 @@ def _check_places(job: TrainJob, solver: caffe_pb2.SolverParameter) -> None:
 
 def _ignore(progress: Progress) -> None:
     del progress
+
+
+def _never() -> bool:
+    return False
 
 
 @contextmanager

@@ -13,13 +13,14 @@ from cdeep3m.engines.embedded.net.layers.base import Context
 from cdeep3m.engines.embedded.net.layers.softmax_with_loss import SoftmaxWithLoss
 from cdeep3m.errors import InputError, NetError
 from cdeep3m.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, LossParameter
+from cdeep3m.rules import CORRECTED, ORIGINAL
 
 SCORES = [[[[0.0, 1.0, -2.0, 0.5]], [[0.5, -1.0, 3.0, 0.25]]]]
 
 
-def layer(*, phase=TRAIN, exact=False, classes=2, pixels=4, tops=1, **settings) -> SoftmaxWithLoss:
+def layer(*, phase=TRAIN, rules=CORRECTED, classes=2, pixels=4, tops=1, **settings) -> SoftmaxWithLoss:
     message = LayerParameter(name="loss", type="SoftmaxWithLoss", bottom=["s", "l"], top=["t", "p"][:tops], **settings)
-    context = Context(phase=phase, sources={"exact": exact})
+    context = Context(phase=phase, sources={"needs_background": rules.stops_without_background})
     return SoftmaxWithLoss(message, [(1, classes, 1, pixels), (1, 1, 1, pixels)], context)
 
 
@@ -79,11 +80,11 @@ def test_a_batch_without_background_goes_on_with_one_warning(caplog):
 @pytest.mark.correction(20, "exact")
 def test_a_batch_without_background_stops_exact_mode():
     with pytest.raises(InputError, match="the original stops here"):
-        layer(exact=True).forward(torch.tensor(SCORES), labels(1, 1, 1, 1))
+        layer(rules=ORIGINAL).forward(torch.tensor(SCORES), labels(1, 1, 1, 1))
 
 
 def test_a_test_batch_without_background_is_nothing_special():
-    layer(exact=True, phase=TEST).forward(torch.tensor(SCORES), labels(1, 1, 1, 1))
+    layer(rules=ORIGINAL, phase=TEST).forward(torch.tensor(SCORES), labels(1, 1, 1, 1))
 
 
 def test_without_auto_balance_every_pixel_counts_the_same():

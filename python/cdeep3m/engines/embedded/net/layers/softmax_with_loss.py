@@ -1,6 +1,6 @@
 """SoftmaxWithLoss, with the class balance of DeepEM3D's Caffe.
 
-Sources: `exact`, whether a batch without background stops the training, as it does there.
+Sources: `needs_background`, whether a batch without background stops the training, as it does there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SoftmaxWithLoss(Layer):
 
     def _without_background(self) -> None:
         problem = "a training batch without any background voxel"
-        if self.context.sources.get("exact"):
+        if self.context.sources.get("needs_background"):
             raise InputError(f"{problem}: the original stops here. Without exact mode the training goes on.")
         if not self.warned:
             logger.warning("layer %s: %s; its background weight is 0", self.name, problem)

@@ -1,0 +1,67 @@
+"""Units of length as formats spell them, and lengths in another unit."""
+
+from __future__ import annotations
+
+from cdeep3m.errors import InputError
+
+METRES = {
+    "angstrom": 1e-10,
+    "picometer": 1e-12,
+    "nanometer": 1e-9,
+    "micrometer": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "inch": 0.0254,
+    "meter": 1.0,
+}
+"""Length of each unit; the names are those of OME-Zarr."""
+SPELLINGS = {
+    "angstrom": ("å", "a", "ang", "angstroms", "\u212b"),
+    "picometer": ("pm", "picometre"),
+    "nanometer": ("nm", "nanometre", "nanometers", "nanometres"),
+    "micrometer": ("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns", "micrometre", "micrometers", "micrometres"),
+    "millimeter": ("mm", "millimetre", "millimeters"),
+    "centimeter": ("cm", "centimetre", "centimeters"),
+    "inch": ("in", "inches"),
+    "meter": ("m", "metre", "meters", "metres"),
+}
+NOT_LENGTHS = ("", "pixel", "pixels", "px", "voxel", "none", "null", "reference frame")
+"""What files write where nothing is known."""
+SYMBOLS = {"angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "meter": "m"}
+
+
+def known_unit(spelled: str | None) -> str | None:
+    """Return the name of a unit of length; None where a file says that it knows none.
+
+    Raises
+    ------
+    InputError
+        The unit is none of length.
+
+    Examples
+    --------
+    >>> known_unit("µm"), known_unit("Nanometer"), known_unit("pixel"), known_unit(None)
+    ('micrometer', 'nanometer', None, None)
+    """
+    word = (spelled or "").strip().lower()
+    if word in NOT_LENGTHS:
+        return None
+    for name, spellings in SPELLINGS.items():
+        if word == name or word in spellings:
+            return name
+    raise InputError(f"found the unit {spelled!r}; expected one of {', '.join(METRES)}")
+
+
+def in_unit(lengths: tuple[float, float, float], unit: str, wanted: str) -> tuple[float, float, float]:
+    """Return lengths given in `unit` in the unit `wanted`.
+
+    Examples
+    --------
+    >>> in_unit((0.03, 0.008, 0.008), "micrometer", "nanometer")
+    (30.0, 8.0, 8.0)
+    """
+    if unit == wanted:
+        return lengths
+    ratio = METRES[unit] / METRES[wanted]
+    z, y, x = (float(f"{length * ratio:.12g}") for length in lengths)
+    return z, y, x
