@@ -33,7 +33,7 @@ INSIDE = {
     "engines.embedded": """
         engine
         build
-        prediction training
+        prediction training denoising
         fast
         net
     """,
@@ -44,13 +44,14 @@ INSIDE = {
         daemon
     """,
     "volumes": """
+        enhanced
         open labelled as_edition_2
         png tiff hdf5 z_fastest
         planes
         labels
         base
         axes
-        units damage listing mapped synthetic
+        units damage listing mapped synthetic enhancement
     """,
     "maps": """
         agreement

@@ -66,6 +66,18 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
     )
+    parser.add_argument(
+        "--denoise",
+        type=int,
+        metavar="N",
+        help="enhance the images (contrast, denoising) and cut off N percent of the gray values at either end, as "
+        "models of the second edition expect it with 2; 0: take them as they are (default: as the model was trained)",
+    )
+    parser.add_argument(
+        "--whole_volume",
+        action="store_true",
+        help="with --denoise: percentiles of the whole volume instead of each plane's, which keeps brightness along z",
+    )
     add_engine_options(parser)
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
@@ -92,6 +104,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         fit=options.fit,
         precision=options.precision,
         max_packages=options.maxpackages,
+        denoise=options.denoise,
+        whole_volume=options.whole_volume,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cdeep3m.volumes.enhancement import Denoiser
+
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
 
@@ -176,6 +178,14 @@ class ParallelEngine(Engine, Protocol):
 
     def stop(self) -> None:
         """End all jobs that run, and start no others; their calls raise EngineError."""
+
+
+@runtime_checkable
+class DenoisingEngine(Engine, Protocol):
+    """An engine that can lower the total variation of planes on its device, for models that expect enhanced images."""
+
+    def denoiser(self, gpu: int) -> Denoiser:
+        """Return what takes a plane (float32, shape (y, x)) and a weight, and returns the plane denoised."""
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
 from cdeep3m.errors import InputError, failing_with
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
@@ -27,12 +27,15 @@ from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.packages import Division
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import enhanced
+from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.png import write_plane
 
 if TYPE_CHECKING:
@@ -79,6 +82,11 @@ class PredictRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
+    denoise : int, optional
+        Enhance the images and cut off this many percent of the gray values at either end; 0: take them as they are.
+        Default: as the images of the training were treated.
+    whole_volume : bool
+        Enhance by percentiles of the whole volume, where `denoise` says to enhance at all.
 
     Raises
     ------
@@ -95,6 +103,8 @@ class PredictRequest:
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
+    denoise: int | None = None
+    whole_volume: bool = False
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -146,8 +156,9 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         with failing_with(4):
             volume = open_volume(request.images, rules=request.rules)
             division = Division.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
+            enhancement = enhancement_for(request)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
-        run.begin(_settings(request, volume), models, engine=runs_on)
+        run.begin(_settings(request, volume, enhancement), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         division.write(run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
@@ -155,9 +166,10 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
             with failing_with(10):
                 if isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream_nets(request, engine, gpu, run, models, volume, division, report or _silent)
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    _stream_nets(request, engine, gpu, run, models, seen, division, report or _silent)
                 else:
-                    work = _over_files(request, run, division)
+                    work = _over_files(request, run, division, enhancement)
                     predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
             with failing_with(12):
                 _ensemble(request, run)
@@ -275,7 +287,40 @@ def _window(package: Package, z: int, frames: int, read: Reader) -> np.ndarray:
     return window.astype(np.uint8) if window.dtype == bool else window
 
 
-def _over_files(request: PredictRequest, run: PredictionRun, division: Division) -> FileRun:
+def enhancement_for(request: PredictRequest) -> Enhancement | None:
+    """Return how images are enhanced for a model: as its training's were, unless the request says otherwise.
+
+    It is said, and warned about where the request and the model's record disagree.
+    """
+    record = trained_on(request.trained)
+    expected = record.enhancement if record else None
+    if request.denoise is None:
+        if record:
+            logger.info("Images: %s, as %s was trained", record.images, request.trained)
+        return expected
+    asked = Enhancement(cut=request.denoise, whole_volume=request.whole_volume) if request.denoise else None
+    if record and asked != expected:
+        logger.warning(
+            "Warning: images are %s, as --denoise asks; the model was trained on images %s",
+            describe_enhancement(asked),
+            record.images,
+        )
+    return asked
+
+
+def _seen(
+    volume: Volume, enhancement: Enhancement | None, request: PredictRequest, engine: InProcessEngine, gpu: int
+) -> Volume:
+    """Return the volume as nets see it, enhanced on the engine's device where it can."""
+    if enhancement is None:
+        return volume
+    denoise = engine.denoiser(gpu) if isinstance(engine, DenoisingEngine) else None
+    return enhanced(volume, enhancement, name=str(request.images), denoise=denoise)
+
+
+def _over_files(
+    request: PredictRequest, run: PredictionRun, division: Division, enhancement: Enhancement | None
+) -> FileRun:
     return FileRun(
         run=run,
         trained=request.trained,
@@ -284,6 +329,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, division: Division)
         aug_speed=request.aug_speed,
         division=division,
         rules=request.rules,
+        enhancement=enhancement,
     )
 
 
@@ -292,7 +338,7 @@ def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
     return {net: trained.model(net) for net in request.nets}
 
 
-def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+def _settings(request: PredictRequest, volume: Volume, enhancement: Enhancement | None) -> dict[str, str]:
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -301,6 +347,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
         "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
+        "enhancement": enhancement.text if enhancement else "none",
         "imagesize": _size(volume.shape),
     }
 

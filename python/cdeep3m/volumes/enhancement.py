@@ -54,6 +54,27 @@ class Enhancement:
         if not 0 <= self.cut < 50:
             raise InputError(f"enhancement with {self.cut} % cut off: expected 0 to 49, 2 for models of CDeep3M2")
 
+    @property
+    def text(self) -> str:
+        """What `enhancement_of_text` reads again, for a line of settings."""
+        return f"{self.cut} % of the whole volume" if self.whole_volume else f"{self.cut} % of each plane"
+
+
+def enhancement_of_text(text: str) -> Enhancement | None:
+    """Return the enhancement of a line of settings; None for `none`, or for no line.
+
+    Examples
+    --------
+    >>> enhancement_of_text("2 % of each plane"), enhancement_of_text("none")
+    (Enhancement(cut=2, whole_volume=False), None)
+    """
+    if text in ("", "none"):
+        return None
+    cut, _, of = text.partition(" % of ")
+    if not cut.isdigit() or of not in ("each plane", "the whole volume"):
+        raise InputError(f"enhancement {text!r}: expected none, or as in `2 % of each plane`")
+    return Enhancement(cut=int(cut), whole_volume=of == "the whole volume")
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -95,9 +116,7 @@ def enhance(
     return np.trunc(stretched(denoised, *last) * WHITE).astype(np.uint8)
 
 
-def denoised_plane(
-    values: np.ndarray, first: tuple[float, float], *, denoise: Denoiser | None = None
-) -> np.ndarray:
+def denoised_plane(values: np.ndarray, first: tuple[float, float], *, denoise: Denoiser | None = None) -> np.ndarray:
     """Stretch `first` to 0..1 and lower the total variation as far as the noise asks for it; none where there is none.
 
     Parameters
@@ -157,7 +176,7 @@ def denoise_plane(plane: np.ndarray, weight: float) -> np.ndarray:
 
     Examples
     --------
-    >>> denoise_plane(np.float32([[0, 0, 1], [0, 0, 1]]), 0.1).round(3).tolist()
+    >>> denoise_plane(np.float32([[0, 0, 1], [0, 0, 1]]), 0.1).astype(float).round(3).tolist()
     [[0.05, 0.05, 0.9], [0.05, 0.05, 0.9]]
     """
     duals = _Duals(plane, np.float32(weight))

@@ -30,12 +30,14 @@ from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling.packages import COUNTS, Division
 from cdeep3m.tiling.variants import VARIANTS
+from cdeep3m.volumes.enhancement import enhancement_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cdeep3m.engines.base import Engine, TrainedModel
     from cdeep3m.tiling.packages import Package
+    from cdeep3m.volumes.enhancement import Enhancement
 
 PREPARED = "DONE"
 PREDICTED = "PREDICTDONE"
@@ -71,6 +73,8 @@ class FileRun:
         The packages.
     rules : Rules
         Reproduce the original bit for bit.
+    enhancement : Enhancement, optional
+        How images are enhanced before a net sees them.
     """
 
     run: PredictionRun
@@ -80,6 +84,7 @@ class FileRun:
     aug_speed: int
     division: Division
     rules: Rules = CORRECTED
+    enhancement: Enhancement | None = None
 
     @classmethod
     def open(cls, folder: Path) -> FileRun:
@@ -107,6 +112,7 @@ class FileRun:
             aug_speed=int(config["augspeed"]),
             division=Division.read(folder, rules=rules, folder_input=images.is_dir()),
             rules=rules,
+            enhancement=enhancement_of_text(config.get("enhancement", "")),
         )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
@@ -141,7 +147,16 @@ class FileRun:
             aug = self.run.folder / AUGMENTED
             aug.mkdir(exist_ok=True)
             self.division.write(aug)
-            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, rules=self.rules)
+            preprocess_package(
+                self.images,
+                aug,
+                package.tile,
+                package.z_block,
+                net,
+                self.aug_speed,
+                rules=self.rules,
+                enhancement=self.enhancement,
+            )
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
     def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpu: int) -> None:
