@@ -58,7 +58,8 @@ INSIDE = {
     """,
     "prediction": """
         run
-        over_files
+        run_as_edition_2
+        over_files as_edition_2
     """,
 }
 """The same rule inside the rooms that hold several."""

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cdeep3m.objects.segmentation import label_objects
 
         count = label_objects(
-            options.segmented, options.raw, options.out, depth=options.depth, rules=rules_of(exact=options.exact)
+            options.segmented, options.raw, options.out, depth=options.depth, rules=rules_from(options)
         )
         print(f"{count} objects written to {options.out}")
 

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.training_options import add_solver_options, settings_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +47,7 @@ def _train(options: argparse.Namespace) -> None:
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
-    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], rules=rules_of(exact=options.exact))
+    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], rules=rules_from(options))
     with ProgressDisplay("iteration") as report:
         train_net(job, engine, report=report)
 

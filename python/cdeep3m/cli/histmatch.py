@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def match() -> None:
         from cdeep3m.preprocessing.histograms import match_images
 
-        count = match_images(options.images, options.reference, options.out, rules=rules_of(exact=options.exact))
+        count = match_images(options.images, options.reference, options.out, rules=rules_from(options))
         print(f"{count} planes written to {options.out}")
 
     return run(match, debug=options.debug)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("which folder? FM_DIR is missing")
 
     def merge() -> None:
+        from functools import partial
+
+        from cdeep3m.prediction.as_edition_2 import merge_folder
         from cdeep3m.prediction.over_files.postprocess import merge_packages
 
-        print(
-            f"{merge_packages(options.folder, rules=rules_of(exact=options.exact))} planes written to {options.folder}"
-        )
+        rules = rules_from(options)
+        merge_all = merge_folder if rules.second_edition else partial(merge_packages, rules=rules)
+        print(f"{merge_all(options.folder)} planes written to {options.folder}")
 
     return run(merge, debug=options.debug)
 

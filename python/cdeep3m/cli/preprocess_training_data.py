@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
 
 if TYPE_CHECKING:
     import argparse
@@ -44,10 +43,10 @@ def preprocess(args: argparse.Namespace) -> None:
     from cdeep3m.training.data import load_labelled_volume, write_training_stacks
 
     data, label = load_labelled_volume(
-        args.images, args.labels, rules=rules_of(exact=args.exact), confirm=confirm, scratch=args.out
+        args.images, args.labels, rules=rules_from(args), confirm=confirm, scratch=args.out
     )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
-    files = write_training_stacks(args.out, data, label, rules=rules_of(exact=args.exact))
+    files = write_training_stacks(args.out, data, label, rules=rules_from(args))
     print(f"Wrote {len(files)} training stacks to {args.out}")
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
 from cdeep3m.cli.preprocess_training_data import INPUTS, confirm, describe_size, show_usage_as_success
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -40,10 +39,10 @@ def preprocess(args: argparse.Namespace) -> None:
     from cdeep3m.training.data import load_labelled_volume, write_validation_stack
 
     data, label = load_labelled_volume(
-        args.images, args.labels, rules=rules_of(exact=args.exact), same_size=False, confirm=confirm, scratch=args.out
+        args.images, args.labels, rules=rules_from(args), same_size=False, confirm=confirm, scratch=args.out
     )
     print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
-    print(f"Wrote {write_validation_stack(args.out, data, label, rules=rules_of(exact=args.exact))}")
+    print(f"Wrote {write_validation_stack(args.out, data, label, rules=rules_from(args))}")
 
 
 if __name__ == "__main__":

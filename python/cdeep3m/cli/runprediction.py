@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +27,9 @@ EXIT_CODES = """\
 exit status: 0 done; 1 wrong usage; 2 bad --augspeed; 3 PREDICTOUT cannot be made; 4 the images cannot be read;
 10 predicting failed (see PREDICTOUT/ERROR); 11 KILL.REQUEST found; 12 averaging failed; 99 ERROR of an earlier run
 """
+
+
+OVERLAY_FAILED = 12
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +80,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --denoise: percentiles of the whole volume instead of each plane's, which keeps brightness along z",
     )
+    parser.add_argument(
+        "--overlays",
+        action="store_true",
+        help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
+    )
     add_engine_options(parser)
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
@@ -100,7 +107,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         out=options.out,
         nets=nets,
         aug_speed=options.augspeed,
-        rules=rules_of(exact=options.exact),
+        rules=rules_from(options),
         fit=options.fit,
         precision=options.precision,
         max_packages=options.maxpackages,
@@ -113,8 +120,19 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         if not predict(request, engine, gpu=gpus[0], report=report):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
+    if (options.overlays or options.edition == 2) and not request.rules.second_edition:
+        _overlay(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
+
+
+def _overlay(options: argparse.Namespace) -> None:
+    from cdeep3m.errors import failing_with
+    from cdeep3m.prediction.run import images_of
+    from cdeep3m.report.overlay import green_overlays
+
+    with failing_with(OVERLAY_FAILED):
+        green_overlays(options.out / "ensembled", images_of(options.images), options.out / "overlay")
 
 
 if __name__ == "__main__":

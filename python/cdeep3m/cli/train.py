@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -56,7 +55,7 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run
 
     request = request_of(options)
-    load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
+    load = partial(load_labelled_volume, rules=rules_from(options), confirm=confirm)
     training = training_variants(*load(options.images, options.labels))
     validation = [labelled_volume(*load(*options.validation))] if options.validation else training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.training_options import add_run_options, add_solver_options, nets_of, settings_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +52,7 @@ def request_of(options: argparse.Namespace) -> TrainRequest:
         settings=settings_of(options),
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,
-        rules=rules_of(exact=options.exact),
+        rules=rules_from(options),
     )
 
 

@@ -59,10 +59,13 @@ def first_stretch(plane: np.ndarray) -> np.ndarray:
 
 
 def to_8_bits(plane: np.ndarray, cut: int) -> np.ndarray:
-    """Stretch percentiles `cut` and 100 - `cut` to 0..255, cut off beyond; fractions are dropped."""
+    """Stretch percentiles `cut` and 100 - `cut` to 0..255, cut off beyond; fractions are dropped.
+
+    Above 50 the upper bound lies below the lower one, and values from the lower one on become 255.
+    """
     low, high = np.percentile(plane, (cut, 100 - cut))
     with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = (np.clip(plane, low, high) - low) / (high - low) * WHITE
+        scaled = (np.where(plane < low, low, np.minimum(plane, high)) - low) / (high - low) * WHITE
     return np.nan_to_num(np.trunc(scaled)).astype(np.int64).astype(np.uint8)
 
 

@@ -22,9 +22,11 @@ from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
+from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.runs.provenance import describe_enhancement, trained_on
@@ -111,7 +113,7 @@ class PredictRequest:
             if self.aug_speed not in SPEEDS:
                 expected = ", ".join(map(str, SPEEDS))
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
-        if self.rules is ORIGINAL and self.fast:
+        if self.rules is not CORRECTED and self.fast:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
@@ -153,6 +155,9 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
             return False
         run.demand_startable()
         models = _trained_models(request)
+        if request.rules.second_edition:
+            _as_edition_2(request, engine, gpu, run, models, report or _silent)
+            return True
         with failing_with(4):
             volume = open_volume(request.images, rules=request.rules)
             division = Division.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
@@ -175,6 +180,31 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
                 _ensemble(request, run)
         run.finish()
     return True
+
+
+def _as_edition_2(
+    request: PredictRequest,
+    engine: Engine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    report: Report,
+) -> None:
+    """Predict exactly as CDeep3M2 does; planes are enhanced unless `denoise` is 0, whatever the model's record says."""
+    with run.recording_errors():
+        images = enhance_first(request.images, run.folder, request.denoise)
+        with failing_with(4):
+            define_packages(images, run.folder)
+        settings = {
+            "trainedmodeldir": str(request.trained.absolute()),
+            "imagedir": str(images.absolute()),
+            "models": ",".join(request.nets),
+            "augspeed": str(request.aug_speed),
+            "exact": "second edition",
+        }
+        run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
+        predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
+    run.finish()
 
 
 def _check_engine(request: PredictRequest, engine: Engine) -> None:

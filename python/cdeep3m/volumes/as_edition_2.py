@@ -71,7 +71,7 @@ def planes_to_enhance(path: str | os.PathLike[str]) -> Iterator[tuple[str, np.nd
         for file in sorted(
             (f for f in where.iterdir() if not f.name.startswith(".")), key=lambda f: os.fsencode(f.name)
         ):
-            yield f"{file.stem}.png", blue_channel(_channels(next(_image_source(file).decode(range(1)))))
+            yield f"{file.stem}.png", blue_channel(_channels(next(image_source(file).decode(range(1)))))
         return
     source = stack_source(where)
     for z, pixels in enumerate(source.decode(range(len(source))), start=1):
@@ -98,7 +98,14 @@ def stack_source(path: Path) -> PlaneSource:
     return TiffStack(path)
 
 
-def _image_source(file: Path) -> PlaneSource:
+def image_source(file: Path) -> PlaneSource:
+    """Return the only plane of a file.
+
+    Raises
+    ------
+    FormatError
+        It is no image.
+    """
     suffix = file.suffix.lower()
     if file.is_dir() or suffix not in (".png", *STACKS):
         raise FormatError(f"CDeep3M2 ends with {file}, which is no image. Leave out --exact, or move it away")
