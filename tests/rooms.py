@@ -12,7 +12,7 @@ LAYERS = """
     prediction training
     runs
     engines
-    maps
+    maps augmentation
     volumes
     tiling nets
     edition2
@@ -28,6 +28,7 @@ INSIDE = {
         embedded docker local identity
         tools
         images job_files
+        patches
         nvidia base
     """,
     "engines.embedded": """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
-from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _parser() -> CommandParser:
     parser = CommandParser("runtraining.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_engine_options(parser)
     add_net_options(parser)
     parser.add_argument(
@@ -75,11 +76,15 @@ def _run(options: argparse.Namespace) -> None:
 
 def _create(options: argparse.Namespace, retrain: Path | None) -> None:
     """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
+    from cdeep3m.runs.provenance import keep_record, trained_on
     from cdeep3m.training.folder import check_training_files, create_train_job
 
     check_training_files(options.augmented)
+    record = trained_on(options.augmented)
     make, like = make_of(options), like_of(options, retrain)
     create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
+    if record:
+        keep_record(options.out, record)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.volumes.enhancement import Denoiser
 
 CPU = -1
@@ -73,10 +74,13 @@ class LabelledVolume:
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
         Class of every voxel: 0 background, 1 foreground.
+    weight : float
+        How often patches come from it, compared with other volumes.
     """
 
     data: np.ndarray
     label: np.ndarray
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,8 @@ class TrainJob:
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
+    augmentation : Augmentation, optional
+        How patches of the training are changed (in-process engines only).
     """
 
     solver: Path
@@ -112,6 +118,7 @@ class TrainJob:
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
     rules: Rules = CORRECTED
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)

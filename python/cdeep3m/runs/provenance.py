@@ -74,6 +74,23 @@ def describe_enhancement(enhancement: Enhancement | None) -> str:
     return f"enhanced ({enhancement.cut} % cut off, percentiles of {of})"
 
 
+def keep_record(folder: str | os.PathLike[str], record: TrainedOn) -> None:
+    """Write the record of a training that begins or goes on in `folder`.
+
+    Raises
+    ------
+    InputError
+        Models are there whose images were treated otherwise.
+    """
+    earlier = trained_on(folder)
+    if earlier and earlier.enhancement != record.enhancement and any(Path(folder).glob("*/trainedmodel/*.caffemodel")):
+        raise InputError(
+            f"{folder} holds models trained on images {earlier.images}; now they are {record.images}. "
+            "Train as before, or into another folder"
+        )
+    record.write(folder)
+
+
 def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
     """Return the record of a folder, or what CDeep3M2's own settings in it say; None where there is neither.
 

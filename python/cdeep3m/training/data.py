@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
 from cdeep3m.volumes.mapped import release, zeros
 from cdeep3m.volumes.z_fastest import copy_stack, for_each_variant
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ def load_labelled_volume(
     same_size: bool = True,
     confirm: Callable[[str], None] | None = None,
     scratch: str | os.PathLike[str] | None = None,
+    enhancement: Enhancement | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
 
@@ -67,6 +71,8 @@ def load_labelled_volume(
     scratch : path, optional
         Volumes that are too large for memory lie in nameless files in this folder, or in the nearest one above it that
         is there. Without one, everything is in memory.
+    enhancement : Enhancement, optional
+        How every plane of the images is enhanced.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def load_labelled_volume(
     """
     if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
-    volumes = open_volume(images), open_volume(labels, role="label")
+    volumes = open_enhanced(images, enhancement), open_volume(labels, role="label")
     _check_same_size(volumes[0].shape, volumes[1].shape)
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), volumes)
     if len(values) < FEWEST_IMAGE_VALUES:
@@ -90,20 +96,22 @@ def load_labelled_volume(
     return data, label
 
 
-def training_variants(data: np.ndarray, label: np.ndarray) -> list[LabelledVolume]:
+def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.0) -> list[LabelledVolume]:
     """Return the 16 orientations in which a volume is trained on, without files and without copies.
 
     Parameters
     ----------
     data, label : ndarray, shape (z, y, x)
         As `load_labelled_volume` returns them.
+    weight : float
+        How often patches come from this volume, compared with others.
 
     Returns
     -------
     list of LabelledVolume
         In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
     """
-    return [labelled_volume(data, label, variant) for variant in VARIANTS]
+    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS]
 
 
 def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
+from cdeep3m.augmentation.patches import IGNORED
+from cdeep3m.augmentation.settings import Augmentation
+from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import NETS, SOLVER
+from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.rules import CORRECTED, Rules
@@ -117,6 +119,8 @@ class TrainRequest:
         Iterations to add to those of `retrain`.
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (defect 20).
+    augmentation : Augmentation
+        How patches are changed.
 
     Raises
     ------
@@ -131,6 +135,7 @@ class TrainRequest:
     retrain: Path | None = None
     additerations: int = 2000
     rules: Rules = CORRECTED
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
@@ -154,6 +159,8 @@ class NetTraining:
         A model to start from where there is no snapshot to go on from.
     rules : Rules
         Stop where the original stops (defect 20).
+    augmentation : Augmentation
+        How patches are changed.
     """
 
     folder: Path
@@ -161,6 +168,7 @@ class NetTraining:
     gpu: int = CPU
     weights: Path | None = None
     rules: Rules = CORRECTED
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
     def net(self) -> str:
@@ -199,6 +207,11 @@ def train(
         What stopped a net; those before it are finished.
     """
     check_retrain(request.retrain)
+    if request.augmentation and not isinstance(engine, InProcessEngine):
+        raise InputError(
+            f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
+            "with PreprocessTrainingData"
+        )
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
     jobs = prepare(request)
@@ -250,7 +263,13 @@ def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, rules=request.rules)
+        NetTraining(
+            folder=request.out / net,
+            settings=request.settings,
+            gpu=gpu,
+            rules=request.rules,
+            augmentation=request.augmentation,
+        )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -289,6 +308,8 @@ def train_net(
     """
     with _alone(job.folder):
         prepare_folder(job.folder, job.settings)
+        if job.augmentation.changes_shape:
+            ignore_voxels_outside(job.folder / TRAIN_VAL)
         _train_on(job, engine, report=report, training=training, validation=validation)
 
 
@@ -319,6 +340,7 @@ def _train_on(
             training=training,
             validation=validation,
             rules=job.rules,
+            augmentation=job.augmentation or None,
         ),
         report=(lambda progress: report(job.net, progress)) if report else None,
     )
@@ -340,6 +362,17 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
             (folder / name).mkdir(exist_ok=True)
+
+
+def ignore_voxels_outside(path: Path) -> None:
+    """Let the losses of a train_val.prototxt leave voxels out that augmentation shows beyond the volume's edge."""
+    net = prototxt.read_net(path)
+    losses = [layer for layer in net.layer if layer.type == "SoftmaxWithLoss"]
+    if all(layer.loss_param.ignore_label == IGNORED for layer in losses):
+        return
+    for layer in losses:
+        layer.loss_param.ignore_label = IGNORED
+    prototxt.write(path, net)
 
 
 def set_options(path: Path, settings: SolverSettings) -> None:

@@ -1,0 +1,124 @@
+"""Labelled volumes that a training draws its patches from, in memory, and the record of what they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdeep3m.runs.provenance import TrainedOn
+from cdeep3m.training.data import load_labelled_volume, training_variants
+from cdeep3m.volumes.open import open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from cdeep3m.augmentation.settings import Augmentation
+    from cdeep3m.engines.base import LabelledVolume
+    from cdeep3m.rules import Rules
+    from cdeep3m.volumes.enhancement import Enhancement
+
+
+@dataclass(frozen=True)
+class Source:
+    """A volume to train on.
+
+    Attributes
+    ----------
+    images, labels : Path
+        Folders, or stacks of any format.
+    weight : float
+        How often patches come from it, compared with other volumes.
+    """
+
+    images: Path
+    labels: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Volumes in memory.
+
+    Attributes
+    ----------
+    training : list of LabelledVolume
+        The 16 orientations of every volume, as views.
+    gray_values : tuple of float
+        The smallest and the largest one.
+    dtype : str
+        Type of the gray values.
+    voxel_size : tuple of float, optional
+        Of the first volume, along (z, y, x), where it says it.
+    volumes : int
+        How many there are.
+    """
+
+    training: list[LabelledVolume]
+    gray_values: tuple[float, float]
+    dtype: str
+    voxel_size: tuple[float, float, float] | None
+    volumes: int
+
+
+def load_sources(
+    sources: Sequence[Source],
+    *,
+    rules: Rules,
+    confirm: Callable[[str], None] | None = None,
+    enhancement: Enhancement | None = None,
+) -> Loaded:
+    """Read volumes and their labels; they may differ in size.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        At least one.
+    rules : Rules
+        How images are read and checked.
+    confirm : callable, optional
+        Answers the original's questions, in exact mode.
+    enhancement : Enhancement, optional
+        How the planes of all images are enhanced.
+
+    Returns
+    -------
+    Loaded
+        The first volume first.
+
+    Raises
+    ------
+    CDeep3MError
+        Something cannot be read, or labels do not fit their images.
+    """
+    training: list[LabelledVolume] = []
+    lows, highs, types = [], [], []
+    for source in sources:
+        data, label = load_labelled_volume(
+            source.images, source.labels, rules=rules, confirm=confirm, enhancement=enhancement
+        )
+        training += training_variants(data, label, weight=source.weight)
+        lows.append(float(data.min()))
+        highs.append(float(data.max()))
+        types.append(data.dtype)
+    size = getattr(open_volume(sources[0].images, rules=rules), "voxel_size", None)
+    return Loaded(
+        training=training,
+        gray_values=(min(lows), max(highs)),
+        dtype=str(max(types, key=lambda dtype: dtype.itemsize)),
+        voxel_size=(float(size[0]), float(size[1]), float(size[2])) if size else None,
+        volumes=len(sources),
+    )
+
+
+def record_of(loaded: Loaded, *, enhancement: Enhancement | None, augmentation: Augmentation) -> TrainedOn:
+    """Return what is written beside the model about the volumes that it is trained on."""
+    return TrainedOn(
+        edition=2 if enhancement else 1,
+        enhancement=enhancement,
+        augmentation=augmentation.words,
+        dtype=loaded.dtype,
+        gray_values=loaded.gray_values,
+        voxel_size=loaded.voxel_size,
+        volumes=loaded.volumes,
+    )
