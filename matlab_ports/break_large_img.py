@@ -1,6 +1,6 @@
 """Where a volume is cut into overlapping tiles and z-blocks (break_large_img.m, DefDataPackages.m).
 
-Ranges are half-open and counted from 0. Deviation: `areas` corrects defect 3, which is `skip_first_voxel`.
+Ranges are half-open and counted from 0. Deviation: `axis_ranges` corrects defect 3, which is `skip_first_voxel`.
 """
 
 from __future__ import annotations
@@ -62,27 +62,27 @@ def skip_first_voxel(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
     return ranges if len(ranges) > 1 else ((ranges[0][0] + 1, ranges[0][1]),)
 
 
-def areas(height: int, width: int, *, exact: bool) -> tuple[Area, ...]:
-    """Return what every package reads of a plane, (y0, y1, x0, x1), rows of tiles first.
+def axis_ranges(height: int, width: int, *, skip_first: bool) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Return what the tiles read along y and along x; a package is every pair of them, rows of tiles first.
 
     Parameters
     ----------
     height, width : int
         Voxels along y and x.
-    exact : bool
+    skip_first : bool
         Keep defect 3 (`skip_first_voxel`).
 
     Examples
     --------
-    >>> areas(1024, 1025, exact=False)
-    ((0, 1024, 0, 1012), (0, 1024, 988, 1025))
-    >>> areas(1024, 1025, exact=True)
-    ((1, 1024, 0, 1012), (1, 1024, 988, 1025))
+    >>> axis_ranges(1024, 1025, skip_first=False)
+    (((0, 1024),), ((0, 1012), (988, 1025)))
+    >>> axis_ranges(1024, 1025, skip_first=True)
+    (((1, 1024),), ((0, 1012), (988, 1025)))
     """
     rows, columns = tile_ranges(height), tile_ranges(width)
-    if exact and len(rows) * len(columns) > 1:
-        rows, columns = skip_first_voxel(rows), skip_first_voxel(columns)
-    return tuple((y0, y1, x0, x1) for y0, y1 in rows for x0, x1 in columns)
+    if skip_first and len(rows) * len(columns) > 1:
+        return skip_first_voxel(rows), skip_first_voxel(columns)
+    return rows, columns
 
 
 def z_cuts(planes: int) -> tuple[int, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
+from cdeep3m.prediction.core import NetInUse, predict_boxes
+from cdeep3m.rules import CORRECTED
 from cdeep3m.volumes import open_volume
 
 SIDES = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
@@ -19,6 +21,7 @@ class ArrayVolume:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.chunks, self.placement = (1, *array.shape[1:]), Placement()
         self.reads: list[Roi] = []
 
     def read(self, roi: Roi) -> np.ndarray:
@@ -40,3 +43,11 @@ def maps_of(values: np.ndarray) -> np.ndarray:
 def read_folder(folder):
     volume = open_volume(folder)
     return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def predict_planes(volume, tiling, net, variants, planes, *, rules=CORRECTED):
+    """Yield whole planes, as one net predicts them."""
+    _, height, width = volume.shape
+    plan = [(Roi((z, 0, 0), (z + 1, height, width)), ("net",)) for z in planes]
+    for box, maps in predict_boxes(volume, plan, {"net": NetInUse(net, variants)}, tiling=tiling, rules=rules):
+        yield box.begin[0], maps["net"][0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 LAYERS = """
     cli
+    api
     report
     evaluation objects preprocessing models
     prediction training
@@ -47,20 +48,30 @@ INSIDE = {
     "volumes": """
         enhanced
         open labelled as_edition_2
+        image_folder
         png tiff hdf5 z_fastest
-        planes
-        labels
-        base
-        axes
-        units damage listing mapped synthetic enhancement
+        planes tiff_codecs tiff_promises
+        labels listing tiff_directories
+        base formats gray names
+        address axes arrays
+        units damage mapped synthetic enhancement
     """,
     "maps": """
-        agreement
+        open
+        png_folder
+        agreement base
     """,
     "prediction": """
         run
-        run_as_edition_2
-        over_files as_edition_2
+        streaming run_as_edition_2
+        over_files runner as_edition_2
+        core
+        reading
+    """,
+    "tiling": """
+        info_file stitching
+        grid
+        packages variants
     """,
 }
 """The same rule inside the rooms that hold several."""
@@ -74,7 +85,7 @@ MEANING = {
     "engines": "what runs nets",
     "maps": "out",
     "volumes": "in",
-    "tiling": "division, nets",
+    "tiling": "tiling, nets",
     "edition2": "2nd edition",
     "proto": "formats, ports",
     "system": "system",

@@ -6,6 +6,7 @@ Every error is one line that says what was found, what was expected and what to 
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,15 @@ class MissingModelError(CDeep3MError, LookupError):
 
 
 class EngineError(CDeep3MError, RuntimeError):
-    """An engine that cannot run here, or failed while it ran."""
+    """An engine that cannot run here, or failed while it ran.
+
+    Attributes
+    ----------
+    status : int or None
+        Exit status of the program that failed, where it was one.
+    """
+
+    status: int | None = None
 
 
 class MissingExtraError(CDeep3MError, ImportError):
@@ -70,13 +79,76 @@ class StoppedError(RunError):
     exit_code = 11
 
 
+class FullDiskError(RunError):
+    """A run that found no room for a file: a pause, after which the same command goes on."""
+
+
+class FailedElsewhereError(StoppedError):
+    """A run that stops because another stage, or an earlier run, has failed (ERROR)."""
+
+    exit_code = 99
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What writers meet on a full disk, or beyond a quota or limit; few of them say which file it was."""
+
+NO_ROOM_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than this system or `ulimit -f` allows",
+}
+LONGEST_MESSAGE = 500
+"""Characters of a message."""
+
+
 def describe(error: BaseException) -> str:
     """Return the one line that a user reads for `error`."""
+    return printable(_in_words(error))
+
+
+def printable(text: str, *, longest: int = LONGEST_MESSAGE) -> str:
+    r"""Return `text` as one line that is safe to show: control characters and undecodable bytes as escapes.
+
+    What is too long loses its middle.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb\nc\udce4")
+    'a\\x1b[2Jb\\nc\\xe4'
+    >>> len(printable("[" * 9000))
+    500
+    """
+    if len(text) > longest:
+        text = text[: longest * 4] if len(text) > 8 * longest else text
+    shown = "".join(map(_shown, text))
+    if len(shown) <= longest:
+        return shown
+    kept = longest - len(LEFT_OUT)
+    return f"{shown[: kept - kept // 3]}{LEFT_OUT}{shown[len(shown) - kept // 3 :]}"
+
+
+LEFT_OUT = " ... "
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory: close other programs, or use smaller images or a machine with more memory"
+    if isinstance(error, RecursionError):
+        return "a file that is read here is nested too deeply; expected a file as this program or Caffe writes it"
     if isinstance(error, CDeep3MError) or not isinstance(error, OSError):
         return str(error) or type(error).__name__
-    where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}: make room and run the same command again"
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    if error.errno in NO_ROOM:
+        return f"{NO_ROOM_WORDS[error.errno]}{where}: make room and run the same command again"
     return f"{error.strerror or error}{where}"
 
 
@@ -110,7 +182,7 @@ def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
 def failing_with(exit_code: int) -> Iterator[None]:
     """Give every error of the block `exit_code`, the status that the command's contract names for this stage.
 
-    A stop that somebody asked for keeps its own.
+    A stop that was asked for, or that follows another stage's failure, keeps its own.
 
     Raises
     ------
@@ -125,6 +197,6 @@ def failing_with(exit_code: int) -> Iterator[None]:
         error.exit_code = exit_code
         raise
     except OSError as error:
-        failure = RunError(describe(error))
+        failure = (FullDiskError if error.errno in NO_ROOM else RunError)(describe(error))
         failure.exit_code = exit_code
         raise failure from error

@@ -53,6 +53,38 @@ class Roi:
         return Roi((z0 - oz, y0 - oy, x0 - ox), (z1 - oz, y1 - oy, x1 - ox))
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a volume lies in space.
+
+    Attributes
+    ----------
+    voxel_size : tuple of float, optional
+        Length of a voxel along (z, y, x), in `unit`; None where it is not known.
+    unit : str, optional
+        A unit of length by its name in OME-Zarr, `nanometer` and the like.
+    offset : tuple of float
+        Where the centre of the first voxel lies along (z, y, x), in `unit`.
+    """
+
+    voxel_size: tuple[float, float, float] | None = None
+    unit: str | None = None
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def of(self, roi: Roi) -> Placement:
+        """Return the placement of a box of the volume.
+
+        Examples
+        --------
+        >>> Placement((30.0, 8.0, 8.0), "nanometer").of(Roi((2, 0, 5), (3, 9, 9))).offset
+        (60.0, 0.0, 40.0)
+        """
+        if self.voxel_size is None:
+            return self
+        z, y, x = (o + b * s for o, b, s in zip(self.offset, roi.begin, self.voxel_size, strict=True))
+        return Placement(self.voxel_size, self.unit, (z, y, x))
+
+
 def to_caffe_axes(stack: np.ndarray) -> np.ndarray:
     """Return a (z, y, x) stack as a view of shape (x, y, z), the (W, H, D) order of Caffe's blobs and HDF5 files."""
     return stack.transpose(2, 1, 0)

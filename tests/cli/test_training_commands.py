@@ -155,7 +155,7 @@ def test_retrain_adds_iterations_to_the_same_nets(engine, augmented, out, tmp_pa
 
 def test_an_engine_that_fails_exits_with_4_and_its_words(engine, augmented, out, capsys):
     engine.stops_at = 1
-    assert runtraining.main(runs(*SHORT, augmented, out)) == 4
+    assert runtraining.main(runs(*SHORT, "--models", "3fm", augmented, out)) == 4
     assert "ERROR, stopped at iteration 1" in capsys.readouterr().err
 
 

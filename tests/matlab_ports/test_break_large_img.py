@@ -7,7 +7,7 @@ import itertools
 import pytest
 from cdeep3m.matlab_ports.add_z_padding import plane_order
 from cdeep3m.matlab_ports.break_large_img import (
-    areas,
+    axis_ranges,
     cuts,
     from_octave_area,
     tile_ranges,
@@ -35,23 +35,15 @@ def test_tiles_begin_every_1000_voxels():
     assert cuts(11000) == tuple(range(0, 11001, 1000))
 
 
-def test_rows_of_tiles_come_first():
-    assert areas(1025, 1500, exact=True) == (
-        (0, 1012, 0, 1012),
-        (0, 1012, 988, 1500),
-        (988, 1025, 0, 1012),
-        (988, 1025, 988, 1500),
-    )
-
-
 def test_an_uncut_axis_beside_a_cut_one_begins_late_in_exact_mode_only():
-    assert areas(700, 1500, exact=True) == ((1, 700, 0, 1012), (1, 700, 988, 1500))
-    assert areas(700, 1500, exact=False) == ((0, 700, 0, 1012), (0, 700, 988, 1500))
+    columns = ((0, 1012), (988, 1500))
+    assert axis_ranges(700, 1500, skip_first=True) == (((1, 700),), columns)
+    assert axis_ranges(700, 1500, skip_first=False) == (((0, 700),), columns)
 
 
 @pytest.mark.parametrize(("height", "width"), [(700, 900), (1024, 1024), (1025, 1025), (1500, 2100)])
 def test_other_volumes_are_divided_alike_in_both_modes(height, width):
-    assert areas(height, width, exact=True) == areas(height, width, exact=False)
+    assert axis_ranges(height, width, skip_first=True) == axis_ranges(height, width, skip_first=False)
 
 
 @pytest.mark.parametrize(

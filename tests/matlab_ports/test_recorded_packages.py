@@ -20,7 +20,8 @@ from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.prediction.over_files.postprocess import average_variants
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling import stitching
-from cdeep3m.tiling.packages import COUNTS, INFO, Division
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import COUNTS, INFO
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import write_datasets
@@ -50,10 +51,10 @@ def size_of_division(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", only(DIVISIONS, r"(z|xy)_[\dx]+"))
 def test_divisions_are_those_of_the_original(name):
-    division = Division.of(size_of_division(name), rules=ORIGINAL)
-    without_line_1 = division.info_text.split("\n", 1)[1]
+    tiling = Tiling.of(size_of_division(name), rules=ORIGINAL)
+    without_line_1 = tiling.info_text.split("\n", 1)[1]
     assert hashlib.sha256(without_line_1.encode()).hexdigest() == DIVISIONS[name]["info"]
-    assert division.counts_text == DIVISIONS[name]["counts"]
+    assert tiling.counts_text == DIVISIONS[name]["counts"]
 
 
 def two_datasets(folder: Path) -> Path:
@@ -103,10 +104,10 @@ def combo_of(text: str) -> tuple[int, int, str, int]:
 
 
 def check_combos(name: str, volume: np.ndarray, *, folder_input: bool) -> None:
-    division = Division.of(volume.shape, rules=ORIGINAL, folder_input=folder_input)
+    tiling = Tiling.of(volume.shape, rules=ORIGINAL, folder_input=folder_input)
     for text, case in PACKAGES[name].items():
         tile, z_block, net, speed = combo_of(text)
-        package = division.package(tile, z_block)
+        package = tiling.package(tile, z_block)
         if case["exit_status"]:
             with pytest.raises(InputError):
                 stack_of(package, volume)
@@ -130,7 +131,7 @@ def test_a_deep_package_is_that_of_the_original():
 
 def test_all_variants_of_a_package_are_those_of_the_original():
     volume = synth(3, 60, 70, 1)
-    stack = stack_of(Division.of(volume.shape, rules=ORIGINAL, folder_input=True).package(1, 1), volume)
+    stack = stack_of(Tiling.of(volume.shape, rules=ORIGINAL, folder_input=True).package(1, 1), volume)
     files = PACKAGES["60x70x3_all"]["1,1,3fm,1"]["files"]
     assert len(files) == 16
     for index, expected in files.items():
@@ -184,7 +185,7 @@ PACKAGE_INPUTS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", PACKAGE_INPUTS)
 def test_every_kind_of_input_gives_the_package_of_the_original(name, tmp_path):
     volume = open_volume(PACKAGE_INPUTS[name](tmp_path), rules=ORIGINAL)
-    package = Division.of(volume.shape, rules=ORIGINAL, folder_input=volume.is_folder).package(1, 1)
+    package = Tiling.of(volume.shape, rules=ORIGINAL, folder_input=volume.is_folder).package(1, 1)
     planes = package.canvas(volume.read(package.read))
     stack = planes[[z - package.planes[0] for z in package.padded_planes]]
     (case,) = PACKAGES[name].values()
@@ -308,11 +309,11 @@ def size_of_merge(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", [name for name in MERGES if MERGES[name]["outputs"]])
 def test_stitched_planes_are_those_of_the_original(name):
-    division = Division.of(size_of_merge(name), rules=ORIGINAL)
+    tiling = Tiling.of(size_of_merge(name), rules=ORIGINAL)
     for file, expected in MERGES[name]["outputs"].items():
         z = int(file[10:14]) - 1
-        plane = np.zeros(division.shape[1:], np.uint16)
-        for package in division.packages_at(z):
+        plane = np.zeros(tiling.shape[1:], np.uint16)
+        for package in tiling.packages_at(z):
             stitching.paste(plane, package, patch(name, package.tile, z))
         assert digest(stitching.to_probability_map(plane, rules=ORIGINAL)) == expected
 

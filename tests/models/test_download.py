@@ -230,6 +230,14 @@ def test_a_protected_address_must_not_lead_to_an_open_one(site, target, monkeypa
         download("https://somewhere/model.tar", target)
 
 
+def test_a_doi_may_lead_from_a_protected_address_to_an_open_one(site, target, monkeypatch):
+    opened = downloads.urlopen
+    monkeypatch.setattr(downloads, "urlopen", lambda request, timeout: opened(f"{site.address}/model.tar"))
+    found = download("https://doi.example/10.1/x", target, anywhere=True)
+    assert target.read_bytes() == site.files["/model.tar"]
+    assert found == f"{site.address}/model.tar"
+
+
 def test_two_downloads_to_one_place_do_not_mix(site, target):
     with open(target.parent / ".model.tar.part", "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -15,7 +15,6 @@ from cdeep3m.errors import (
     FormatError,
     InputError,
     MissingFileError,
-    MissingModelError,
     NetError,
     RunError,
 )
@@ -114,9 +113,33 @@ def test_a_published_model_comes_from_the_address_that_is_given(archive, place, 
     assert note["model"]["doi"] == "10.7295/W9CDEEP3M50681"
 
 
-def test_a_published_model_without_an_address_is_not_guessed(place):
-    with pytest.raises(MissingModelError, match=r"https://doi\.org/10\.7295/W9CDEEP3M50681"):
-        fetch(request_of("mitochondria", place))
+@pytest.fixture
+def doi_site(archive, monkeypatch):
+    """A server in the place of doi.org, whose address leads to an archive, or to a page."""
+    site = Site(
+        {"/files/50681.tar.gz": archive.read_bytes(), "/page": b"\n<!doctype HTML><title>Models</title>"},
+        moved={"/10.7295/W9CDEEP3M50681": "/step", "/step": "/files/50681.tar.gz", "/10.7295/W9CDEEP3M50682": "/page"},
+    )
+    with served(site) as address:
+        monkeypatch.setattr("cdeep3m.models.published.DOI_RESOLVER", f"{address}/")
+        yield site
+
+
+def test_a_published_model_without_an_address_comes_from_where_its_doi_leads(doi_site, published, place):
+    fetch(request_of("mitochondria", place))
+    assert {"1fm", "3fm"} <= set(names(place / "model"))
+    assert [path for path, *_ in doi_site.requests] == ["/10.7295/W9CDEEP3M50681", "/step", "/files/50681.tar.gz"]
+
+
+def test_a_doi_that_leads_to_a_page_is_told_with_its_address(doi_site, place):
+    with pytest.raises(DownloadError, match=rf"leads to a page, {doi_site.address}/page, and .* --address"):
+        fetch(request_of("vesicles", place))
+    assert names(place) == []
+
+
+def test_a_doi_that_leads_nowhere_is_told_with_what_to_do(doi_site, place):
+    with pytest.raises(DownloadError, match=r"W9CDEEP3M50685: the server answers 404 .* --address"):
+        fetch(request_of("synapses", place))
     assert names(place) == []
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cdeep3m.errors import InputError, MissingModelError
+from cdeep3m.errors import InputError
 from cdeep3m.models.published import PublishedModel, find, published_models
 
 ACCESSIONS = ["50673", "50681", "50682", "50685", "50687", "50689", "50692"]
@@ -38,10 +38,8 @@ def test_an_address_comes_from_the_template_or_else_from_the_list():
     assert model.archive("https://mirror/{name}-{accession}.tar") == "https://mirror/a-1.tar"
 
 
-def test_where_no_address_is_known_the_page_is_named():
-    model = PublishedModel(name="a", accession="1", doi="10.1/x", target="t")
-    with pytest.raises(MissingModelError, match=r"https://doi\.org/10\.1/x, .* --address"):
-        model.archive()
+def test_where_no_address_is_known_the_doi_is_asked():
+    assert PublishedModel(name="a", accession="1", doi="10.1/x", target="t").archive() == "https://doi.org/10.1/x"
 
 
 @pytest.mark.parametrize("template", ["https://mirror/{number}", "https://mirror/{}", "https://mirror/{name"])

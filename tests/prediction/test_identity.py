@@ -18,12 +18,12 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from address_volumes import DEPTHS, SIDES
+from address_volumes import DEPTHS, SIDES, predict_planes
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.geometry import Roi
-from cdeep3m.prediction.run import PredictRequest, predict, stream_planes
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.tiling import stitching
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from octave_cases import hdf5_file, png_folder, tiff_folder, tiff_stack
@@ -81,7 +81,7 @@ def over_files(volume: np.ndarray, package: Package, variants: tuple[Variant, ..
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_every_depth_comes_back_at_every_speed(depth, net):
     volume = thin(depth)
-    packages = Division.of((depth, 14, 14)).packages
+    packages = Tiling.of((depth, 14, 14)).packages
     for variants in {variants_for(net, speed) for speed in SPEEDS}:
         for route in (
             [plane for package in packages for plane in streamed(volume, package, variants, FRAMES[net])],
@@ -109,11 +109,11 @@ def shapes(draw: st.DrawFn) -> tuple[int, int, int]:
 def runs(draw: st.DrawFn) -> tuple[tuple[int, int, int], str, int, list[int]]:
     """Draw a volume's size, a net, a speed and some planes: the ends of z-blocks before others."""
     shape, net = draw(shapes()), draw(st.sampled_from(sorted(FRAMES)))
-    division = Division.of(shape)
-    affordable = [s for s in SPEEDS if len(variants_for(net, s)) * len(division.areas) <= MOST_WINDOWS]
+    tiling = Tiling.of(shape)
+    affordable = [s for s in SPEEDS if len(variants_for(net, s)) * tiling.tiles <= MOST_WINDOWS]
     speed = draw(st.sampled_from(affordable))
-    each = len(variants_for(net, speed)) * len(division.areas)
-    ends = sorted({z for cut in division.z_cuts for z in (cut - 1, cut) if 0 <= z < shape[0]})
+    each = len(variants_for(net, speed)) * tiling.tiles
+    ends = sorted({z for cut in tiling.z_cuts for z in (cut - 1, cut) if 0 <= z < shape[0]})
     planes = draw(st.lists(st.sampled_from(ends) | st.integers(0, shape[0] - 1), min_size=1, unique=True))
     return shape, net, speed, sorted(planes[: max(1, MOST_WINDOWS // each)])
 
@@ -127,9 +127,9 @@ def test_sampled_volumes_come_back_from_files(kind, run):
     volume = addresses(shape)
     with TemporaryDirectory() as folder:
         source = open_volume(KINDS[kind](Path(folder), volume))
-        division = Division.of(source.shape, folder_input=source.is_folder)
-        note(f"{len(division.packages)} packages")
-        planes = stream_planes(source, division, IdentityNet(FRAMES[net]), variants_for(net, speed), wanted)
+        tiling = Tiling.of(source.shape, folder_input=source.is_folder)
+        note(f"{len(tiling.packages)} packages")
+        planes = predict_planes(source, tiling, IdentityNet(FRAMES[net]), variants_for(net, speed), wanted)
         for z, plane in planes:
             assert_array_equal(plane, volume[z])
 

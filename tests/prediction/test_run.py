@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from address_volumes import ArrayVolume, addresses, maps_of, read_folder
+from address_volumes import ArrayVolume, addresses, maps_of, predict_planes, read_folder
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import InputError, MissingModelError, RunError, StoppedError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.prediction.over_files.prepare import define_packages, preprocess_package
-from cdeep3m.prediction.run import PredictRequest, predict, stream_planes
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import ORIGINAL
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import read_dataset
@@ -27,8 +27,8 @@ from octave_cases import png_folder, tiff_stack
 @pytest.mark.parametrize("shape", [(7, 20, 30), (1, 14, 1024), (2, 1013, 40), (3, 1030, 15)])
 def test_streaming_an_identity_returns_the_input(shape, frames):
     volume = addresses(shape)
-    planes = stream_planes(
-        ArrayVolume(volume), Division.of(shape), IdentityNet(frames), VARIANTS[3:12:8], range(shape[0])
+    planes = predict_planes(
+        ArrayVolume(volume), Tiling.of(shape), IdentityNet(frames), VARIANTS[3:12:8], range(shape[0])
     )
     for z, plane in planes:
         assert_array_equal(plane, maps_of(volume[z]))
@@ -37,15 +37,15 @@ def test_streaming_an_identity_returns_the_input(shape, frames):
 @pytest.mark.parametrize("shape", [(3, 20, 90), (2, 15, 1030)])
 def test_a_fitting_canvas_returns_the_input_too(shape):
     volume = addresses(shape)
-    division = Division.of(shape, fit=True)
-    planes = stream_planes(ArrayVolume(volume), division, IdentityNet(3), VARIANTS[:8], range(shape[0]))
+    tiling = Tiling.of(shape, fit=True)
+    planes = predict_planes(ArrayVolume(volume), tiling, IdentityNet(3), VARIANTS[:8], range(shape[0]))
     for z, plane in planes:
         assert_array_equal(plane, maps_of(volume[z]))
 
 
 def test_all_variants_are_undone():
     volume = addresses((3, 16, 18))
-    planes = stream_planes(ArrayVolume(volume), Division.of(volume.shape), IdentityNet(3), VARIANTS, [1])
+    planes = predict_planes(ArrayVolume(volume), Tiling.of(volume.shape), IdentityNet(3), VARIANTS, [1])
     assert_array_equal(next(planes)[1], maps_of(volume[1]))
 
 
@@ -57,7 +57,7 @@ def test_windows_are_canvases_of_the_net_s_size():
                 yield from super().foreground([window])
 
     volume = addresses((2, 16, 1030))
-    for _ in stream_planes(ArrayVolume(volume), Division.of(volume.shape), CanvasNet(3), VARIANTS[:2], range(2)):
+    for _ in predict_planes(ArrayVolume(volume), Tiling.of(volume.shape), CanvasNet(3), VARIANTS[:2], range(2)):
         pass
 
 
@@ -65,14 +65,14 @@ def test_only_what_is_asked_for_is_predicted():
     net = IdentityNet(1)
     volume = ArrayVolume(addresses((5, 16, 18)))
     variants = variants_for("1fm", 2)
-    planes = [z for z, _ in stream_planes(volume, Division.of(volume.shape), net, variants, [1, 4])]
+    planes = [z for z, _ in predict_planes(volume, Tiling.of(volume.shape), net, variants, [1, 4])]
     assert planes == [1, 4]
     assert net.windows == 2 * len(variants)
 
 
 def test_a_plane_is_read_once():
     volume = ArrayVolume(addresses((6, 16, 18)))
-    for _ in stream_planes(volume, Division.of(volume.shape), IdentityNet(5), VARIANTS[:1], range(6)):
+    for _ in predict_planes(volume, Tiling.of(volume.shape), IdentityNet(5), VARIANTS[:1], range(6)):
         pass
     assert len(volume.reads) == 6
 
@@ -162,7 +162,7 @@ def test_a_failing_engine_is_told_in_error_and_stops_the_next_run(request_):
     with pytest.raises(InputError) as caught:
         predict(request_, BrokenEngine(), gpu=-1)
     assert caught.value.exit_code == 10
-    assert (request_.out / "ERROR").read_text() == "the net does not fit\n10\n"
+    assert (request_.out / "ERROR").read_text() == "ERROR, the net does not fit\n10\n"
     with pytest.raises(RunError) as caught:
         predict(request_, IdentityEngine(), gpu=-1)
     assert caught.value.exit_code == 99
@@ -174,12 +174,15 @@ def test_a_missing_net_names_what_is_there(request_):
         predict(request, IdentityEngine(), gpu=-1)
 
 
-def test_unreadable_images_are_status_4_and_leave_no_error_marker(request_, tmp_path):
+def test_unreadable_images_are_status_4_and_told_to_other_stages(request_, tmp_path):
     request = PredictRequest(**{**vars(request_), "images": tmp_path / "nowhere"})
     with pytest.raises(Exception, match="nowhere") as caught:
         predict(request, IdentityEngine(), gpu=-1)
     assert caught.value.exit_code == 4
-    assert not (request_.out / "ERROR").exists()
+    message, status = (request_.out / "ERROR").read_text().splitlines()
+    assert message.startswith("ERROR, ")
+    assert status == "4"
+    assert (request_.out / "KILL.REQUEST").exists()
 
 
 def test_a_wrong_speed_is_status_2(request_):
@@ -289,10 +292,10 @@ def test_exact_mode_streams_what_it_writes_to_files(kind, volume, tmp_path):
     images = tmp_path / "images"
     images = png_folder(images, volume) if kind == "folder" else tiff_stack(images / "stack.tif", volume)
     define_packages(images, tmp_path / "aug", rules=ORIGINAL)
-    division = Division.of(volume.shape, rules=ORIGINAL, folder_input=kind == "folder")
-    packages, net = division.packages_at(volume.shape[0] - 1), RecordingNet(3)
+    tiling = Tiling.of(volume.shape, rules=ORIGINAL, folder_input=kind == "folder")
+    packages, net = tiling.packages_at(volume.shape[0] - 1), RecordingNet(3)
     planes = sorted({packages[0].planes[0], packages[0].planes[-1]})
-    for _ in stream_planes(open_volume(images, rules=ORIGINAL), division, net, VARIANTS[:1], planes, rules=ORIGINAL):
+    for _ in predict_planes(open_volume(images, rules=ORIGINAL), tiling, net, VARIANTS[:1], planes, rules=ORIGINAL):
         pass
     for i, package in enumerate(packages):
         folder = preprocess_package(images, tmp_path / "aug", package.tile, package.z_block, "3fm", 10, rules=ORIGINAL)

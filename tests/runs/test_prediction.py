@@ -7,7 +7,7 @@ import pytest
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import InputError, RunError, StoppedError
-from cdeep3m.runs.prediction import PredictionRun, read_config
+from cdeep3m.runs.prediction import PredictionRun, forget_errors, read_config
 
 SETTINGS = {"trainedmodeldir": "/models/a%b", "imagedir": "/images", "models": "1fm", "augspeed": "1"}
 
@@ -25,8 +25,7 @@ def model(tmp_path):
 
 
 def test_planes_count_from_one(run):
-    assert run.plane("3fm", 0).name == "Segmented_0001.png"
-    assert run.plane("3fm", 0).parent.name == "3fm"
+    assert run.net_folder("3fm").name == "3fm"
 
 
 def test_config_holds_the_original_s_keys(run, model):
@@ -38,7 +37,7 @@ def test_config_holds_the_original_s_keys(run, model):
 
 def test_the_same_settings_go_on(run, model):
     run.begin(SETTINGS, {"1fm": model})
-    run.plane("1fm", 0).touch()
+    (run.net_folder("1fm") / "Segmented_0001.png").touch()
     run.begin(SETTINGS, {"1fm": model})
 
 
@@ -46,14 +45,14 @@ def test_the_same_settings_go_on(run, model):
 def test_other_settings_are_refused_once_there_are_planes(run, model, change):
     run.begin(SETTINGS, {"1fm": model})
     run.begin(SETTINGS | change, {"1fm": model})
-    run.plane("1fm", 0).touch()
+    (run.net_folder("1fm") / "Segmented_0001.png").touch()
     with pytest.raises(RunError, match="choose another folder"):
         run.begin(SETTINGS, {"1fm": model})
 
 
 def test_another_model_is_refused_once_there_are_planes(run, model):
     run.begin(SETTINGS, {"1fm": model})
-    run.plane("1fm", 0).touch()
+    (run.net_folder("1fm") / "Segmented_0001.png").touch()
     model.weights.write_bytes(b"trained further")
     with pytest.raises(RunError, match=r"model\.1fm"):
         run.begin(SETTINGS, {"1fm": model})
@@ -64,11 +63,12 @@ def test_an_error_is_kept_and_stops_the_next_run(run):
     failure.exit_code = 10
     with pytest.raises(InputError), run.recording_errors():
         raise failure
-    assert (run.folder / "ERROR").read_text() == "plane 3 is damaged\n10\n"
+    assert (run.folder / "ERROR").read_text() == "ERROR, plane 3 is damaged\n10\n"
+    assert (run.folder / "KILL.REQUEST").read_text() == "ERROR, plane 3 is damaged\n"
     with pytest.raises(RunError, match="delete ERROR") as caught:
         run.demand_startable()
     assert caught.value.exit_code == 99
-    (run.folder / "ERROR").unlink()
+    forget_errors(run.folder)
     run.demand_startable()
 
 

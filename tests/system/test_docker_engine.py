@@ -78,7 +78,7 @@ def job(tmp_path):
 def shell(engine, command: str, folder: Path, *reads: Path) -> list[str]:
     """Run a shell command as the engine runs Caffe's tools."""
     call = ToolCall(tool="sh", arguments=("-c", command), folder=folder, reads=reads, writes=(folder,), gpu=CPU)
-    return list(engine._follow(call))
+    return list(engine.follow(call))
 
 
 def test_container_has_no_network(engine, tmp_path):

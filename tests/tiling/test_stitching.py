@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cdeep3m.rules import ORIGINAL
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.stitching import average, ensemble, paste, to_png16, to_probability_map
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 
@@ -21,9 +21,9 @@ def addresses(height, width):
     return ((y * 257 + x * 7919 + y * x) % 65521).astype(np.uint16)
 
 
-def stitched(plane, division, through=lambda canvas: canvas):
+def stitched(plane, tiling, through=lambda canvas: canvas):
     out = np.zeros(plane.shape, np.uint16)
-    for package in division.packages:
+    for package in tiling.packages:
         paste(out, package, through(package.canvas(plane[np.newaxis][package.read.slices])[0]))
     return out
 
@@ -31,32 +31,32 @@ def stitched(plane, division, through=lambda canvas: canvas):
 @pytest.mark.parametrize("height", HEIGHTS)
 def test_identity_returns_every_row(height):
     plane = addresses(height, 14)
-    assert_array_equal(stitched(plane, Division.of((1, *plane.shape))), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, *plane.shape))), plane)
 
 
 @pytest.mark.parametrize("width", HEIGHTS)
 def test_identity_returns_every_column(width):
     plane = addresses(14, width)
-    assert_array_equal(stitched(plane, Division.of((1, *plane.shape))), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, *plane.shape))), plane)
 
 
 @pytest.mark.parametrize(("height", "width"), PAIRS)
 def test_identity_returns_the_plane(height, width):
     plane = addresses(height, width)
-    division = Division.of((1, height, width), folder_input=True)
-    assert_array_equal(stitched(plane, division, lambda canvas: to_png16(canvas / 65535)), plane)
+    tiling = Tiling.of((1, height, width), folder_input=True)
+    assert_array_equal(stitched(plane, tiling, lambda canvas: to_png16(canvas / 65535)), plane)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1025, 1500), (300, 200), (1024, 1013), (2012, 2012)])
 def test_exact_mode_returns_the_plane_of_a_stack_where_the_original_is_right(height, width):
     plane = addresses(height, width)
-    assert_array_equal(stitched(plane, Division.of((1, height, width), rules=ORIGINAL)), plane)
+    assert_array_equal(stitched(plane, Tiling.of((1, height, width), rules=ORIGINAL)), plane)
 
 
 @pytest.mark.correction(3, "exact")
 def test_exact_mode_leaves_13_black_rows_beside_a_cut_axis():
     plane = addresses(700, 1500) | 1
-    out = stitched(plane, Division.of((1, 700, 1500), rules=ORIGINAL))
+    out = stitched(plane, Tiling.of((1, 700, 1500), rules=ORIGINAL))
     assert not out[:13].any()
     assert_array_equal(out[13:], plane[13:])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -108,6 +109,19 @@ def test_gpus_take_the_nets_in_turn(out):
     assert [job.gpu for job in engine.jobs] == [2, 5, 2]
 
 
+class FailingEngine(FakeTrainingEngine):
+    """Cannot train some nets."""
+
+    def __init__(self, failing):
+        super().__init__()
+        self.failing = failing
+
+    def train(self, job, *, report=None):
+        if job.folder.name in self.failing:
+            raise EngineError(f"{job.folder.name} ran out of memory")
+        super().train(job, report=report)
+
+
 class ParallelEngine(FakeTrainingEngine):
     """Trains outside this process, as Caffe's tools do: each job waits until `together` of them run."""
 
@@ -148,13 +162,31 @@ def test_nets_of_one_gpu_are_trained_one_after_another(out):
     assert [job.folder.name for job in engine.jobs if job.gpu == 0] == ["1fm", "5fm"]
 
 
-def test_error_of_one_net_lets_the_running_ones_finish_and_begins_no_other(out, caplog):
-    engine = ParallelEngine(together=2, failing=("1fm",))
-    with pytest.raises(EngineError, match="1fm ran out of memory"):
+@pytest.mark.parametrize("engine", [ParallelEngine(together=1, failing=("1fm",)), FailingEngine(("1fm",))])
+def test_error_of_one_net_keeps_no_other_from_being_trained(out, caplog, engine):
+    with pytest.raises(EngineError, match="1fm ran out of memory") as caught:
         train(TrainRequest(out=out, settings=SHORT, gpus=(0, 1)), engine)
-    assert TrainedRun(out).nets() == ["3fm"]
+    assert caught.value.exit_code == 1
+    assert TrainedRun(out).nets() == ["3fm", "5fm"]
     assert "1fm failed" in caplog.text
-    assert not engine.stopped.is_set()
+
+
+def test_errors_of_several_nets_are_told_together(out):
+    with pytest.raises(RunError, match="1fm: 1fm ran out of memory; 5fm: 5fm ran out of memory"):
+        train(TrainRequest(out=out, settings=SHORT), FailingEngine(("1fm", "5fm")))
+    assert TrainedRun(out).nets() == ["3fm"]
+
+
+def test_a_full_disk_stops_all_nets(out):
+    class NoRoom(FakeTrainingEngine):
+        def train(self, job, *, report=None):
+            self.jobs.append(job)
+            raise OSError(errno.ENOSPC, "No space left on device", "snapshot")
+
+    engine = NoRoom()
+    with pytest.raises(RunError, match="the disk is full"):
+        train(TrainRequest(out=out, settings=SHORT), engine)
+    assert len(engine.jobs) == 1
 
 
 def test_interrupt_stops_all_running_nets(out):

@@ -11,6 +11,7 @@ from cdeep3m.edition2 import enhancement as second_edition
 from cdeep3m.edition2.total_variation import denoise_lines
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Roi
+from cdeep3m.volumes.arrays import ArrayVolume
 from cdeep3m.volumes.base import read_all
 from cdeep3m.volumes.enhanced import PLANES_FOR_LEVELS, enhanced, open_enhanced
 from cdeep3m.volumes.enhancement import (
@@ -24,18 +25,16 @@ from edition2.recordings import Recording, ids, recordings
 from octave_cases import png_folder, synth
 
 
-class InMemory:
-    """A volume that is an array."""
-
-    is_folder = False
+class InMemory(ArrayVolume):
+    """A volume that is an array and notes which planes are read."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        super().__init__(array)
         self.read_planes: list[int] = []
 
     def read(self, roi: Roi) -> np.ndarray:
         self.read_planes += range(roi.begin[0], roi.end[0])
-        return self.array[roi.slices]
+        return super().read(roi)
 
 
 def cells(planes: int = 3, side: int = 48, noise: int = 9) -> np.ndarray:

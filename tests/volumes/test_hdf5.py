@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.volumes import hdf5, mapped, open_volume
-from cdeep3m.volumes.hdf5 import in_old_shape, read_dataset, write_datasets
+from cdeep3m.volumes.hdf5 import in_old_shape, read_dataset, write_datasets, write_small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +125,7 @@ def test_a_truncated_file_is_an_error_that_names_it(share: float, tmp_path: Path
         ({}, r"holds 0 datasets \(none\); expected one"),
         ({"a": ADDRESSES, "group/b": ADDRESSES}, r"holds 2 datasets \(/a, /group/b\); expected one"),
         ({"a": ADDRESSES[0]}, r"/a of .* has the shape \(5, 6\); expected \(x, y, z\)"),
-        ({"a": ADDRESSES.astype(np.int64)}, r"/a of .* holds int64 values; expected uint8, uint16, float32, float64"),
+        ({"a": ADDRESSES.astype(np.int64)}, r"/a of .* holds int64 values; expected 8- or 16-bit gray values"),
     ],
 )
 def test_what_is_no_volume_is_refused(datasets: dict, message: str, tmp_path: Path) -> None:
@@ -157,4 +158,45 @@ def test_a_limit_met_inside_hdf5_is_a_system_error_that_names_the_file(tmp_path:
     )
     told = subprocess.check_output([sys.executable, "-c", code, tmp_path / "a.h5"], text=True)
     assert told.split() == ["27", str(tmp_path / "a.h5")]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("names", [("data",), ("data", "label")])
+def test_files_are_those_that_hdf5_itself_writes(tmp_path: Path, names: tuple[str, ...], dtype: str) -> None:
+    arrays = {name: (ADDRESSES + k).astype(dtype) for k, name in enumerate(names)}
+    write_datasets(tmp_path / "a.h5", arrays)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        for name, array in arrays.items():
+            plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plan.set_layout(h5py.h5d.CONTIGUOUS)
+            plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            plan.set_obj_track_times(False)
+            kind, space = h5py.h5t.py_create(array.dtype, logical=True), h5py.h5s.create_simple(array.shape)
+            made = h5py.h5d.create(file.id, name.encode(), kind, space, plan)
+            made.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_small_files_are_those_that_h5py_writes(tmp_path: Path) -> None:
+    write_small(tmp_path / "a.h5", {"data": ADDRESSES})
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["data"] = ADDRESSES
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3])
+@pytest.mark.parametrize("call", ["write_small(path, arrays)", "write_datasets(path, arrays)"])
+def test_no_room_is_an_error_and_no_crash(tmp_path: Path, call: str, limit: int) -> None:
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from cdeep3m.volumes.hdf5 import write_small, write_datasets\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit} * 1024,) * 2)\n"
+        "path, arrays = sys.argv[1], {'data': np.zeros((40, 50, 3), np.float32)}\n"
+        f"try: {call}\n"
+        "except OSError as error: sys.exit(error.errno)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.h5")], check=False)
+    assert ended.returncode == errno.EFBIG
     assert not list(tmp_path.iterdir())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cdeep3m.errors import InputError
+from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.volumes.listing import image_files
 
@@ -67,13 +68,86 @@ def test_as_many_tif_as_png_means_tif(tmp_path: Path) -> None:
     assert listed(tmp_path) == listed(tmp_path, rules=ORIGINAL) == ["b.tif"]
 
 
-def test_tiff_counts_only_where_there_is_nothing_else(tmp_path: Path) -> None:
+def test_tif_and_tiff_are_one_kind_but_not_in_exact_mode(tmp_path: Path) -> None:
     touch(tmp_path, ["a.tiff", "b.tiff"])
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match=r"no images .*a\.tiff"):
         listed(tmp_path, rules=ORIGINAL)
     assert listed(tmp_path) == ["a.tiff", "b.tiff"]
-    touch(tmp_path, ["c.png"])
-    assert listed(tmp_path) == ["c.png"]
+    touch(tmp_path, ["c.TIF"])
+    assert listed(tmp_path) == ["a.tiff", "b.tiff", "c.TIF"]
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        (["s1.png", "s2.png", "s3.png", "s4.tif"], "s4.tif is left out"),
+        (["s1.png", "s2.png", "s3.jpg"], "s3.jpg is left out"),
+        (["s1.png", "s2.png", "s3.png.part", "s4.PNG.gz"], "s3.png.part, s4.PNG.gz are left out"),
+    ],
+)
+@pytest.mark.parametrize("rules", [CORRECTED, ORIGINAL])
+def test_images_that_are_left_out_are_named(tmp_path: Path, caplog, names, left_out, rules) -> None:
+    listed(touch(tmp_path, names), rules=rules)
+    assert left_out in caplog.text
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["s1.png"])
+    (tmp_path / "s2.png").symlink_to("elsewhere/s2.png")
+    with pytest.raises(MissingFileError, match=r"s2\.png is a link to elsewhere/s2\.png"):
+        listed(tmp_path)
+
+
+def test_a_pipe_among_the_images_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    touch(tmp_path, ["s1.png"])
+    os.mkfifo(tmp_path / "s2.png")
+    with pytest.raises(InputError, match=r"s2\.png is a pipe"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["s1.png", "s1 (copy).png"],
+        ["s1.png", "s1 (1).png"],
+        ["s1.tif", "s1.tiff"],
+        ["s1.png", "s01.png"],
+        ["a.png", "A copy.png", "a copy 2.png"],
+        ["s1.png", "Copy of s1.png"],
+    ],
+)
+def test_two_files_for_one_plane_are_refused(tmp_path: Path, names) -> None:
+    with pytest.raises(InputError, match="two files for one plane"):
+        listed(touch(tmp_path, names))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([f"s{n}.png" for n in (1, 2, 4, 5)], "no file has the number 3"),
+        ([f"s{n:03d}_ch{c}.png" for n in range(3) for c in range(2)], "2 series, such as channels"),
+        ([f"{c}_{n}.png" for n in range(3) for c in ("gray", "mask")], "those of 2 series"),
+        (["s1.png", "s2.png", "s3.png", "overview.png"], "overview.png is named unlike the others"),
+    ],
+)
+def test_what_does_not_look_like_one_volume_is_said(tmp_path: Path, caplog, names, words) -> None:
+    assert sorted(listed(touch(tmp_path, names))) == sorted(names)
+    assert words in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["z-1.5.png", "z-0.5.png", "z0.5.png", "z1.25.png"],
+        ["z_-10.png", "z_-9.png", "z_0.png", "z_11.png"],
+        ["-2.png", "-1.png", "0.png", "+1.png"],
+        ["z0.5.png", "z1.25.png", "z1.5.png", "z10.0.png"],
+        ["s003_z\u22122um.png", "s003_z1um.png"],
+        ["s-1.png", "s-2.png", "s-10.png"],
+    ],
+)
+def test_positions_with_sign_and_fraction_are_numbers(tmp_path: Path, names) -> None:
+    assert listed(touch(tmp_path, names)) == names
 
 
 def test_a_folder_without_images_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

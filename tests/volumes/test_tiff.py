@@ -42,7 +42,7 @@ def read(path: Path) -> np.ndarray:
         {"rowsperstrip": 7},
         {"byteorder": ">"},
         {"bigtiff": True},
-        {"imagej": True},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
         {"metadata": None},
     ],
     ids=str,
@@ -56,7 +56,7 @@ def test_layouts_and_byte_orders(options: dict, tmp_path: Path) -> None:
 
 
 def test_an_imagej_stack_of_one_page_has_all_its_planes(tmp_path: Path) -> None:
-    description = tifffile.tifffile.imagej_description(STACK.shape)
+    description = tifffile.tifffile.imagej_description(STACK.shape, axes="ZYX")
     with tifffile.TiffWriter(tmp_path / "s.tif", byteorder=">") as file:
         file.write(STACK[0], description=description, metadata=None)
     with (tmp_path / "s.tif").open("ab") as raw:

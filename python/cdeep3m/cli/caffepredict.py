@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ Predict every *_v<i>.h5 of AUGDIR, all its planes.
 
   MODEL   a .caffemodel, or a folder of them (the highest iteration counts); deploy.prototxt is in its parent
   AUGDIR  a package's folder, as PreprocessPackage makes it
-  OUT     gets v<i>/test.h5_shift_<k>.h5, out.log and PREDICTDONE
+  OUT     gets v<i>/test.h5_shift_<k>.h5, out.log and PREDICTDONE; or ERROR and KILL.REQUEST
+
+Caffe's tools, and those of an image, predict on all GPUs at the same time.
 """
 
 EXIT_CODES = """\
@@ -45,13 +48,18 @@ def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
     from cdeep3m.prediction.over_files.stages import predict_stacks
+    from cdeep3m.runs.prediction import forget_errors, recording_errors
     from cdeep3m.runs.trained import model_at
 
-    with failing_with(NO_MODEL):
-        model = model_at(options.model)
-    with failing_with(NO_ENGINE):
-        engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    variants = predict_stacks(model, options.aug, options.out, engine, gpu=gpus[0])
+    with suppress(OSError):
+        options.out.mkdir(parents=True, exist_ok=True)
+    forget_errors(options.out)
+    with recording_errors(options.out):
+        with failing_with(NO_MODEL):
+            model = model_at(options.model)
+        with failing_with(NO_ENGINE):
+            engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
+        variants = predict_stacks(model, options.aug, options.out, engine, gpus=gpus)
     print(f"{variants} variants of {options.aug} predicted in {options.out}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ from cdeep3m.cli.training_options import add_solver_options, settings_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DESCRIPTION = """\
 Train the net MODEL (as in 1fm) of TRAINOUT, a folder that CreateTrainJob.m made.
 
-What the training says goes to TRAINOUT/MODEL/log/out.log. The same command goes on where an interrupted one stopped.
+What the training says goes to TRAINOUT/MODEL/log/out.log. With Caffe's tools --gpu all is their own: one training on
+all GPUs. The same command goes on where an interrupted one stopped.
 """
 
 EXIT_CODES = """\
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     from cdeep3m.cli.progress import ProgressDisplay
+    from cdeep3m.engines.base import ALL_GPUS, CPU, ParallelEngine
     from cdeep3m.engines.select import select_engine
     from cdeep3m.training.run import NetTraining, prepare_folder, train_net
 
@@ -46,10 +49,24 @@ def _train(options: argparse.Namespace) -> None:
     folder = options.out / options.model
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
-    job = NetTraining(folder=folder, settings=settings, gpu=gpus[0], rules=rules_from(options))
-    with ProgressDisplay("iteration") as report:
+    all_at_once = options.gpu == "all" and isinstance(engine, ParallelEngine) and gpus != [CPU]
+    gpu = ALL_GPUS if all_at_once else gpus[0]
+    print(f"Engine: {engine.name}, {engine.device(gpu)}, float32", file=sys.stderr)
+    job = NetTraining(folder=folder, settings=settings, gpu=gpu, rules=rules_from(options))
+    with ProgressDisplay("iteration") as report, _with_status_of_the_tool():
         train_net(job, engine, report=report)
+
+
+@contextmanager
+def _with_status_of_the_tool() -> Iterator[None]:
+    """Give an error of Caffe's tool the exit status that the tool had."""
+    from cdeep3m.errors import EngineError
+
+    try:
+        yield
+    except EngineError as error:
+        error.exit_code = error.status or error.exit_code
+        raise
 
 
 if __name__ == "__main__":

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
-from cdeep3m.errors import CDeep3MError, describe
+from cdeep3m.cli.streams import OneLine, settle
+from cdeep3m.errors import CDeep3MError, FullDiskError, describe, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cdeep3m.rules import Rules
 
@@ -38,10 +42,11 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, name: str, *, exact: bool = False, **kwargs: Any) -> None:
+        settle()
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=name, **kwargs)
         self.fewest_of_edition_2 = 0
-        self._given: Sequence[str] = ()
+        self._given: list[str] = []
         self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")
         self.add_argument("--debug", action="store_true", help="show a traceback with an error")
         if exact:
@@ -60,9 +65,25 @@ class CommandParser(argparse.ArgumentParser):
             )
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Parse `argv` (default: the process's own) with options and positionals in any order."""
-        self._given = sys.argv[1:] if argv is None else list(argv)
-        return self.parse_intermixed_args(argv)
+        """Parse `argv` (default: the process's own) with options and positionals in any order.
+
+        After `--` names may begin with a hyphen.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        self._given = words
+        begin = words.index("--") if "--" in words else len(words)
+        names = {f"{STAND_IN}{k}": word for k, word in enumerate(words[begin + 1 :]) if HYPHEN.match(word)}
+        after = [next((key for key in names if names[key] == word), word) for word in words[begin + 1 :]]
+        options = self.parse_intermixed_args(
+            [word or NOTHING for word in words[:begin]] + [word or NOTHING for word in after]
+        )
+        for action in self._actions:
+            value = getattr(options, action.dest, None)
+            if not action.option_strings and any(str(item) == NOTHING for item in _as_list(value)):
+                self.error(f"an empty name for {action.metavar or action.dest}; expected a file or folder")
+        for key, value in vars(options).items():
+            setattr(options, key, _with_names(value, {**names, NOTHING: ""}))
+        return options
 
     def _is_success_of_edition_2(self) -> bool:
         """Return whether CDeep3M2 would print its usage and end with 0, and exact mode of that edition is asked for."""
@@ -78,7 +99,30 @@ class CommandParser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         if self._is_success_of_edition_2():
             self.exit(0)
-        self.exit(1, f"{self.prog}: {message}; try {self.prog} --help\n")
+        self.exit(1, f"{printable(f'{self.prog}: {message}; try {self.prog} --help')}\n")
+
+
+HYPHEN = re.compile(r"-(?![0-9.]+$).", re.DOTALL)
+"""What begins with a hyphen and is no number."""
+STAND_IN = "\0-"
+"""Begins what stands for a name with a hyphen while the others are parsed; no argument can hold it."""
+
+
+NOTHING = "\0"
+"""Stands for an empty argument."""
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _with_names(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a parsed value with the names that stand-ins stand for."""
+    if isinstance(value, list):
+        return [_with_names(item, names) for item in value]
+    if isinstance(value, Path) and str(value) in names:
+        return Path(names[str(value)])
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def exact_by_environment() -> bool:
@@ -145,7 +189,7 @@ def run(
     int
         The exit status.
     """
-    logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.INFO)
+    _begin(debug=debug)
     caught: list[int] = []
     try:
         with as_ctrl_c(caught):
@@ -154,11 +198,35 @@ def run(
         print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
         return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (CDeep3MError, OSError) as error:
+    except Exception as error:
         if debug:
             logging.exception("traceback, as --debug asks")
-        print(f"ERROR, {describe(error)}", file=sys.stderr)
-        status = error.exit_code if isinstance(error, CDeep3MError) else 1
-        return status if exit_code is None else exit_code
+        print(printable(f"ERROR, {_said_of(error)}"), file=sys.stderr)
+        if exit_code is not None and not isinstance(error, FullDiskError):
+            return exit_code
+        return error.exit_code if isinstance(error, CDeep3MError) else 1
+
+
+def _begin(*, debug: bool) -> None:
+    """Let messages and interrupts reach the user, as long as the command runs."""
+    settle()
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.INFO)
+    logging.raiseExceptions = debug
+    if not debug:
+        warnings.simplefilter("ignore")
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _said_of(error: Exception) -> str:
+    """Return what a user reads of an error; what nobody foresaw is called so."""
+    if isinstance(error, CDeep3MError | OSError | MemoryError | RecursionError):
+        return describe(error)
+    where = "--debug shows where; please report it with the file that was read"
+    return f"unexpected {type(error).__name__}: {printable(str(error), longest=300)}. {where}"

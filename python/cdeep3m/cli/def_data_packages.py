@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         from cdeep3m.prediction.over_files.prepare import define_packages
 
-        division = define_packages(options.images, options.aug, rules=rules_from(options))
-        print(f"Number of XY Packages: {len(division.areas)}, number of z-blocks: {len(division.z_cuts) - 1}")
+        tiling = define_packages(options.images, options.aug, rules=rules_from(options))
+        print(f"Number of XY Packages: {tiling.tiles}, number of z-blocks: {len(tiling.z_cuts) - 1}")
 
     return run(define, debug=options.debug)
 

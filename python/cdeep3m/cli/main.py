@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
+from cdeep3m.cli.streams import settle
+from cdeep3m.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,7 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names; return its exit status."""
+    settle()
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help", "help"):
         print(usage(), end="")
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cdeep3m {__version__}")
         return 0
     if name not in COMMANDS:
-        found = f"no command {name!r}" if name else "no command given"
+        found = f"no command {printable(repr(name))}" if name else "no command given"
         print(f"{usage()}\ncdeep3m: {found}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 1
     status: int = import_module(COMMANDS[name][0]).main(rest)

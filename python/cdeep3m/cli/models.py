@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.errors import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -106,7 +107,7 @@ def _print_info(path: Path, described: FileInfo, *, layers: bool = True) -> None
     width = max(map(len, facts), default=0)
     print(f"{path}: {described.kind}")
     for key, value in facts.items():
-        print(f"  {key:{width}}  {value}")
+        print(f"  {key:{width}}  {printable(value)}")
     if layers and described.layers:
         _print_layers(described.layers)
 
@@ -140,11 +141,11 @@ def fit_in_words(fit: Fit | None) -> str:
 
 
 def _print_layers(layers: Sequence[LayerInfo]) -> None:
-    names = max(len(layer.name) for layer in layers)
-    kinds = max(len(layer.type) for layer in layers)
+    rows = [(printable(layer.name), printable(layer.type), _blobs_in_words(layer)) for layer in layers]
+    names, kinds = (max(len(row[k]) for row in rows) for k in (0, 1))
     print()
-    for layer in layers:
-        print(f"  {layer.name:{names}}  {layer.type:{kinds}}  {_blobs_in_words(layer)}".rstrip())
+    for name, kind, blobs in rows:
+        print(f"  {name:{names}}  {kind:{kinds}}  {blobs}".rstrip())
 
 
 def _blobs_in_words(layer: LayerInfo) -> str:
@@ -187,7 +188,7 @@ def _do_verify(folder: Path) -> int:
     _print_reports(reports)
     broken = [each.net for each in reports if each.problems]
     if broken:
-        print(f"ERROR, {folder}: {', '.join(broken)} not whole", file=sys.stderr)
+        print(printable(f"ERROR, {folder}: {', '.join(broken)} not whole"), file=sys.stderr)
         return NOT_WHOLE
     print(f"{folder} is whole")
     return 0
@@ -197,7 +198,7 @@ def _print_reports(reports: Sequence[NetReport]) -> None:
     for each in reports:
         print(f"{each.net}: {_report_in_words(each)}")
         for problem in each.problems:
-            print(f"  {problem}")
+            print(f"  {printable(problem)}")
 
 
 def _report_in_words(each: NetReport) -> str:

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.runvalidation import plot
+from cdeep3m.cli.runvalidation import plot, validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LOG = "out.log"
+
 DESCRIPTION = """\
 Plot training and validation loss and validation accuracy against iterations, from the CSV files of runvalidation.sh or
-of Caffe's own parse_log.py. Writes learning_curves.png. Needs matplotlib: pip install 'cdeep3m[report]'
+of Caffe's own parse_log.py, or from a training's out.log. Writes learning_curves.png. Needs matplotlib:
+pip install 'cdeep3m[report]'
 
   TRAIN.csv TEST.csv  the two files (<log>.train and <log>.test)
   OUTDIR              gets the picture; made when it is missing
-  LOGDIR              or a folder with the two files, which gets the picture
+  LOGDIR              or a folder with a training's out.log, or with the two files; it gets the picture (and the files)
 """
 
 
@@ -34,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plot_tables(first: str, test: str | None = None, out: str | None = None) -> None:
-    """Plot two files, or those of the folder `first`."""
+    """Plot two files, or the log or the two files of the folder `first`."""
+    if test is None and (Path(first) / LOG).is_file():
+        validate(first, Path(first))
+        return
     from cdeep3m.evaluation.learning_curves import Curves, Table, find_csvs, read_csv
 
     train_file, test_file = find_csvs(first) if test is None else (Path(first), Path(test))

@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cdeep3m.prediction.over_files.stages import PREDICTION_FAILED, FileRun, predict_worker
 
         opened = FileRun.open(options.out)
-        with failing_with(PREDICTION_FAILED):
+        with opened.run.recording_errors(), failing_with(PREDICTION_FAILED):
             engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
         print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
-        predict_worker(opened, engine, gpu=gpus[0], wait=options.waitinterval)
+        predict_worker(opened, engine, gpus=gpus, wait=options.waitinterval)
 
     return run(work, debug=options.debug)
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cdeep3m.prediction.over_files.prepare import preprocess_images
 
         nets = tuple(net for net in options.models.split(",") if net)
-        division = preprocess_images(
+        tiling = preprocess_images(
             options.images,
             options.aug,
             nets=nets,
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rules=rules_from(options),
             ask=wait_for_enter,
         )
-        print(f"{len(division.packages)} packages defined in {options.aug}")
+        print(f"{len(tiling.packages)} packages defined in {options.aug}")
 
     return run(preprocess, debug=options.debug)
 

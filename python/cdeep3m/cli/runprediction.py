@@ -23,9 +23,12 @@ Predict a volume with trained nets, stitch and average the results.
 The same command goes on where an interrupted one stopped. `touch PREDICTOUT/KILL.REQUEST` stops a run within one plane.
 """
 
+BAD_SPEED = 2
+
 EXIT_CODES = """\
 exit status: 0 done; 1 wrong usage; 2 bad --augspeed; 3 PREDICTOUT cannot be made; 4 the images cannot be read;
-10 predicting failed (see PREDICTOUT/ERROR); 11 KILL.REQUEST found; 12 averaging failed; 99 ERROR of an earlier run
+10 no trained model, or predicting failed (see PREDICTOUT/ERROR); 11 KILL.REQUEST found; 12 averaging failed;
+99 ERROR of an earlier run
 """
 
 
@@ -52,8 +55,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Add what both runprediction.sh and `cdeep3m predict` offer."""
     parser.add_argument(
         "--augspeed",
-        type=int,
-        default=1,
+        default="1",
         metavar="1|2|4|10",
         help="fewer test-time-augmentation variants: 1 all (best), 10 one (fastest); default: 1",
     )
@@ -91,6 +93,16 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def speed_of(word: str) -> int:
+    """Return --augspeed as a number; what is none gets the exit status of a bad one."""
+    from cdeep3m.errors import InputError, failing_with
+
+    with failing_with(BAD_SPEED):
+        if not word.lstrip("-").isdigit():
+            raise InputError(f"--augspeed {word}: expected 1, 2, 4 or 10")
+        return int(word)
+
+
 def _predict(options: argparse.Namespace) -> int:
     return predict_with(options, nets=tuple(options.models.split(",")))
 
@@ -99,14 +111,14 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
-    from cdeep3m.prediction.run import PredictRequest, images_of, predict
+    from cdeep3m.prediction.run import PredictRequest, predict
 
     request = PredictRequest(
         trained=options.trained,
-        images=images_of(options.images),
+        images=options.images,
         out=options.out,
         nets=nets,
-        aug_speed=options.augspeed,
+        aug_speed=speed_of(options.augspeed),
         rules=rules_from(options),
         fit=options.fit,
         precision=options.precision,
@@ -117,7 +129,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
     with ProgressDisplay("plane") as report:
-        if not predict(request, engine, gpu=gpus[0], report=report):
+        if not predict(request, engine, gpu=gpus[0], also=gpus[1:], report=report):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:

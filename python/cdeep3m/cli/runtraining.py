@@ -61,30 +61,31 @@ def _run(options: argparse.Namespace) -> None:
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.training.run import check_retrain
 
-    request = request_of(options)
+    request = request_of(options, planes=0)
     unknown = [net for net in request.nets if net not in NETS]
     if unknown:
         raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}.")
     with failing_with(BAD_RETRAIN):
         check_retrain(request.retrain)
     with failing_with(BAD_JOB):
-        _create(options, request.retrain)
+        planes = _create(options, request.retrain)
     with failing_with(TRAINING_FAILED):
-        train_with(options, request)
+        train_with(options, request_of(options, planes=planes))
     print(f"Training has completed. Results are stored in {options.out}")
 
 
-def _create(options: argparse.Namespace, retrain: Path | None) -> None:
-    """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before."""
+def _create(options: argparse.Namespace, retrain: Path | None) -> int:
+    """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before. Return how many planes."""
     from cdeep3m.runs.provenance import keep_record, trained_on
     from cdeep3m.training.folder import check_training_files, create_train_job
 
-    check_training_files(options.augmented)
+    planes = check_training_files(options.augmented)
     record = trained_on(options.augmented)
     make, like = make_of(options), like_of(options, retrain)
     create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
     if record:
         keep_record(options.out, record)
+    return planes
 
 
 if __name__ == "__main__":

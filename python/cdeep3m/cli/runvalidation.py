@@ -17,8 +17,9 @@ PICTURE = "learning_curves.png"
 
 DESCRIPTION = """\
 Read the log of a training and write to OUTDIR: the losses and accuracies as <log>.train and <log>.test, CSV files like
-those of Caffe's parse_log.py, and learning_curves.png, which plots them against iterations. A log to which several runs
-were appended makes one curve. Needs matplotlib: pip install 'cdeep3m[report]'"""
+those of Caffe's parse_log.py, and learning_curves.png, which plots them against iterations. The CSV files also go
+beside the log. A log to which several runs were appended makes one curve. Needs matplotlib:
+pip install 'cdeep3m[report]'"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +35,25 @@ def validate(log: str, out: Path) -> None:
     """Parse, write and plot."""
     from cdeep3m.evaluation.learning_curves import find_log, read_log, write_csvs
 
-    curves = read_log(log)
+    curves, found = read_log(log), find_log(log)
     out.mkdir(parents=True, exist_ok=True)
-    for path in write_csvs(curves, find_log(log), out):
+    for path in [*_beside(curves, found, out), *write_csvs(curves, found, out)]:
         print(f"Wrote {path}")
     plot(curves, out, title=log)
+
+
+def _beside(curves: Curves, log: Path, out: Path) -> list[Path]:
+    """Write the CSV files beside the log, as the original does, where that is not `out` and may be written."""
+    from cdeep3m.errors import describe
+    from cdeep3m.evaluation.learning_curves import write_csvs
+
+    if log.parent.samefile(out):
+        return []
+    try:
+        return write_csvs(curves, log, log.parent)
+    except OSError as error:
+        print(f"Warning: no CSV files beside the log: {describe(error)}", file=sys.stderr)
+        return []
 
 
 def plot(curves: Curves, out: Path, *, title: str) -> None:

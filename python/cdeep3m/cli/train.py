@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
@@ -93,12 +93,13 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
 
-    request = request_of(options)
+    request_of(options, planes=0)  # tells of wrong settings before images are read
     pairs = [(options.images, options.labels), *options.add]
     weights = _weights(options.weights, len(pairs))
     enhancement = _enhancement(options)
-    load = partial(load_sources, rules=request.rules, confirm=confirm, enhancement=enhancement)
+    load = partial(load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement)
     loaded = load([Source(images, labels, weight) for (images, labels), weight in zip(pairs, weights, strict=True)])
+    request = request_of(options, planes=loaded.training[0].data.shape[-1])
     if options.show_augmentation:
         _show(options, request, loaded.training)
         return

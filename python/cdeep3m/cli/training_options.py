@@ -38,7 +38,9 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what chooses the nets of a run, and a run to go on from."""
     parser.add_argument("--1fmonly", dest="only_1fm", action="store_true", help="train 1fm alone")
-    parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to train (default: 1fm,3fm,5fm)")
+    parser.add_argument(
+        "--models", metavar="LIST", help="nets to train (default: 1fm,3fm,5fm; on a single plane 1fm alone)"
+    )
     parser.add_argument("--retrain", metavar="DIR", help="go on from the models of the training in DIR")
     parser.add_argument(
         "--additerations", type=int, default=2000, metavar="N", help="iterations that --retrain adds (default: 2000)"
@@ -78,6 +80,12 @@ def settings_of(options: argparse.Namespace) -> SolverSettings:
     return SolverSettings(seed=options.seed, test_interval=options.test_interval, **named)
 
 
-def nets_of(options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the nets as `add_run_options` parsed them."""
-    return ("1fm",) if options.only_1fm else tuple(net.strip() for net in options.models.split(","))
+def nets_of(options: argparse.Namespace, *, planes: int) -> tuple[str, ...]:
+    """Return the nets as `add_run_options` parsed them; where none was named, those for images of so many planes."""
+    from cdeep3m.training.run import default_nets
+
+    if options.only_1fm:
+        return ("1fm",)
+    if options.models is not None:
+        return tuple(net.strip() for net in options.models.split(","))
+    return default_nets(planes)

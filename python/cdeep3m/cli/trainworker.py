@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cdeep3m.training.run import TrainRequest
 
 DESCRIPTION = """\
-Train the nets of TRAINOUT, a folder that CreateTrainJob.m made, one after another.
+Train the nets of TRAINOUT, a folder that CreateTrainJob.m made, one after another, or one on each GPU with Caffe's
+tools. When one fails the others are trained all the same.
 
 The same command goes on where an interrupted one stopped.
 """
@@ -47,16 +48,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_engine_options(parser)
     parser.add_argument("out", type=Path, metavar="TRAINOUT")
     options = parser.parse(argv)
-    return run(lambda: train_with(options, request_of(options)), debug=options.debug)
+    return run(lambda: _train(options), debug=options.debug)
 
 
-def request_of(options: argparse.Namespace) -> TrainRequest:
-    """Return what the options ask for."""
+def _train(options: argparse.Namespace) -> None:
+    from cdeep3m.training.folder import listed_planes
+
+    train_with(options, request_of(options, planes=listed_planes(options.out)))
+
+
+def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
+    """Return what the options ask for, of training volumes of so many planes (0: not known)."""
     from cdeep3m.training.run import TrainRequest
 
     return TrainRequest(
         out=options.out,
-        nets=nets_of(options),
+        nets=nets_of(options, planes=planes),
         settings=settings_of(options),
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
 
+ALL_GPUS = -2
+"""The GPU number that means all at once: Caffe's own tool trains one net on them (--gpu=all)."""
+
 Precision = Literal["float32", "fast"]
 """How exactly nets compute: as Caffe does, or with shorter numbers."""
 
@@ -94,7 +97,7 @@ class TrainJob:
     folder : Path
         Working folder of the training.
     gpu : int
-        CUDA device, or `CPU`.
+        CUDA device, `CPU`, or `ALL_GPUS` where Caffe's own tools train.
     snapshot : Path, optional
         A .solverstate to go on from.
     weights : Path, optional

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 TRAINING_MEMORY = 12e9
 """Bytes of GPU memory that a training of the default batch takes."""
 
+OWN_TOOLS = (
+    "{names} in {folder} are no Caffe but this project's own, on the embedded engine: set CAFFE_PATH to the Caffe "
+    "folder that holds .build_release/tools"
+)
+
 NO_TORCH = "PyTorch is not installed: pip install 'cdeep3m[embedded]'"
 
 
@@ -157,6 +162,8 @@ def judge_caffe(engine: LocalCaffe, facts: GpuFacts) -> Verdict:
     """Return whether Caffe's own tools are here."""
     if stops := engine.check():
         return Verdict("caffe", False, "", tuple(stops))
+    if own := engine.own_tools():
+        return Verdict("caffe", False, "", (OWN_TOOLS.format(names=" and ".join(own), folder=engine.folder),))
     remarks = [*filter(None, [facts.problem]), *memory_remarks(facts.gpus)]
     where = f"{len(facts.gpus)} GPU{'s' * (len(facts.gpus) > 1)}" if facts.gpus else "CPU"
     return Verdict("caffe", True, f"tools in {engine.folder}; {where}", tuple(remarks))

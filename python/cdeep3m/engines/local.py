@@ -7,21 +7,23 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU
+from cdeep3m.engines.base import ALL_GPUS, CPU
 from cdeep3m.engines.nvidia import visible_gpus
-from cdeep3m.engines.tools import PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
+from cdeep3m.engines.tools import GLOG_FOLDER, PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError
 from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-OWN = b"cdeep3m"
+OWN = b"-m cdeep3m.cli."
 LENGTH_OF_A_SCRIPT = 1000
 """The beginning of this project's scripts names the package; Caffe's tools are programs."""
 
@@ -66,7 +68,7 @@ class LocalCaffe(ToolEngine):
                 f"no Caffe in {root}: {PREDICT_TOOL} was expected in it, in its .build_release/tools or build/tools, "
                 "as a file that may be run."
             )
-        if OWN in found[PREDICT_TOOL].read_bytes()[:LENGTH_OF_A_SCRIPT]:
+        if is_own(found[PREDICT_TOOL]):
             logger.warning("%s is this project's own: the embedded engine is compared with itself", found[PREDICT_TOOL])
         return cls(found)
 
@@ -74,6 +76,10 @@ class LocalCaffe(ToolEngine):
     def folder(self) -> Path:
         """Where the tools are."""
         return next(iter(self._tools.values())).parent
+
+    def own_tools(self) -> list[str]:
+        """Return which of the tools are this project's own, on the embedded engine."""
+        return [name for name, path in self._tools.items() if is_own(path)]
 
     def check(self) -> Sequence[str]:
         """Return which tools are missing."""
@@ -91,6 +97,7 @@ class LocalCaffe(ToolEngine):
         """Return the tools' folder and the device in words."""
         gpus = [] if gpu == CPU else visible_gpus()
         place = "CPU" if gpu == CPU else str(gpus[gpu]) if 0 <= gpu < len(gpus) else f"GPU {gpu}"
+        place = f"all of {len(gpus)} GPUs" if gpu == ALL_GPUS else place
         return f"{self.folder}, {place}"
 
     def run(self, call: ToolCall) -> Generator[str]:
@@ -98,7 +105,7 @@ class LocalCaffe(ToolEngine):
         tool = self._tools.get(call.tool)
         if tool is None:
             raise EngineError("; ".join(self.check()))
-        with self._process([str(tool), *call.command(call.gpu)], call) as process:
+        with _place_of_logs(call) as placed, self._process([str(tool), *call.command(call.gpu)], placed) as process:
             assert process.stdout is not None
             yield from (line.rstrip("\n") for line in process.stdout)
             process.wait()
@@ -121,7 +128,7 @@ class LocalCaffe(ToolEngine):
             with self._lock, uninterrupted():
                 if self._stopped:
                     raise EngineError(f"{command[0]} was not started {STOPPED}")
-                process = _start(command, call.folder)
+                process = _start(command, call)
                 self._running[process] = call
             yield process
         finally:
@@ -132,12 +139,23 @@ class LocalCaffe(ToolEngine):
                     _end(process, call)
 
 
-def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
+@contextmanager
+def _place_of_logs(call: ToolCall) -> Iterator[ToolCall]:
+    """Yield `call` with a folder for glog's own log files, which otherwise stay in the system's temporary folder."""
+    if call.own_logs:
+        yield call
+        return
+    with tempfile.TemporaryDirectory(prefix="cdeep3m-") as folder:
+        yield replace(call, own_logs=Path(folder))
+
+
+def _start(command: list[str], call: ToolCall) -> subprocess.Popen[str]:
     """Start a process in a session of its own: a terminal's Ctrl-C comes to it through this process alone."""
     try:
         return subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=call.folder,
+            env={**os.environ, GLOG_FOLDER: str(call.own_logs)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -160,6 +178,15 @@ def _end(process: subprocess.Popen[str], call: ToolCall) -> None:
     process.wait()
     if process.stdout:
         process.stdout.close()
+
+
+def is_own(program: Path) -> bool:
+    """Return whether a program is one of this project's commands."""
+    try:
+        with program.open("rb") as file:
+            return OWN in file.read(LENGTH_OF_A_SCRIPT)
+    except OSError:
+        return False
 
 
 def _tool_folders(root: str) -> list[str]:

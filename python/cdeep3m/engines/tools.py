@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
 from cdeep3m.engines.job_files import training_files
 from cdeep3m.errors import EngineError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverParameter
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
 
+logger = logging.getLogger(__name__)
+
 TRAIN_TOOL = "caffe.bin"
 PREDICT_TOOL = "predict_seg_new.bin"
+
+GLOG_FOLDER = "GLOG_log_dir"
+"""Variable that names the folder for the log files that glog makes of itself."""
+
+OWN_LOGS = "log"
+"""Folder of a prediction that gets the log files that glog makes of itself."""
 
 KEPT_LINES = 60
 """Lines of output that are looked at after a failure: glog's stack trace comes last, the reason before it."""
@@ -35,12 +44,23 @@ LAST_LINES = 5
 
 KILLED = 128 + signal.SIGKILL
 """Exit status of a shell or container whose process was killed."""
+SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 NO_TOOL = (126, 127)
 """Exit statuses of a program that is not there, or is none."""
 
 STOPPED = "because another job failed, or somebody asked to stop"
 
+NOT_TRIED_AGAIN = (*NO_TOOL, *(128 + number for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)))
+"""Exit statuses of a tool that did not fail of itself."""
+
 LOSS = re.compile(r"Iteration (\d+)\b.*?, loss = (\S+)")
+SNAPSHOT = re.compile(r"Snapshotting solver state to binary proto file .*_iter_(\d+)\.solverstate")
+EARLY = "Optimization stopped early"
+INFO = re.compile(r"^I\d{4,8} [\d:.]+ ")
+FAULT = re.compile(r"^[EF]\d{4,8} [\d:.]+ ")
+SETTING = re.compile(r"^(\}|[a-z_0-9]+( \{|: (\S+|\".*\")))$")
+"""Lines of glog and its messages of several lines: what is no error, what is one, and a net that is shown."""
+
 STACK_TRACE = re.compile(r"^(@\s+(0x|\(nil\))|\*\*\* )")
 
 
@@ -64,6 +84,8 @@ class ToolCall:
         GPU number, or CPU.
     log : Path, optional
         File that gets its output, after what is there.
+    own_logs : Path, optional
+        Folder for the log files that glog makes of itself (GLOG_log_dir); without one they are not kept.
     stop_signal : Signals
         What asks it to stop: Caffe takes a snapshot on SIGINT.
     grace : float
@@ -77,13 +99,15 @@ class ToolCall:
     writes: tuple[Path, ...]
     gpu: int
     log: Path | None = None
+    own_logs: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 5.0
 
     def command(self, gpu: int) -> list[str]:
         """Return the arguments with the GPU's; Caffe trains on the CPU when the solver says so and no flag else."""
         training_on_cpu = self.tool == TRAIN_TOOL and gpu == CPU
-        return [*self.arguments] if training_on_cpu else [*self.arguments, f"--gpu={gpu}"]
+        number = "all" if gpu == ALL_GPUS else str(gpu)
+        return [*self.arguments] if training_on_cpu else [*self.arguments, f"--gpu={number}"]
 
 
 class ToolEngine(ABC):
@@ -111,7 +135,7 @@ class ToolEngine(ABC):
         """Run predict_seg_new.bin on every stack of `job`."""
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             folder.mkdir(parents=True, exist_ok=True)
-            with closing(self._follow(predict_call(job, stack, folder))) as lines:
+            with closing(self.follow(predict_call(job, stack, folder))) as lines:
                 for _ in lines:
                     pass
             if report:
@@ -121,18 +145,35 @@ class ToolEngine(ABC):
         """Run `caffe.bin train`; the solver's max_iter ends it."""
         if job.training or job.validation:
             raise EngineError("Caffe's tools read HDF5 files, not volumes in memory: use --engine embedded")
-        total = training_files(job).max_iter
-        seen = Progress(0, total)
-        with _as_caffe_takes_it(job) as adapted, closing(self._follow(train_call(adapted))) as lines:
-            for line in lines:
-                if match := LOSS.search(line):
-                    seen = Progress(int(match[1]), total, float(match[2]))
-                    if report:
-                        report(seen)
-        if report and seen.done != total:
-            report(replace(seen, done=total))
+        seen = _Seen(training_files(job).max_iter, report)
+        with _as_caffe_takes_it(job) as adapted:
+            call = train_call(adapted)
+            try:
+                self._watch(call, seen)
+            except EngineError as error:
+                if seen.iterated or error.status is None or error.status in NOT_TRIED_AGAIN:
+                    raise
+                logger.warning("%s: it made no iteration and is started once more", error)
+                self._watch(call, seen)
 
-    def _follow(self, call: ToolCall) -> Generator[str]:
+    def _watch(self, call: ToolCall, seen: _Seen) -> None:
+        """Run a training and note what it says.
+
+        Raises
+        ------
+        EngineError
+            It failed, or somebody else stopped it.
+        """
+        with closing(self.follow(call)) as lines:
+            for line in lines:
+                seen.note(line)
+        if seen.stopped_early:
+            raise EngineError(
+                f"{call.tool} was stopped at iteration {seen.progress.done} of {seen.progress.total}: "
+                "the same command goes on there"
+            )
+
+    def follow(self, call: ToolCall) -> Generator[str]:
         """Run `call`, keep its output in its log, and yield it; no half-written file is left of a failure."""
         last: deque[str] = deque(maxlen=KEPT_LINES)
         before = {path for folder in call.writes for path in half_written(folder)}
@@ -144,10 +185,46 @@ class ToolEngine(ABC):
                     last.append(line.strip())
                     yield line
         except ToolFailure as failure:
-            raise EngineError(failure.explain(list(last), call.log)) from None
+            error = EngineError(failure.explain(list(last), call.log))
+            error.status = None if failure.hint == STOPPED else failure.status
+            raise error from None
         finally:
             for path in {path for folder in call.writes for path in half_written(folder)} - before:
                 path.unlink(missing_ok=True)
+
+
+class _Seen:
+    """What the output of a training has told so far.
+
+    Attributes
+    ----------
+    progress : Progress
+        The last iteration that the tool named.
+    iterated : bool
+        Whether it named any.
+    stopped_early : bool
+        Whether it said that somebody stopped it.
+    """
+
+    def __init__(self, total: int, report: Callable[[Progress], None] | None) -> None:
+        self.progress = Progress(0, total)
+        self.iterated = self.stopped_early = False
+        self._report = report
+
+    def note(self, line: str) -> None:
+        """Take what a line says; report an iteration that is new."""
+        if EARLY in line:
+            self.stopped_early = True
+        elif match := LOSS.search(line):
+            self._reach(replace(self.progress, done=int(match[1]), loss=float(match[2])))
+        elif match := SNAPSHOT.search(line):
+            self._reach(replace(self.progress, done=int(match[1])))
+
+    def _reach(self, progress: Progress) -> None:
+        self.iterated = True
+        if self._report and progress != self.progress:
+            self._report(progress)
+        self.progress = progress
 
 
 class ToolFailure(Exception):
@@ -189,6 +266,7 @@ def predict_call(job: PredictJob, stack: Path, folder: Path) -> ToolCall:
         Net, weights or stack are not there.
     """
     model, data, target = _resolved(job.model), _file(stack), folder.resolve()
+    logs = _existing(job.log.absolute().parent / OWN_LOGS if job.log else None)
     arguments = (
         f"--model={model.deploy}",
         f"--weights={model.weights}",
@@ -202,9 +280,10 @@ def predict_call(job: PredictJob, stack: Path, folder: Path) -> ToolCall:
         arguments=arguments,
         folder=target,
         reads=(model.deploy, model.weights, data),
-        writes=(target,),
+        writes=(target, *logs),
         gpu=job.gpu,
         log=job.log,
+        own_logs=logs[0] if logs else None,
     )
 
 
@@ -215,17 +294,24 @@ def train_call(job: TrainJob) -> ToolCall:
     arguments += [f"--snapshot={os.path.abspath(job.snapshot)}"] if job.snapshot else []
     arguments += [f"--weights={os.path.abspath(job.weights)}"] if job.weights else []
     models = [_learned_net(job.snapshot, job.folder)] if job.snapshot else []
+    logs = _existing(job.log.absolute().parent if job.log else None)
     return ToolCall(
         tool=TRAIN_TOOL,
         arguments=tuple(arguments),
         folder=job.folder.absolute(),
         reads=(*files.reads, *models),
-        writes=(files.snapshots,),
+        writes=(files.snapshots, *logs),
         gpu=job.gpu,
         log=job.log,
+        own_logs=logs[0] if logs else None,
         stop_signal=signal.SIGINT,
         grace=60.0,
     )
+
+
+def _existing(folder: Path | None) -> tuple[Path, ...]:
+    """Return a folder where there is one."""
+    return (folder,) if folder and folder.is_dir() else ()
 
 
 def explanation(output: str) -> str:
@@ -267,9 +353,12 @@ def last_words(lines: Sequence[str]) -> str:
     --------
     >>> last_words(["F1122 a.cpp:1] Check failed: x", "*** Check failure stack trace: ***", "@ 0x7f google::Fail()"])
     'F1122 a.cpp:1] Check failed: x'
+    >>> last_words(["F1122 17:47:32.1 5 a.cpp:1] Check failed: x", "I1122 17:47:32.1 5 a.cpp:2] Layer y", "name: 3"])
+    'F1122 17:47:32.1 5 a.cpp:1] Check failed: x'
     """
-    meant = [line for line in lines if line and not STACK_TRACE.match(line)]
-    return " / ".join(meant[-LAST_LINES:])
+    meant = [line for line in lines if line and not any(kind.match(line) for kind in (STACK_TRACE, INFO, SETTING))]
+    faults = [line for line in meant if FAULT.match(line)]
+    return " / ".join((faults or meant)[-LAST_LINES:])
 
 
 def half_written(folder: Path) -> list[Path]:
@@ -280,7 +369,9 @@ def half_written(folder: Path) -> list[Path]:
 def _of_status(status: int) -> str:
     if status == KILLED:
         return "by somebody, or because the machine or its container ran out of memory"
-    return "there is no such program" if status in NO_TOOL else ""
+    if status in NO_TOOL:
+        return "there is no such program"
+    return SIGNAL_NAMES.get(status - 128, "")
 
 
 def _resolved(model: TrainedModel) -> TrainedModel:

@@ -78,8 +78,9 @@ def download(
     report: Callable[[Progress], None] | None = None,
     attempts: int = ATTEMPTS,
     pause: float = PAUSE,
-) -> None:
-    """Download `url` to `target`, whole or not at all.
+    anywhere: bool = False,
+) -> str:
+    """Download `url` to `target`, whole or not at all; return the address that it came from in the end.
 
     Parameters
     ----------
@@ -94,6 +95,8 @@ def download(
         Connections in a row that bring nothing before giving up.
     pause : float
         Seconds before the second attempt.
+    anywhere : bool
+        Whether a protected address may lead to one that is not, as the DOIs of old pages do.
 
     Raises
     ------
@@ -109,23 +112,34 @@ def download(
     with open(part, "a+b") as file:
         _lock(file, target)
         try:
-            _persist(url, file, note, report or _silent, attempts=attempts, pause=pause)
+            fetched = _Source(url, anywhere=anywhere)
+            _persist(fetched, file, note, report or _silent, attempts=attempts, pause=pause)
         except DownloadError:
             if not _size(file):
                 part.unlink()
             raise
         part.replace(target)
     note.unlink(missing_ok=True)
+    return fetched.found
+
+
+@dataclass
+class _Source:
+    """An address, whether it may lead from https to http, and where it led to."""
+
+    url: str
+    anywhere: bool
+    found: str = ""
 
 
 def _persist(
-    url: str, file: IO[bytes], note: Path, report: Callable[[Progress], None], *, attempts: int, pause: float
+    source: _Source, file: IO[bytes], note: Path, report: Callable[[Progress], None], *, attempts: int, pause: float
 ) -> None:
     """Connect until `file` is whole; every connection that gets further than all before sets the count back."""
     furthest = failures = 0
     while True:
         try:
-            _receive(url, file, note, report)
+            _receive(source, file, note, report)
             return
         except _Cut as cut:
             reached = _size(file)
@@ -133,18 +147,20 @@ def _persist(
             furthest = max(furthest, reached)
             if failures >= attempts:
                 kept = f"{reached} bytes have come and are kept: the same command goes on there."
-                raise DownloadError(f"{url}: {cut}. {kept if reached else 'Check the address.'}") from None
+                raise DownloadError(f"{source.url}: {cut}. {kept if reached else 'Check the address.'}") from None
         time.sleep(pause * 2 ** max(0, failures - 1))
 
 
-def _receive(url: str, file: IO[bytes], note: Path, report: Callable[[Progress], None]) -> None:
+def _receive(source: _Source, file: IO[bytes], note: Path, report: Callable[[Progress], None]) -> None:
     """Go on with `file` over one connection; raise _Cut when it ends early."""
+    url = source.url
     begun, have = _read_note(note, url), _size(file)
     if begun.validator is None or not have > 0:
         have = 0
     elif have == begun.total:
         return
-    with _connect(_request(url, have, begun.validator)) as response:
+    with _connect(_request(url, have, begun.validator), anywhere=source.anywhere) as response:
+        source.found = response.url
         begin = _begin(response, have, begun)
         if begin < 0:
             _forget(file, note)
@@ -186,20 +202,20 @@ def _request(url: str, have: int, validator: str | None) -> Request:
     return Request(url, headers=headers)
 
 
-def _connect(request: Request) -> Any:
+def _connect(request: Request, *, anywhere: bool) -> Any:
     url = request.full_url
     try:
         response = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and request.has_header("Range"):
-            return _connect(_request(url, 0, None))
+            return _connect(_request(url, 0, None), anywhere=anywhere)
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in FOR_ANOTHER_DAY:
             raise _Cut(f"the server answers {error.code} {error.reason}") from None
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}. Check the address.") from None
     except (URLError, HTTPException, OSError) as error:
         raise _Cut(f"no connection ({_reason(error)})") from None
-    if request.type == "https" and not response.url.startswith("https:"):
+    if request.type == "https" and not anywhere and not response.url.startswith("https:"):
         response.close()
         raise DownloadError(
             f"{url} leads to {response.url}, which is not protected. Give that address if you trust it."

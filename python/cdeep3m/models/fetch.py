@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.select import demand_torch
-from cdeep3m.errors import CDeep3MError, FormatError, InputError, MissingFileError, NetError, RunError
+from cdeep3m.errors import CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.models.archive import unpack
 from cdeep3m.models.download import ATTEMPTS, PAUSE, download
 from cdeep3m.models.published import PublishedModel, find, published_models
 from cdeep3m.models.verify import NetReport, net_folders, verify
+from cdeep3m.proto.foreign import PAGE, PROBED, TEXT, looks_like
 from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ def _archive(request: FetchRequest, model: PublishedModel | None, report: Report
         return
     url = model.archive(request.address) if model else request.source
     target = request.out.with_name(f".{request.out.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}")
-    if not target.exists():
-        told = (lambda progress: report(f"{request.out.name}: download", progress)) if report else None
-        download(url, target, report=told, attempts=request.attempts, pause=request.pause)
+    by_doi = model if model and url == model.page else None
+    found = url if target.exists() else _downloaded(url, target, request, report, by_doi)
     try:
+        if by_doi and looks_like(_beginning(target)) in (PAGE, TEXT):
+            raise DownloadError(f"{url} leads to a page, {found}, and not to an archive: {by_doi.by_hand}")
         yield target
     except RunError:
         raise
@@ -128,6 +130,31 @@ def _archive(request: FetchRequest, model: PublishedModel | None, report: Report
         target.unlink()
         raise type(error)(str(error).replace(str(target), url)) from None
     target.unlink()
+
+
+def _downloaded(
+    url: str, target: Path, request: FetchRequest, report: Report | None, by_doi: PublishedModel | None
+) -> str:
+    """Download an archive, from wherever a DOI leads; return the address that it came from."""
+    told = (lambda progress: report(f"{request.out.name}: download", progress)) if report else None
+    try:
+        return download(
+            url,
+            target,
+            report=told,
+            attempts=request.attempts,
+            pause=request.pause,
+            anywhere=by_doi is not None,
+        )
+    except DownloadError as error:
+        if by_doi is None:
+            raise
+        raise DownloadError(f"{error} Or {by_doi.by_hand}") from None
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(PROBED)
 
 
 def _local(path: Path) -> Path:

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-from cdeep3m.errors import InputError, MissingModelError
+from cdeep3m.errors import InputError
+
+DOI_RESOLVER = "https://doi.org/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,19 @@ class PublishedModel:
 
     @property
     def page(self) -> str:
-        """Address of the page that describes the model and offers its archive."""
-        return f"https://doi.org/{self.doi}"
+        """Address that leads to the model: to its archive, or to the page that describes it."""
+        return f"{DOI_RESOLVER}{self.doi}"
+
+    @property
+    def by_hand(self) -> str:
+        """What to do where the archive does not come of itself."""
+        return (
+            f"download the archive of {self.name} by hand and give the file, or its address, in place of the name; or "
+            "name a mirror with --address"
+        )
 
     def archive(self, template: str | None = None) -> str:
-        """Return the address of the archive.
+        """Return the address of the archive; where none is known the DOI, which led to the archives once.
 
         Parameters
         ----------
@@ -60,8 +70,6 @@ class PublishedModel:
 
         Raises
         ------
-        MissingModelError
-            No address is known.
         InputError
             The template has other words in braces.
 
@@ -72,12 +80,7 @@ class PublishedModel:
         """
         if template:
             return _filled(template, self)
-        if self.address:
-            return self.address
-        raise MissingModelError(
-            f"the address of the archive of {self.name} is not known here. Look on its page, {self.page}, and give the "
-            "address of the archive, or the file that you downloaded, in place of the name; or a mirror with --address."
-        )
+        return self.address or self.page
 
 
 def published_models() -> list[PublishedModel]:

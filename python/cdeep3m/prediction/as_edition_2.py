@@ -77,7 +77,7 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str])
     """Write de_augmentation_info.json and package_processing_info.txt (DefDataPackages.py); TIFF stacks fail (11)."""
     where = Path(images)
     if where.suffix.lower() == ".h5" and where.is_file():
-        shape = Hdf5Volume(where, checked=False).shape
+        shape = Hdf5Volume(where, gray=False).shape
     elif where.is_file():
         raise InputError(f"CDeep3M2 cannot divide the stack {images}; leave out --exact")
     else:

@@ -1,4 +1,4 @@
-"""From images and trained models to probability maps, plane by plane.
+"""From images and trained models to the folder of a prediction.
 
 An engine that predicts arrays streams: a plane is read once, its variants are views, their predictions are undone and
 averaged in memory, and the stitched plane is written as soon as it is whole. Only the planes of the images are
@@ -8,9 +8,9 @@ predicted, never the z padding. What is held in memory are a few planes, however
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,41 +20,34 @@ from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, Tra
 from cdeep3m.errors import InputError, failing_with
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
+from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.open import open_maps
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
-from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.prediction.as_edition_2 import define_packages
+from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
+from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
+from cdeep3m.prediction.runner import InThisProcess
+from cdeep3m.prediction.streaming import fill, missing_boxes
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.threads import Background, ahead
-from cdeep3m.tiling import stitching
-from cdeep3m.tiling.packages import Division
-from cdeep3m.tiling.variants import variants_for
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import write_tiling
+from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
-from cdeep3m.volumes.png import write_plane
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
-    from cdeep3m.tiling.packages import Package
-    from cdeep3m.tiling.variants import Variant
     from cdeep3m.volumes.base import Volume
 
 logger = logging.getLogger(__name__)
-
-logger = logging.getLogger(__name__)
-
-SPEEDS = (1, 2, 4, 10)
-"""What `--augspeed` accepts: the share of the 16 variants that is left out grows with it."""
-
-Reader = Callable[["Package", int], np.ndarray]
-"""Returns plane z (of the volume) of what a package reads, axes (y, x)."""
 
 Report = Callable[[str, Progress], None]
 """Receives a net's name and how far it is, in planes."""
@@ -124,7 +117,9 @@ class PredictRequest:
         return self.precision != "float32"
 
 
-def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report | None = None) -> bool:
+def predict(
+    request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int] = (), report: Report | None = None
+) -> bool:
     """Run `request` from where an earlier, interrupted run left it.
 
     Parameters
@@ -135,6 +130,8 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         What runs the nets.
     gpu : int
         GPU number, or CPU.
+    also : sequence of int
+        Further GPUs, which an engine over files uses at the same time.
     report : callable, optional
         Told after every plane.
 
@@ -154,30 +151,32 @@ def predict(request: PredictRequest, engine: Engine, *, gpu: int, report: Report
         if run.is_done():
             return False
         run.demand_startable()
-        models = _trained_models(request)
+        with run.recording_errors(), failing_with(10):
+            models = _trained_models(request)
         if request.rules.second_edition:
             _as_edition_2(request, engine, gpu, run, models, report or _silent)
             return True
-        with failing_with(4):
+        with run.recording_errors(), failing_with(4):
+            request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
-            division = Division.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
+            tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
             enhancement = enhancement_for(request)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume, enhancement), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
-        division.write(run.folder)
-        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(division.packages)} packages")
+        write_tiling(tiling, run.folder)
+        run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
         with run.recording_errors():
             with failing_with(10):
                 if isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    _stream_nets(request, engine, gpu, run, models, seen, division, report or _silent)
+                    _stream(request, engine, gpu, run, models, seen, tiling, report or _silent)
                 else:
-                    work = _over_files(request, run, division, enhancement)
-                    predict_over_files(work, engine, gpu=gpu, maxpackages=request.max_packages, report=report)
+                    work = _over_files(request, run, tiling, enhancement)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
             with failing_with(12):
-                _ensemble(request, run)
+                _ensemble(request, run, averaged=isinstance(engine, InProcessEngine) and _averages_arrays(request))
         run.finish()
     return True
 
@@ -200,7 +199,7 @@ def _as_edition_2(
             "imagedir": str(images.absolute()),
             "models": ",".join(request.nets),
             "augspeed": str(request.aug_speed),
-            "exact": "second edition",
+            "exact": request.rules.name,
         }
         run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
         predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
@@ -212,61 +211,6 @@ def _check_engine(request: PredictRequest, engine: Engine) -> None:
     asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
     if asked and not isinstance(engine, InProcessEngine):
         raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
-
-
-def stream_planes(
-    volume: Volume,
-    division: Division,
-    net: LoadedNet,
-    variants: Sequence[Variant],
-    planes: Sequence[int],
-    *,
-    rules: Rules = CORRECTED,
-    before_pass: Callable[[], None] | None = None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Predict `planes` of `volume` one after another: every package, every variant, averaged and stitched.
-
-    Parameters
-    ----------
-    volume : Volume
-        The images.
-    division : Division
-        How the volume is divided into packages.
-    net : LoadedNet
-        What predicts.
-    variants : sequence of Variant
-        Test-time augmentation, in ascending order.
-    planes : sequence of int
-        Which planes, counted from 0.
-    rules : Rules
-        Scale every plane by its own maximum, as Merge_LargeData.m does.
-    before_pass : callable, optional
-        Called before each window is made; what it raises ends the prediction.
-
-    Yields
-    ------
-    int, ndarray of uint8, shape (y, x)
-        A plane's number and its probability map.
-    """
-    read = (_reader_as_the_original if division.rules.octave_images else _reader)(volume, division, net.frames)
-    packages = {z: division.packages_at(z) for z in planes}
-
-    def windows() -> Iterator[np.ndarray]:
-        for z in planes:
-            for package in packages[z]:
-                window = _window(package, z, net.frames, read)
-                for variant in variants:
-                    if before_pass:
-                        before_pass()
-                    yield variant.apply(window)
-
-    predictions = net.foreground(ahead(windows(), depth=2 * len(variants)))
-    for z in planes:
-        stitched = np.zeros(volume.shape[1:], dtype=np.uint16)
-        for package in packages[z]:
-            mean = stitching.average(zip(variants, predictions))  # noqa: B905 - the predictions go on
-            stitching.paste(stitched, package, stitching.to_png16(mean))
-        yield z, stitching.to_probability_map(stitched, rules=rules)
 
 
 def warn_of_labels(volume: Volume, images: Path) -> None:
@@ -282,39 +226,6 @@ def warn_of_labels(volume: Volume, images: Path) -> None:
 def _read_plane(volume: Volume, z: int) -> np.ndarray:
     _, height, width = volume.shape
     return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
-
-
-def _reader(volume: Volume, division: Division, frames: int) -> Reader:
-    """Return what reads a plane of a package; a plane of the volume is read once for all of its packages."""
-    read_plane = lru_cache(maxsize=frames + 1)(lambda z: _read_plane(volume, z))
-
-    def read(package: Package, z: int) -> np.ndarray:
-        _, rows, columns = package.read.slices
-        return read_plane(z)[rows, columns]
-
-    return read
-
-
-def _reader_as_the_original(volume: Volume, division: Division, frames: int) -> Reader:
-    """Return what reads a package's planes as PreprocessPackage.m does: the first decides their class (defect 6)."""
-
-    def read_area(package: Package, z: int) -> np.ndarray:
-        (_, top, left), (_, bottom, right) = package.read.begin, package.read.end
-        return volume.read(Roi((z, top, left), (z + 1, bottom, right)))[0]
-
-    class_of = lru_cache(maxsize=None)(lambda package: read_area(package, package.planes[0]).dtype)
-
-    @lru_cache(maxsize=(frames + 1) * len(division.areas))
-    def read(package: Package, z: int) -> np.ndarray:
-        return take_class_of_first(read_area(package, z), class_of(package))
-
-    return read
-
-
-def _window(package: Package, z: int, frames: int, read: Reader) -> np.ndarray:
-    """Return what the net sees when it predicts plane `z` of `package`: shape (frames, y, x) on the canvas."""
-    window = package.canvas(np.stack([read(package, k) for k in package.z_window(z, frames)]))
-    return window.astype(np.uint8) if window.dtype == bool else window
 
 
 def enhancement_for(request: PredictRequest) -> Enhancement | None:
@@ -349,7 +260,7 @@ def _seen(
 
 
 def _over_files(
-    request: PredictRequest, run: PredictionRun, division: Division, enhancement: Enhancement | None
+    request: PredictRequest, run: PredictionRun, tiling: Tiling, enhancement: Enhancement | None
 ) -> FileRun:
     return FileRun(
         run=run,
@@ -357,7 +268,7 @@ def _over_files(
         images=request.images,
         nets=request.nets,
         aug_speed=request.aug_speed,
-        division=division,
+        tiling=tiling,
         rules=request.rules,
         enhancement=enhancement,
     )
@@ -386,43 +297,58 @@ def _size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _stream_nets(
+def _stream(
     request: PredictRequest,
     engine: InProcessEngine,
     gpu: int,
     run: PredictionRun,
     models: dict[str, TrainedModel],
     volume: Volume,
-    division: Division,
+    tiling: Tiling,
     report: Report,
 ) -> None:
-    for net, model in models.items():
-        if run.net_is_done(net):
-            continue
-        missing = [z for z in range(volume.shape[0]) if not run.plane(net, z).exists()]
-        run.log("prediction", f"{net}: {model.weights.name} on {engine.device(gpu)}, {len(missing)} planes to predict")
-        done = volume.shape[0] - len(missing)
-        if missing:
-            loaded = engine.load(model, gpu=gpu, precision=request.precision)
-            if request.fast:
-                plain = engine.load(model, gpu=gpu)
-                run.log("prediction", _cost_of_speed(net, plain, loaded, volume, division, missing[len(missing) // 2]))
-            variants = variants_for(net, request.aug_speed)
-            planes = stream_planes(
-                volume, division, loaded, variants, missing, rules=request.rules, before_pass=run.demand_no_kill
-            )
-            with Background(depth=4) as writing:
-                for z, plane in planes:
-                    writing.call(write_plane, run.plane(net, z), plane)
-                    done += 1
-                    report(net, Progress(done, volume.shape[0]))
+    """Predict what is missing of every net in this process, and average the nets from arrays where rules allow it."""
+    spec = MapSpec(shape=volume.shape, placement=volume.placement)
+    maps = {net: open_maps(run.net_folder(net), spec, format_name="png") for net in models}
+    averaged = None
+    if _averages_arrays(request):
+        averaged = open_maps(run.fresh_ensemble_folder(), spec, format_name="png")
+    boxes = tiling.boxes()
+    lacking = Counter(net for _, nets in missing_boxes(boxes, maps) for net in nets)
+    nets = {net: _load(request, engine, gpu, run, models[net], volume, tiling) for net in models if lacking[net]}
+    for net in nets:
+        run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
+    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules)
+    fill(maps, averaged, boxes, runner, before_pass=run.demand_no_kill, report=report)
+    for net in models:
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
 
 
-def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, division: Division, z: int) -> str:
+def _averages_arrays(request: PredictRequest) -> bool:
+    """Return whether maps are averaged as they come; Octave looks at all of their files first (defect 6)."""
+    return len(request.nets) > 1 and not request.rules.octave_images
+
+
+def _load(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    model: TrainedModel,
+    volume: Volume,
+    tiling: Tiling,
+) -> NetInUse:
+    loaded = engine.load(model, gpu=gpu, precision=request.precision)
+    if request.fast:
+        plain = engine.load(model, gpu=gpu)
+        run.log("prediction", _cost_of_speed(model.net, plain, loaded, volume, tiling, volume.shape[0] // 2))
+    return NetInUse(loaded, variants_for(model.net, request.aug_speed))
+
+
+def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, tiling: Tiling, z: int) -> str:
     """Predict plane `z` of one package with both; say and return how they differ."""
-    window = _window(division.packages_at(z)[0], z, fast.frames, _reader(volume, division, fast.frames))
+    window = PackageReader(volume, tiling, frames=fast.frames).window(tiling.packages_at(z)[0], z, fast.frames)
     found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
     said = (
         f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "
@@ -432,12 +358,13 @@ def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, 
     return said
 
 
-def _ensemble(request: PredictRequest, run: PredictionRun) -> None:
+def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) -> None:
+    """Make the folder of the nets' average, where it was not made on the way."""
     folders = [run.net_folder(net) for net in request.nets]
     if len(folders) == 1:
         run.link_ensemble(folders[0])
-    else:
-        ensemble_folders(folders, run.ensemble_folder, rules=request.rules)
+    elif not averaged:
+        ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 
 
@@ -447,5 +374,4 @@ def _silent(net: str, progress: Progress) -> None:
 
 def images_of(path: Path) -> Path:
     """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
-    with failing_with(4):
-        return Path(images_of_packages(path)) if is_package_folder(path) else path
+    return Path(images_of_packages(path)) if is_package_folder(path) else path

@@ -94,7 +94,7 @@ def _predict_net(
 ) -> None:
     maps = steps.predicted_maps(read, shape, net, name, speed, before_pass=run.demand_no_kill)
     for z, plane in enumerate(maps):
-        write_plane(run.plane(name, z), plane)
+        write_plane(run.net_folder(name) / steps.STITCHED.format(z + 1), plane)
         report(name, Progress(z + 1, shape[0]))
     run.mark_net_done(name)
 

@@ -14,16 +14,19 @@ SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive: unpack it first"),
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
-    (b"<!DOCTYPE", "a web page: the download did not give the file itself"),
-    (b"<html", "a web page: the download did not give the file itself"),
 )
 """First bytes of formats that people take for another, and what to call them."""
 
+PAGE_BEGINNINGS = (b"<!doctype html", b"<html", b"<?xml", b"<!--", b"<head")
+"""How web pages begin, in small letters, after blanks."""
+
 TEXT = "text"
+PAGE = "a web page: the download did not give the file itself"
 MODEL = "trained weights (.caffemodel)"
 STATE = "a solver state (.solverstate)"
 
 PROBED = 4096
+BOM = b"\xef\xbb\xbf"
 
 
 def looks_like(content: bytes) -> str:
@@ -35,6 +38,8 @@ def looks_like(content: bytes) -> str:
     'a PNG image'
     >>> looks_like(b"name: 'net'")
     'text'
+    >>> looks_like(b"\n<!doctype html><p>Trained models</p>") == PAGE
+    True
     >>> looks_like(b"")
     'an empty file'
     """
@@ -43,6 +48,8 @@ def looks_like(content: bytes) -> str:
     for signature, name in SIGNATURES:
         if content.startswith(signature):
             return name
+    if content[:PROBED].removeprefix(BOM).lstrip().lower().startswith(PAGE_BEGINNINGS):
+        return PAGE
     if starts_as_model(content):
         return MODEL
     if starts_as_state(content):

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, LayerParameter, NetParameter, SolverParameter
+from cdeep3m.proto.edit import with_fields
 from cdeep3m.proto.foreign import TEXT, looks_like
 from cdeep3m.proto.unknown import unknown_fields
 from cdeep3m.proto.upgrade import upgraded
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Sequence
 
-    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
     from cdeep3m.proto.unknown import UnknownField
 
@@ -97,6 +98,44 @@ def read_label_mapping(path: str | os.PathLike[str]) -> LabelProbMappingParamete
 def write(path: str | os.PathLike[str], message: Message) -> None:
     """Write `message` as protobuf text to `path`, whole or not at all."""
     write_text(path, text_format.MessageToString(message))
+
+
+def write_changes(path: str | os.PathLike[str], message: Message) -> None:
+    """Write what `message` changes of the one in `path`, whole or not at all; comments stay where they are.
+
+    Without a change the file is left alone. Where lists or messages within it change it is written anew, without
+    comments.
+
+    Raises
+    ------
+    MissingFileError, FormatError
+        `path` is not there, or holds no such message.
+    """
+    before = _read(path, type(message)())
+    if before == message:
+        return
+    changed = [field for field, value in message.ListFields() if (field, value) not in before.ListFields()]
+    values = {field.name: _value_text(message, field) for field in changed if not field.is_repeated}
+    cleared = {field.name for field, _ in before.ListFields()} - {field.name for field, _ in message.ListFields()}
+    text = with_fields(_text(Path(path)), values, without=cleared)
+    write_text(path, text if _says(text, message) else text_format.MessageToString(message))
+
+
+def _value_text(message: M, field: FieldDescriptor) -> str:
+    one = type(message)()
+    if field.message_type:
+        getattr(one, field.name).CopyFrom(getattr(message, field.name))
+    else:
+        setattr(one, field.name, getattr(message, field.name))
+    return text_format.MessageToString(one).partition(":")[2].strip()
+
+
+def _says(text: str, message: M) -> bool:
+    """Return whether protobuf text says just what `message` does."""
+    try:
+        return text_format.Parse(text, type(message)()) == message
+    except text_format.ParseError:
+        return False
 
 
 def likeliest_kind(path: str | os.PathLike[str], kinds: Sequence[type[M]]) -> type[M]:

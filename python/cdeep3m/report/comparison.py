@@ -11,7 +11,7 @@ from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
 from cdeep3m.maps.agreement import Agreement, agreement_of
 from cdeep3m.prediction.over_files.postprocess import PREDICTION, read_prediction
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import write_datasets
 
@@ -64,7 +64,7 @@ def compare_engines(
         The images or the model cannot be read.
     """
     wanted = middle(volume.shape[0], planes)
-    parts = [(package, both) for package in Division.of(volume.shape).packages if (both := overlap(package, wanted))]
+    parts = [(package, both) for package in Tiling.of(volume.shape).packages if (both := overlap(package, wanted))]
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for done, (package, part) in enumerate(parts, start=1):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import configparser
 import io
+import logging
+import re
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
-from cdeep3m.errors import CDeep3MError, RunError, StoppedError, describe, failing_with
+from cdeep3m.errors import CDeep3MError, FailedElsewhereError, RunError, StoppedError, describe, failing_with
 from cdeep3m.system.files import locked, write_text
 
 if TYPE_CHECKING:
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainedModel
+
+logger = logging.getLogger(__name__)
+
+ERROR, KILL = "ERROR", "KILL.REQUEST"
+"""Markers of a failure, and of a request to stop."""
+
+HEADING = re.compile(r"^\[.*\]", re.MULTILINE)
+"""A line that begins a section of predict.config."""
 
 CONFIG_KEYS = ("trainedmodeldir", "imagedir", "models", "augspeed")
 """What predict.config has held since the original; further keys are this project's own."""
@@ -45,10 +55,6 @@ class PredictionRun:
     def net_folder(self, net: str) -> Path:
         """Return the folder of `net`'s probability maps."""
         return self.folder / net
-
-    def plane(self, net: str, z: int) -> Path:
-        """Return the file of plane `z` (counted from 0; files count from 1)."""
-        return self.net_folder(net) / f"Segmented_{z + 1:04d}.png"
 
     @property
     def ensemble_folder(self) -> Path:
@@ -101,38 +107,31 @@ class PredictionRun:
 
         Raises
         ------
-        RunError
+        FailedElsewhereError
             ERROR is there (exit status 99).
         StoppedError
             KILL.REQUEST is there.
         """
-        error = self.folder / "ERROR"
+        error = self.folder / ERROR
         if error.exists():
-            said = error.read_text(errors="replace").split("\n", 1)[0]
-            failure = RunError(
-                f"{error} from an earlier run says: {said} Mend that, delete ERROR (and KILL.REQUEST), "
+            said = error.read_text(errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
+            raise FailedElsewhereError(
+                f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
                 "and the same command goes on where it stopped."
             )
-            failure.exit_code = 99
-            raise failure
         self.demand_no_kill()
 
     def demand_no_kill(self) -> None:
         """Raise StoppedError when KILL.REQUEST is there."""
-        request = self.folder / "KILL.REQUEST"
+        request = self.folder / KILL
         if request.exists():
             raise StoppedError(f"{request} found: stopped. Delete it and the same command goes on where it stopped.")
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:
-        """Keep the message and the exit status of what goes wrong in ERROR; a stop that was asked for is no error."""
-        try:
+        """Tell other stages of what goes wrong in the block; see `recording_errors`."""
+        with recording_errors(self.folder):
             yield
-        except StoppedError:
-            raise
-        except (CDeep3MError, OSError) as error:
-            write_text(self.folder / "ERROR", f"{describe(error)}\n{getattr(error, 'exit_code', 1)}\n")
-            raise
 
     def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel], *, engine: str = "") -> None:
         """Write down what this run does, or make sure that it is what an interrupted run here did.
@@ -174,14 +173,53 @@ class PredictionRun:
         self.ensemble_folder.unlink(missing_ok=True)
         self.ensemble_folder.symlink_to(net_folder.name, target_is_directory=True)
 
+    def fresh_ensemble_folder(self) -> Path:
+        """Return the folder of the nets' average; the link that one net's run left goes first."""
+        if self.ensemble_folder.is_symlink():
+            self.ensemble_folder.unlink()
+        return self.ensemble_folder
+
     def log(self, stage: str, line: str) -> None:
         """Add `line`, with the time, to logs/<stage>.log (stages: preprocess, prediction, postprocess)."""
         with open(self.folder / "logs" / f"{stage}.log", "a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
+@contextmanager
+def recording_errors(folder: Path) -> Iterator[None]:
+    """Tell those who watch `folder` of what goes wrong in the block, so that they do not wait for ever.
+
+    ERROR gets the message and the exit status, a line each, KILL.REQUEST the message, where the folder is there. A stop
+    that was asked for is no error.
+    """
+    try:
+        yield
+    except StoppedError:
+        raise
+    except (CDeep3MError, OSError) as error:
+        if folder.is_dir():
+            _tell(folder, error)
+        raise
+
+
+def _tell(folder: Path, error: BaseException) -> None:
+    message = f"ERROR, {describe(error)}\n"
+    try:
+        write_text(folder / ERROR, f"{message}{getattr(error, 'exit_code', 1)}\n")
+        write_text(folder / KILL, message)
+    except OSError as second:
+        logger.warning("%s cannot be written: %s", folder / ERROR, describe(second))
+
+
+def forget_errors(folder: Path) -> None:
+    """Remove what an earlier failure told in `folder`; a request to stop of somebody else's stays."""
+    if (folder / ERROR).exists():
+        for name in (KILL, ERROR):
+            (folder / name).unlink(missing_ok=True)
+
+
 def read_config(path: Path) -> dict[str, str]:
-    """Return the `[default]` section of a predict.config.
+    """Return the `[default]` section of a predict.config, whose line of that name may be missing.
 
     Raises
     ------
@@ -190,7 +228,8 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        parser.read_string(path.read_text())
+        text = path.read_text()
+        parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
         return dict(parser["default"])
     except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
         failure = RunError(f"{path} is no predict.config with a [default] section: {describe(error)}")

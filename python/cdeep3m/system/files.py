@@ -1,27 +1,49 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and what is left of those that did not."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-from contextlib import contextmanager
+import re
+import shutil
+import stat
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from cdeep3m.errors import NO_ROOM, InputError, RunError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What writers meet on a full disk, or beyond a quota or limit; few of them say which file it was."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PARTIAL = re.compile(r"\..*\.partial-\d+(\.[^.]*)?", re.DOTALL)
+"""Names of what is being written."""
+LONGEST_NAME = 255
+"""Bytes of a name, on the usual file systems."""
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What some file systems say of locks, or of flushing a folder."""
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+_swept: set[tuple[int, int]] = set()
+"""Folders, by device and number, that this process has looked through."""
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a hidden neighbour of `path` to write to; it takes the name `path` once the block ends without an error.
 
-    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. After an error (a full disk,
-    a bad value, an interrupt) it is removed, and whatever `path` held before stays as it was.
+    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. Its content is on the disk
+    before it takes the name, and the name before this returns. After an error (a full disk, a bad value, an interrupt)
+    it is removed, and whatever `path` held before stays as it was. What a killed process left in the folder is removed,
+    too.
 
     Parameters
     ----------
@@ -34,26 +56,125 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         Where to write.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    _sweep_once(target.parent)
+    partial = partial_name(target)
+    lock = -1
     try:
+        lock = _owned(partial, os.O_RDWR | os.O_CREAT)
         yield partial
+        flush(partial)
         partial.replace(target)
+        flush(target.parent)
     except OSError as error:
         if error.errno in NO_ROOM and (not isinstance(error.filename, str) or Path(error.filename) == partial):
             error.filename = os.fspath(target)
         raise
     finally:
         partial.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `folder`, empty, that takes its name once the block ends without an error.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to make; it must not be there.
+
+    Yields
+    ------
+    Path
+        Where to write.
+    """
+    home = folder.absolute().parent
+    home.mkdir(parents=True, exist_ok=True)
+    _sweep_once(home)
+    partial = partial_name(folder)
+    partial.mkdir()
+    lock = -1
+    try:
+        lock = _owned(partial, os.O_RDONLY)
+        yield partial
+        flush(partial)
+        partial.rename(folder)
+        flush(home)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def partial_name(target: Path) -> Path:
+    """Return the hidden neighbour that `target` is written to by this process; never too long a name.
+
+    Examples
+    --------
+    >>> partial_name(Path("maps/Segmented_0001.png")).name == f".Segmented_0001.partial-{os.getpid()}.png"
+    True
+    """
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= 20 else ""
+    mark = f".partial-{os.getpid()}{suffix}"
+    room = LONGEST_NAME - 1 - len(os.fsencode(mark))
+    return target.with_name(f".{os.fsdecode(os.fsencode(target.stem)[:room])}{mark}")
+
+
+def is_partial(name: str) -> bool:
+    """Return whether something of that name is still being written, or was when its process ended.
+
+    Examples
+    --------
+    >>> is_partial(".a.partial-12.png"), is_partial(".out.partial-3"), is_partial("a.png")
+    (True, True, False)
+    """
+    return PARTIAL.fullmatch(name) is not None
+
+
+def sweep(folder: str | os.PathLike[str]) -> int:
+    """Remove what processes that are gone were writing in `folder`; return how many files and folders that were.
+
+    What a living process writes is locked by it, and stays.
+    """
+    removed = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for path in [Path(entry.path) for entry in entries if is_partial(entry.name)]:
+            removed += _remove_ownerless(path)
+    return removed
+
+
+def sweep_tree(folder: Path) -> int:
+    """Remove what processes that are gone were writing anywhere below `folder`; symbolic links are not followed."""
+    removed = 0
+    for home, names, _ in os.walk(folder):
+        removed += sweep(home)
+        names[:] = [name for name in names if not is_partial(name)]
+    return removed
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk; nothing where the file system cannot."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[bool]:
     """Hold a lock on the file `path` for the block; it goes with its process, however that ends.
 
+    Programs that this process starts inherit it: the lock lasts as long as one of them lives.
+
     Parameters
     ----------
     path : path
-        Made where it is not there; its content does not matter.
+        Made where it is not there; its content does not matter. A symbolic link is not followed.
     shared : bool
         Whether others may hold it at the same time, if they share it, too.
 
@@ -62,16 +183,118 @@ def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[bo
     bool
         False when others hold it: then the block runs without it.
     """
-    with open(path, "a") as lock:
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield False
+        return
+    held_locks.add(descriptor)
+    try:
+        yield True
+    finally:
+        held_locks.discard(descriptor)
+        os.close(descriptor)
+
+
+held_locks: set[int] = set()
+"""Descriptors of the locks that this process holds: programs that work for it are given them."""
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` (UTF-8, newlines as they are) to `path`, whole or not at all."""
+    """Write `text` (UTF-8, newlines as they are) to `path`, whole or not at all; undecodable names keep their bytes."""
     with whole_file(path) as partial:
-        partial.write_bytes(text.encode())
+        partial.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def demand_file(path: str | os.PathLike[str]) -> os.stat_result:
+    """Return the size and times of a regular file; opening anything else may wait for ever, or never end.
+
+    Raises
+    ------
+    InputError
+        It is a folder, a pipe, a device or a socket.
+    OSError
+        It is not there, or its links go round in circles.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((words for test, words in KINDS if test(found.st_mode)), "something else")
+        raise InputError(f"{os.fsdecode(path)} is {kind}; expected a file")
+    return found
+
+
+def demand_apart(
+    out: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    below: Iterable[str] = (),
+) -> None:
+    """Refuse to write to what is read.
+
+    Parameters
+    ----------
+    out : path
+        A file or folder that is to be written to.
+    inputs : iterable of path
+        Files and folders that are read.
+    below : iterable of str
+        Folders in `out` that are written to as well.
+
+    Raises
+    ------
+    RunError
+        One of them is the same, or holds a file that is read.
+    """
+    places = [Path(out), *(Path(out) / name for name in below)]
+    for read in map(Path, inputs):
+        for place in places:
+            if _same(place, read) or (read.is_file() and _same(place, read.absolute().parent) and place != places[0]):
+                raise RunError(f"{place} is what is read; expected another place to write to. Choose another one")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _owned(path: Path, flags: int) -> int:
+    """Open what this process writes, and lock it, so that others see that it is being written."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _sweep_once(folder: Path) -> None:
+    """Remove what is left in `folder` of killed processes, the first time that this process writes there."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return
+    key = found.st_dev, found.st_ino
+    if key not in _swept:
+        _swept.add(key)
+        sweep(folder)
+
+
+def _remove_ownerless(path: Path) -> bool:
+    """Remove a file or folder that was being written, unless its writer lives; return whether it was removed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

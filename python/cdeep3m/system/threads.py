@@ -6,13 +6,14 @@ import os
 import queue
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cdeep3m.system.interrupts import uninterrupted
 from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class _End(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterable[T], *, depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
     """Make `items` in a thread, at most `depth` of them before they are asked for.
 
     An error of the thread is raised where its item would have come. When the consumer stops early (an error, an
@@ -116,6 +117,29 @@ def for_each(function: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Call `function` with every item, in a thread for each processor; see `spread`."""
     for _ in spread(function, items):
         pass
+
+
+def side_by_side(lanes: Sequence[Callable[[], None]], *, stop: Callable[[], None]) -> None:
+    """Call functions at the same time, each in a thread, and wait for all of them; raise the first one's error.
+
+    Parameters
+    ----------
+    lanes : sequence of callable
+        What waits for work outside this process.
+    stop : callable
+        Called after an interrupt: it makes the functions return soon.
+    """
+    with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
+        running: list[Future[None]] = []
+        try:
+            running += [pool.submit(lane) for lane in lanes]
+            wait(running)
+        except BaseException:
+            with uninterrupted():
+                stop()
+            raise
+    for lane in running:
+        lane.result()
 
 
 class Background:

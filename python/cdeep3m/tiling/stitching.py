@@ -48,28 +48,36 @@ def to_png16(mean: np.ndarray) -> np.ndarray:
     return merge_16_probs.to_uint16(mean)
 
 
-def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray) -> None:
-    """Copy what a package is trusted for from its canvas into the whole plane, in place (Merge_LargeData.m).
+def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray, *, begin: tuple[int, int] = (0, 0)) -> None:
+    """Copy what a package is trusted for from its canvas into a plane, or a part of it, in place (Merge_LargeData.m).
 
     Parameters
     ----------
     plane : ndarray, shape (y, x)
-        A plane of the volume.
+        A plane of the volume, or a part of one.
     package : Package
-        Packages are pasted in the order of `Division.packages`; in exact mode later ones overwrite earlier ones.
+        Packages are pasted in the order of `Tiling.packages`; in exact mode later ones overwrite earlier ones.
     canvas_plane : ndarray, shape (1024, 1024)
         The package's prediction of that plane.
+    begin : tuple of int
+        Row and column of the volume where `plane` begins.
 
     Examples
     --------
-    >>> from cdeep3m.tiling.packages import Division
+    >>> from cdeep3m.tiling.grid import Tiling
     >>> plane, canvas = np.zeros((20, 30), int), np.arange(1024 * 1024).reshape(1024, 1024)
-    >>> paste(plane, Division.of((1, 20, 30)).packages[0], canvas)
+    >>> paste(plane, Tiling.of((1, 20, 30)).packages[0], canvas)
     >>> int(plane[0, 0]) == 12 * 1024 + 12
     True
     """
-    _, rows, columns = package.write.slices
-    plane[rows, columns] = canvas_plane[package.canvas_write]
+    to, out_of = [], []
+    for axis in (0, 1):
+        first, last = package.write.begin[1 + axis], package.write.end[1 + axis]
+        lowest, highest = max(first, begin[axis]), min(last, begin[axis] + plane.shape[axis])
+        canvas = package.canvas_begin[axis] - first
+        to.append(slice(lowest - begin[axis], highest - begin[axis]))
+        out_of.append(slice(lowest + canvas, highest + canvas))
+    plane[tuple(to)] = canvas_plane[tuple(out_of)]
 
 
 def to_probability_map(plane: np.ndarray, *, rules: Rules = CORRECTED) -> np.ndarray:

@@ -88,11 +88,32 @@ def load_labelled_volume(
     """
     if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
-    volumes = open_enhanced(images, enhancement), open_volume(labels, role="label")
-    _check_same_size(volumes[0].shape, volumes[1].shape)
-    (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), volumes)
+    pair = open_enhanced(images, enhancement), open_volume(labels, role="label")
+    return fill_volumes(*pair, name=str(images), scratch=scratch)
+
+
+def fill_volumes(
+    images: Volume, labels: Volume, *, name: str = "the volume", scratch: str | os.PathLike[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read open images and labels and fill short sides with zeros; see `load_labelled_volume`.
+
+    Parameters
+    ----------
+    images, labels : Volume
+        Of one shape; labels of 0 and 1.
+    name : str
+        The images, for messages.
+    scratch : path, optional
+
+    Raises
+    ------
+    InputError
+        The sizes differ.
+    """
+    _check_same_size(images.shape, labels.shape)
+    (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
-        logger.warning("%s holds %d different values only; are these the images?", images, len(values))
+        logger.warning("%s holds %d different values only; are these the images?", name, len(values))
     return data, label
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
-from cdeep3m.errors import InputError, MissingFileError, NetError, RunError
+from cdeep3m.errors import FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.matlab_ports.create_train_job import TRAINING_STACKS, bytewise, list_file, snapshot_prefix
 from cdeep3m.nets import prototxts
 from cdeep3m.nets.prototxts import DEPLOY, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, VALID_LIST
@@ -20,7 +20,7 @@ from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -117,14 +117,28 @@ def create_run(
         for net, files in nets.items():
             (folder / net / "trainedmodel").mkdir(parents=True, exist_ok=True)
             for name, message in files.items():
-                prototxt.write(folder / net / name, message)
+                _write(folder / net / name, message)
         write_text(folder / "VERSION", f"{__version__}\n")
         if not (folder / "readme.txt").exists():
             write_text(folder / "readme.txt", README)
 
 
-def check_training_files(augmented: Path) -> None:
+def _write(path: Path, message: Message) -> None:
+    """Write a prototxt; a solver that is there keeps its comments."""
+    if path.name == SOLVER and path.is_file():
+        with suppress(FormatError):
+            prototxt.write_changes(path, message)
+            return
+    prototxt.write(path, message)
+
+
+def check_training_files(augmented: Path) -> int:
     """Look into every .h5 file of `augmented` before a training starts, without reading its values.
+
+    Returns
+    -------
+    int
+        Planes of the deepest volume.
 
     Raises
     ------
@@ -133,10 +147,20 @@ def check_training_files(augmented: Path) -> None:
     FormatError, InputError
         A file is damaged, or lacks images or labels of one size.
     """
+    return _deepest(h5_files(augmented))
+
+
+def listed_planes(run: Path) -> int:
+    """Return the planes of the deepest volume in a run's train_file.txt; 0 where it names none that is there."""
+    listing = run / TRAIN_LIST
+    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if listing.is_file() else []
+    return _deepest(path for line in lines if os.path.isfile(path := run / line.strip()))
+
+
+def _deepest(paths: Iterable[str | Path]) -> int:
     from cdeep3m.volumes.labelled import labelled_shape
 
-    for path in h5_files(augmented):
-        labelled_shape(path)
+    return max((labelled_shape(path)[-1] for path in paths), default=0)
 
 
 def h5_files(folder: Path) -> list[str]:

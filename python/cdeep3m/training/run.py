@@ -12,16 +12,16 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
-from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.errors import NO_ROOM, CDeep3MError, InputError, MissingFileError, RunError, failing_with
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
@@ -29,7 +29,7 @@ from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
-from cdeep3m.system.interrupts import uninterrupted
+from cdeep3m.system.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +48,7 @@ NO_SOLVER = 2
 NO_LOG_FOLDER = 3
 NO_MODEL_FOLDER = 4
 NO_NET_FOLDER = 2
+JOB_FAILED = 1
 """Exit statuses of caffetrain.sh (the first three) and trainworker.sh."""
 
 
@@ -176,6 +177,20 @@ class NetTraining:
         return self.folder.name
 
 
+def default_nets(planes: int) -> tuple[str, ...]:
+    """Return the nets to train on so many planes where none were named: on a single one 1fm, which sees no other.
+
+    Examples
+    --------
+    >>> default_nets(1), default_nets(100)
+    (('1fm',), ('1fm', '3fm', '5fm'))
+    """
+    if planes != 1:
+        return NETS
+    log.info("the images are a single plane: 1fm is trained alone; name other nets with --models")
+    return NETS[:1]
+
+
 def train(
     request: TrainRequest,
     engine: Engine,
@@ -204,7 +219,7 @@ def train(
     RunError
         A net's folder is missing (exit status 2).
     CDeep3MError
-        What stopped a net; those before it are finished.
+        What stopped a net; the others have been trained all the same.
     """
     check_retrain(request.retrain)
     if request.augmentation and not isinstance(engine, InProcessEngine):
@@ -218,46 +233,56 @@ def train(
     write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
 
     def run(job: NetTraining) -> None:
-        train_net(job, engine, report=report, training=training, validation=validation)
+        with failing_with(JOB_FAILED):
+            train_net(job, engine, report=report, training=training, validation=validation)
 
-    if isinstance(engine, ParallelEngine) and len({job.gpu for job in jobs}) > 1:
-        _side_by_side(jobs, run, engine)
-    else:
-        for job in jobs:
-            run(job)
+    _train_all(jobs, run, engine)
 
 
-def _side_by_side(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], engine: ParallelEngine) -> None:
-    """Run the jobs of different GPUs at the same time, those of one GPU one after another.
+def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], engine: Engine) -> None:
+    """Run every job, whatever becomes of the others: those of different GPUs at the same time, where the engine can.
 
-    After an error no further job begins, but those that run may take days and are finished; an interrupt ends them.
+    Raises
+    ------
+    CDeep3MError
+        What stopped a net, when all have been tried; a full disk, which stops all of them, at once.
     """
-    failed = threading.Event()
+    failures: dict[str, CDeep3MError] = {}
+    stopped = threading.Event()
 
-    def run_those_of(gpu: int) -> None:
-        for job in (job for job in jobs if job.gpu == gpu):
-            if failed.is_set():
+    def run_all(lane: Sequence[NetTraining]) -> None:
+        for job in lane:
+            if stopped.is_set():
                 return
             try:
                 run(job)
             except CDeep3MError as error:
-                failed.set()
-                log.warning("%s failed (%s); the nets that are in training are finished first", job.net, error)
-                raise
+                if stops_all(error):
+                    stopped.set()
+                    raise
+                failures[job.net] = error
+                log.warning("%s failed (%s); the other nets are trained all the same", job.net, error)
 
-    gpus = dict.fromkeys(job.gpu for job in jobs)
-    with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
-        lanes = []
-        try:
-            lanes += [pool.submit(run_those_of, gpu) for gpu in gpus]
-            wait(lanes)
-        except BaseException:
-            with uninterrupted():
-                failed.set()
-                engine.stop()
-            raise
-    for lane in lanes:
-        lane.result()
+    def stop() -> None:
+        stopped.set()
+        if isinstance(engine, ParallelEngine):
+            engine.stop()
+
+    lanes = [[job for job in jobs if job.gpu == gpu] for gpu in dict.fromkeys(job.gpu for job in jobs)]
+    if isinstance(engine, ParallelEngine) and len(lanes) > 1:
+        side_by_side([partial(run_all, lane) for lane in lanes], stop=stop)
+    else:
+        run_all(jobs)
+    if len(failures) > 1:
+        raise RunError("; ".join(f"{net}: {error}" for net, error in failures.items()))
+    if failures:
+        raise next(iter(failures.values()))
+
+
+def stops_all(error: CDeep3MError) -> bool:
+    """Return whether an error would stop every net alike: a disk that is full."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in NO_ROOM
 
 
 def prepare(request: TrainRequest) -> list[NetTraining]:
@@ -376,7 +401,10 @@ def ignore_voxels_outside(path: Path) -> None:
 
 
 def set_options(path: Path, settings: SolverSettings) -> None:
-    """Set the options in a solver.prototxt; snapshots go to trainedmodel/ beside it, wherever the run lies now."""
+    """Set the options in a solver.prototxt; snapshots go to trainedmodel/ beside it, wherever the run lies now.
+
+    Comments in it stay.
+    """
     solver = prototxt.read_solver(path)
     solver.max_iter = settings.numiterations
     solver.base_lr = settings.base_learn
@@ -393,7 +421,7 @@ def set_options(path: Path, settings: SolverSettings) -> None:
         solver.test_interval = settings.test_interval
     if settings.seed is not None:
         solver.random_seed = settings.seed
-    prototxt.write(path, solver)
+    prototxt.write_changes(path, solver)
 
 
 def usable_snapshot(folder: Path) -> Path | None:

@@ -101,12 +101,12 @@ def load_sources(
         lows.append(float(data.min()))
         highs.append(float(data.max()))
         types.append(data.dtype)
-    size = getattr(open_volume(sources[0].images, rules=rules), "voxel_size", None)
+    size = open_volume(sources[0].images, rules=rules).placement.voxel_size
     return Loaded(
         training=training,
         gray_values=(min(lows), max(highs)),
         dtype=str(max(types, key=lambda dtype: dtype.itemsize)),
-        voxel_size=(float(size[0]), float(size[1]), float(size[2])) if size else None,
+        voxel_size=size,
         volumes=len(sources),
     )
 

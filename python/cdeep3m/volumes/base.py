@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cdeep3m.errors import InputError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
+from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.volumes.axes import Selection
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +23,28 @@ AT_ONCE = 2**24
 """So many voxels are read at a time by `planes_of`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a volume is to be read.
+
+    Attributes
+    ----------
+    rules : Rules
+        As the original reads, or right.
+    role : {"image", "label", "segmentation"}
+        What the values mean; see `open_volume`.
+    importer : {"imageimporter", "imageimporter_large"}
+        Which of the original's readers `ORIGINAL` follows.
+    selection : Selection
+        Axes, channel, time and level where a file holds several.
+    """
+
+    rules: Rules = CORRECTED
+    role: Role = "image"
+    importer: Importer = "imageimporter_large"
+    selection: Selection = field(default_factory=Selection)
+
+
 class Volume(Protocol):
     """A 3-D image on disk, read a box at a time.
 
@@ -31,6 +56,10 @@ class Volume(Protocol):
         Type of what `read` returns. In exact mode the first plane that `read` returns decides it anew.
     is_folder : bool
         Whether it is a folder of images, one plane each, rather than one file.
+    chunks : tuple of int
+        The smallest box that is read whole: asking for one of its voxels costs as much as asking for all. (z, y, x).
+    placement : Placement
+        Size of a voxel and where the volume lies, as far as its file tells.
     """
 
     @property
@@ -44,6 +73,14 @@ class Volume(Protocol):
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder of images, one plane each."""
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """The smallest box that is read whole, (z, y, x)."""
+
+    @property
+    def placement(self) -> Placement:
+        """Size of a voxel and where the volume lies, as far as its file tells."""
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); memory grows with `roi` alone (and one plane).

@@ -55,7 +55,8 @@ class EnhancedVolume:
     def __init__(self, volume: Volume, enhancer: PlaneEnhancer) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
-        self.voxel_size = getattr(volume, "voxel_size", None)
+        self.chunks = (1, *self.shape[1:])
+        self.placement = volume.placement
         self._volume, self._enhancer = volume, enhancer
         kept = max(FEWEST_KEPT, KEPT_BYTES // (self.shape[1] * self.shape[2]))
         self._plane = lru_cache(maxsize=kept)(self._enhanced)

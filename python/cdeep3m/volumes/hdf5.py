@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import logging
 import math
 import os
-import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,71 +15,183 @@ import h5py
 import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.geometry import Roi, from_caffe_axes
-from cdeep3m.system.files import whole_file
+from cdeep3m.geometry import Placement, Roi
+from cdeep3m.system.files import demand_file, whole_file
+from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.gray import demand_finite, gray_type, gray_values
+from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 from cdeep3m.volumes.mapped import release, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
+
 SLAB_BYTES = 2**20
 """So much of an array is written at a time: it stays in the processor's cache."""
-IMAGE_TYPES = ("uint8", "uint16", "float32", "float64")
+MOST_FROM_A_BYTE = 1100
+"""So many bytes deflate can pack into one."""
+MOST_DATASETS = 1000
+"""So many are listed, or counted at all."""
+
+ANYTHING = Selection()
+
+logger = logging.getLogger(__name__)
 
 
 class Hdf5Volume:
-    """The one dataset of an HDF5 file, shape (x, y, z).
+    """The one dataset of an HDF5 file, shape (x, y, z) unless the file says otherwise.
 
     Parameters
     ----------
     path : Path
         The file.
-    checked : bool
-        Whether only the types of images are taken: uint8, uint16, float32 and float64.
+    gray : bool
+        Whether its values are gray values, which read as uint8 or uint16 whatever holds them (see `gray_values`).
+    as_said : bool
+        Whether what the file says of its axes counts.
+    selection : Selection
+        What the user says of them.
 
     Raises
     ------
     InputError
-        When there is not exactly one dataset, or it is not three-dimensional, or of another type.
+        When there is not exactly one dataset, or it is no volume, or of another type.
     FormatError
         When the file is damaged or no HDF5 file.
     """
 
     is_folder = False
+    placement = Placement()
 
-    def __init__(self, path: Path, *, checked: bool = True) -> None:
+    def __init__(self, path: Path, *, gray: bool = True, as_said: bool = True, selection: Selection = ANYTHING) -> None:
         self._path = path
-        with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+        self._gray = gray
+        with opened(path) as file:
             dataset = _only_dataset(file, path)
             self._name = dataset.name
-            self.dtype = dataset.dtype.newbyteorder("=")
-            shape = dataset.shape
-        if len(shape) != 3 or 0 in shape:
+            demand_stored(dataset, path)
+            said = said_axes(dataset) if as_said else None
+            stored = dataset.dtype.newbyteorder("=")
+            shape, chunks = dataset.shape, dataset.chunks
+        if said is None and selection.axes is None and (len(shape) != 3 or 0 in shape):
             raise InputError(f"{self._name} of {path} has the shape {shape}; expected (x, y, z)")
-        if checked and self.dtype.name not in IMAGE_TYPES:
-            raise InputError(
-                f"{self._name} of {path} holds {self.dtype} values; expected {', '.join(IMAGE_TYPES)}. Convert it"
-            )
-        self.shape: tuple[int, int, int] = shape[::-1]
+        self._layout = layout_of(shape, said or "xyz", selection, name=f"{self._name} of {path}")
+        self.dtype = gray_type(stored, f"{self._name} of {path}") if gray else stored
+        self.shape: tuple[int, int, int] = self._layout.shape
+        self.chunks: tuple[int, int, int] = self._layout.in_space(chunks or (1, *shape[1:]), missing=1)
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only they are read from the file."""
-        with decoding(self._path, "HDF5"), h5py.File(self._path, "r") as file:
-            z, y, x = roi.slices
-            return from_caffe_axes(file[self._name][x, y, z]).astype(self.dtype, copy=False)
+        with opened(self._path) as file:
+            values = self._layout.arrange(file[self._name][self._layout.index(roi)])
+        name = f"{self._name} of {self._path}"
+        if self._gray:
+            return gray_values(values, name)
+        demand_finite(values, name)
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
-        """Yield the whole volume, some columns at a time: they lie together in the file."""
-        depth, height, width = self.shape
-        step = max(1, limit // (depth * height * self.dtype.itemsize))
-        for begin in range(0, width, step):
-            roi = Roi((0, 0, begin), (depth, height, min(begin + step, width)))
+        """Yield the whole volume, some columns at a time (or planes, if the file has them first): they lie together."""
+        axis = next(axis for axis in self._layout.axes if axis in SPACE)
+        along = SPACE.index(axis)
+        step = max(1, limit * self.shape[along] // (math.prod(self.shape) * self.dtype.itemsize))
+        for begin in range(0, self.shape[along], step):
+            first, end = [0, 0, 0], list(self.shape)
+            first[along], end[along] = begin, min(begin + step, self.shape[along])
+            roi = Roi((first[0], first[1], first[2]), (end[0], end[1], end[2]))
             yield roi, self.read(roi)
 
     def planes(self, roi: Roi) -> Iterator[np.ndarray]:
         """Yield the planes of `roi`, which are all in memory at once: they are scattered through the file."""
         return iter(self.read(roi))
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open an HDF5 file to read; what is damaged becomes a FormatError.
+
+    Raises
+    ------
+    InputError
+        It is no regular file, or open in a program that writes it.
+    FormatError
+        It is damaged, or no HDF5 file.
+    """
+    demand_file(path)
+    with decoding(path, "HDF5"):
+        try:
+            file = h5py.File(path, "r")
+        except BlockingIOError:
+            raise InputError(
+                f"{path} is open for writing in another program; expected a file that nobody changes. Close it there"
+            ) from None
+        with file:
+            yield file
+
+
+def said_axes(dataset: h5py.Dataset) -> str | None:
+    """Return the axes that a dataset names, the slowest first: ilastik's axistags, or HDF5's dimension labels."""
+    text = dataset.attrs.get("axistags")
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    if isinstance(text, str):
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            return "".join(str(axis["key"])[:1] for axis in json.loads(text)["axes"]).lower()
+    labels = [str(dimension.label).strip().lower() for dimension in dataset.dims]
+    return "".join(label[0] for label in labels) if labels and all(labels) else None
+
+
+def demand_stored(dataset: h5py.Dataset, path: str | os.PathLike[str]) -> None:
+    """Compare what a dataset declares with the bytes that the file has for it, before memory is taken for it.
+
+    Raises
+    ------
+    InputError
+        Its values are no numbers, or lie in other files.
+    FormatError
+        The file does not hold them.
+    """
+    if dataset.dtype.kind not in "buif" or dataset.dtype.itemsize > 16:
+        raise InputError(f"{dataset.name} of {path} holds {dataset.dtype} values; expected numbers")
+    if dataset.is_virtual or _is_external(dataset):
+        raise InputError(
+            f"{dataset.name} of {path} keeps its values in other files (external or virtual); expected a file that "
+            "holds them itself. Copy it with h5repack, or name the other files"
+        )
+    if dataset.shape is None:
+        raise InputError(f"{dataset.name} of {path} is empty; expected a volume")
+    stored, declared = dataset.id.get_storage_size(), dataset.nbytes
+    if dataset.chunks is None:
+        offset = dataset.id.get_offset()
+        if declared and (stored < declared or (offset is not None and offset + declared > os.path.getsize(path))):
+            raise damaged(
+                path, "HDF5", f"it is truncated: {dataset.name} declares {declared} bytes, {stored} are there"
+            )
+        return
+    if stored > os.path.getsize(path) or declared > 2**20 + MOST_FROM_A_BYTE * stored:
+        raise damaged(path, "HDF5", f"it is incomplete: {dataset.name} declares {declared} bytes, {stored} are there")
+    chunks = math.prod(-(-side // part) for side, part in zip(dataset.shape, dataset.chunks, strict=True))
+    written = dataset.id.get_num_chunks()
+    if written < chunks:
+        logger.warning(
+            "Warning: %s of %s lacks %d of its %d chunks; they are read as 0",
+            dataset.name,
+            path,
+            chunks - written,
+            chunks,
+        )
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open the one dataset of a file."""
+    octave = reading.rules.octave_images
+    gray = not octave and reading.role == "image"
+    volume = Hdf5Volume(address.path, gray=gray, as_said=not octave, selection=reading.selection)
+    if reading.role == "segmentation":
+        return SegmentationVolume(volume, str(address))
+    return LabelVolume(volume, str(address)) if reading.role == "label" and not octave else volume
 
 
 def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray:
@@ -99,10 +213,11 @@ def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray
     FormatError
         When the file is damaged, or has no such dataset.
     """
-    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+    with opened(path) as file:
         dataset = file.get(name)
         if not isinstance(dataset, h5py.Dataset):
             raise FormatError(f"{path} holds no dataset {name!r}; found {', '.join(file) or 'nothing'}. Make it again")
+        demand_stored(dataset, path)
         offset = dataset.id.get_offset()
         if offset is None or not dataset.size or dataset.dtype.hasobject or _is_external(dataset):
             return dataset[()]
@@ -132,14 +247,42 @@ def write_datasets(
 def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None) -> None:
     """Write as `write_datasets`, but to `path` itself, for callers that keep several files back until all are there."""
     types = {name: np.dtype(dtype or _stored_type(array.dtype)) for name, array in arrays.items()}
-    with _system_errors_of_hdf5(), h5py.File(path, "w") as file:
-        offsets = {name: _allocate(file, name, array.shape, types[name]) for name, array in arrays.items()}
-    with Path(path).open("r+b", buffering=0) as raw:
+    if not 1 <= len(arrays) <= 2 or not all(array.size for array in arrays.values()):
+        Path(path).write_bytes(_image({name: array.astype(types[name]) for name, array in arrays.items()}))
+        return
+    header, offsets = _header({name: (array.shape, types[name]) for name, array in arrays.items()})
+    with Path(path).open("w+b", buffering=0) as raw:
+        _write_all(raw.fileno(), np.frombuffer(header, np.uint8))
         for name, array in arrays.items():
             raw.seek(offsets[name])
             for slab in _slabs(array, types[name]):
                 _write_all(raw.fileno(), slab)
                 release(array)
+
+
+def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays that fit into memory twice as datasets of an HDF5 file, as h5py itself does, whole or not at all.
+
+    HDF5 works in memory alone: where it meets a full disk, it ends the process.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(_image(arrays))
+
+
+def _in_memory() -> h5py.File:
+    """Return a new file that lies in memory alone; several threads may have one at a time."""
+    return h5py.File(f"in memory {next(_numbers)}", "w", driver="core", backing_store=False)
+
+
+_numbers = itertools.count()
+
+
+def _image(arrays: Mapping[str, np.ndarray]) -> bytes:
+    with _in_memory() as file:
+        for name, array in arrays.items():
+            file[name] = array
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def in_old_shape(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -195,7 +338,13 @@ def _first_values(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _only_dataset(file: h5py.File, path: Path) -> h5py.Dataset:
     found: list[h5py.Dataset] = []
-    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+
+    def collect(_: str, item: h5py.HLObject) -> bool | None:
+        if isinstance(item, h5py.Dataset):
+            found.append(item)
+        return True if len(found) >= MOST_DATASETS else None
+
+    file.visititems(collect)
     if len(found) != 1:
         names = ", ".join(dataset.name for dataset in found) or "none"
         raise InputError(f"{path} holds {len(found)} datasets ({names}); expected one of shape (x, y, z)")
@@ -210,29 +359,50 @@ def _stored_type(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64) if dtype.kind == "b" else dtype
 
 
-@contextmanager
-def _system_errors_of_hdf5() -> Iterator[None]:
-    """Raise as OSError what HDF5 reports of the system in the text of another error, a full disk above all."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+FIRST_VALUES = 2048
+"""Where HDF5 begins to place values behind the descriptions of one or two datasets."""
+END_OF_FILE = 40
+"""Where the file's size stands in it."""
 
 
-def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Make an empty contiguous dataset, without a date, and return where its values go in the file."""
+def _header(datasets: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> tuple[bytes, dict[str, int]]:
+    """Return the beginning of an HDF5 file, as HDF5 itself writes it, and where the values of each dataset go.
+
+    HDF5 works in memory alone: where it meets a full disk, it ends the process. There the datasets get no place at
+    first, as memory would be needed for it; places, and what else depends on them, are put in afterwards.
+    """
+    with _in_memory() as file:
+        for name, (shape, dtype) in datasets.items():
+            _describe(file, name, shape, dtype)
+        file.flush()
+        image = bytearray(file.id.get_file_image())
+    assert len(image) <= FIRST_VALUES
+    offsets, at, found = {}, FIRST_VALUES, 0
+    for name, (shape, dtype) in datasets.items():
+        size = math.prod(shape) * dtype.itemsize
+        found = image.index(NO_PLACE + size.to_bytes(8, "little"), found)
+        place = found + len(LAYOUT)
+        image[place : place + 8] = at.to_bytes(8, "little")
+        image[place - 6], image[place - 17] = 1, 1  # the message is constant; values have their place from the start
+        offsets[name], at = at, at + size
+    image[END_OF_FILE : END_OF_FILE + 8] = at.to_bytes(8, "little")
+    return bytes(image), offsets
+
+
+LAYOUT = b"\x03\x01"
+"""The message that says where contiguous values are."""
+NO_PLACE = LAYOUT + 8 * b"\xff"
+
+
+def _describe(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Make a contiguous dataset without a place for its values, and without a date."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
-    made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, plan)
-    offset = made.get_offset()
-    return 0 if offset is None else offset
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, plan)
 
 
 def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:

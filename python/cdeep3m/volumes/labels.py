@@ -8,6 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.check_training_data import values_of_plane
+from cdeep3m.volumes.gray import demand_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ class LabelVolume:
     def __init__(self, volume: PlaneVolume, name: str) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
         self.dtype = np.dtype(np.uint8)
         self._volume = volume
         self._name = name
@@ -48,6 +50,7 @@ class LabelVolume:
         labels = np.empty(roi.shape, np.uint8)
         found = []
         for z, plane in enumerate(self._volume.planes(roi)):
+            demand_finite(plane, self._name)
             found.append(values_of_plane(plane))
             labels[z] = plane != 0
         check_two_values(found, self._name)
@@ -57,6 +60,7 @@ class LabelVolume:
         """Yield the whole volume as uint8 0 and 1; the values are checked after the last box."""
         found = [np.empty(0, self._volume.dtype)] * self.shape[0]
         for roi, block in self._volume.blocks(limit):
+            demand_finite(block, self._name)
             for z, values in enumerate(values_of_planes(block), start=roi.begin[0]):
                 found[z] = np.union1d(found[z], values)
             yield roi, (block != 0).view(np.uint8)
@@ -105,6 +109,7 @@ class SegmentationVolume:
     def __init__(self, volume: PlaneVolume, name: str) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
         self.dtype = np.dtype(np.int64)
         self._volume = volume
         self._name = name
@@ -144,6 +149,9 @@ def whole_numbers(labels: np.ndarray, name: str) -> np.ndarray:
     >>> whole_numbers(np.float32([0, 70000]), "labels").tolist()
     [0, 70000]
     """
+    if labels.dtype.kind not in "buif":
+        raise InputError(f"{name} holds {labels.dtype} values; expected labels, in whole numbers")
+    demand_finite(labels, name)
     with np.errstate(invalid="ignore"):
         whole = labels.astype(np.int64)
     if (whole != labels).any():

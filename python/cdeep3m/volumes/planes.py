@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.geometry import Roi
+from cdeep3m.geometry import Placement, Roi
 from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
-from cdeep3m.matlab_ports.imread import imread, to_quantum, without_alpha
+from cdeep3m.matlab_ports.imread import imread, without_alpha
+from cdeep3m.volumes.gray import gray_type, gray_values
 from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from cdeep3m.rules import Rules
-    from cdeep3m.volumes.base import Importer, Role, Volume
+    from cdeep3m.volumes.base import Importer, Reading, Role, Volume
 
     Area = tuple[slice, slice]
     Rule = Callable[["Pixels", Area, str], np.ndarray]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,14 @@ class Pixels:
     palette : ndarray of uint8, shape (colours, 3), optional
     min_is_white : bool
         Whether 0 is white.
+    one_bit : bool
+        Whether there was one bit a pixel.
     """
 
     values: np.ndarray
     palette: np.ndarray | None = None
     min_is_white: bool = False
+    one_bit: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,7 +75,7 @@ class Pixels:
 
     def cropped(self, area: Area) -> Pixels:
         """Return a part of the image, as a view."""
-        return Pixels(self.values[area], self.palette, self.min_is_white)
+        return replace(self, values=self.values[area])
 
 
 class PlaneSource(Protocol):
@@ -76,6 +84,8 @@ class PlaneSource(Protocol):
     is_folder: bool
     path: str
     """The folder or file, for messages."""
+    placement: Placement
+    """Size of a voxel, where the files tell."""
 
     def __len__(self) -> int:
         """Return the number of planes."""
@@ -107,6 +117,8 @@ class ImageVolume:
     def __init__(self, source: PlaneSource, size: tuple[int, int], rule: Rule, dtype: np.dtype | None = None) -> None:
         self.shape = (len(source), *size)
         self.is_folder = source.is_folder
+        self.chunks = (1, *size)
+        self.placement = source.placement
         self._source = source
         self._rule = rule
         self._dtype = dtype
@@ -148,20 +160,18 @@ class ImageVolume:
             yield roi, block
 
 
-def open_planes(source: PlaneSource, *, rules: Rules, role: Role, importer: Importer) -> Volume:
+def open_planes(source: PlaneSource, reading: Reading) -> Volume:
     """Make a volume of images, as `open_volume` describes it."""
+    role = reading.role
     first = next(source.headers(range(1)))
-    if rules.octave_images:
-        return ImageVolume(source, first.size, _exact_rule(importer, in_folder=source.is_folder))
-    for z, header in enumerate(source.headers(range(len(source)))):
-        _check_size(source, z, header.size, first.size)
-        if role == "image":
-            _check_sample(source, z, header.sample, first.sample)
+    if reading.rules.octave_images:
+        return ImageVolume(source, first.size, _exact_rule(reading.importer, in_folder=source.is_folder))
+    _check_headers(source, list(source.headers(range(len(source)))), role)
     if role == "label":
         return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
     if role == "segmentation":
         return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64))
-    volume = ImageVolume(source, first.size, image_plane, np.dtype(np.uint8 if first.sample == np.uint8 else np.uint16))
+    volume = ImageVolume(source, first.size, image_plane, gray_type(first.sample, source.name(0)))
     if first.coloured:
         next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
     return volume
@@ -181,22 +191,16 @@ def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     Returns
     -------
     ndarray of uint8 or uint16, shape (y, x)
-        Other types are brought to 16 bits as Octave does it: floating point scaled from [0, 1], 32-bit integers divided
-        by 65537.
+        Floating point is scaled from [0, 1] to 16 bits.
 
     Raises
     ------
     InputError
-        When there is real colour, a negative value, or a floating-point value outside [0, 1].
+        When there is real colour, a value that is negative or no number, a floating-point value above 1, or a 32-bit
+        integer.
     """
     values = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
-    gray = _equal_channels(without_alpha(values), name)
-    if gray.dtype.kind in "if" and gray.size and (not gray.min() >= 0 or (gray.dtype.kind == "f" and gray.max() > 1)):
-        raise InputError(
-            f"{name} holds {gray.dtype} values from {gray.min()} to {gray.max()}; expected 8- or 16-bit gray values "
-            "without a sign. Convert all images alike, for example with ImageJ (Image > Type > 16-bit)"
-        )
-    samples = to_quantum(gray)
+    samples = gray_values(_equal_channels(without_alpha(values), name), name)
     if pixels.min_is_white and pixels.palette is None:
         samples = np.iinfo(samples.dtype).max - samples
     return samples[area]
@@ -205,17 +209,47 @@ def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Return the values of a label image as they are: palette indices, or gray values of any type.
 
+    Where 0 is white, stored values of more than one bit count: masks of ImageJ with an inverting look-up table hold 255
+    where the objects are.
+
     Raises
     ------
     InputError
-        When there is real colour.
+        When there is real colour, or only the alpha channel tells pixels apart.
     """
     if pixels.palette is not None:
         return pixels.values[area]
+    _refuse_mask_in_alpha(pixels.values, name)
     values = _equal_channels(without_alpha(pixels.values), name)
-    if pixels.min_is_white and values.dtype.kind == "u":
-        values = np.iinfo(values.dtype).max - values
+    if pixels.min_is_white:
+        _say_once(
+            f"{name}: 0 is white in these labels (an inverting look-up table); "
+            + ("white is" if pixels.one_bit else "what is stored as other values than 0, and looks black, is")
+            + " taken for foreground"
+        )
+        if pixels.one_bit:
+            values = np.iinfo(values.dtype).max - values
     return values[area]
+
+
+def _refuse_mask_in_alpha(values: np.ndarray, name: str) -> None:
+    if values.ndim == 3 and values.shape[-1] in (2, 4):
+        shown, alpha = values[..., :-1], values[..., -1]
+        if (shown == shown[:1, :1]).all() and (alpha != alpha[:1, :1]).any():
+            raise InputError(
+                f"{name} holds its mask in the alpha channel, its gray values are all {shown.flat[0]}; expected labels "
+                "as gray values. Save the alpha channel as an image of its own"
+            )
+
+
+@lru_cache(maxsize=64)
+def _warn(source: str) -> None:
+    logger.warning("Warning: %s", source)
+
+
+def _say_once(words: str) -> None:
+    """Warn once of what may hold for every plane of a volume."""
+    _warn(words)
 
 
 def segmentation_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
@@ -266,17 +300,36 @@ def _equal_channels(values: np.ndarray, name: str) -> np.ndarray:
     return values[..., 0]
 
 
-def _check_size(source: PlaneSource, z: int, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def _check_headers(source: PlaneSource, headers: Sequence[Header], role: Role) -> None:
+    """Make sure that all planes have one size and, for images, one type; the odd one among them is named."""
+    sizes = [header.size for header in headers]
+    usual = _usual(sizes)
+    for z, size in enumerate(sizes):
+        _check_size(source, z, size, sizes[usual], like=usual)
+    samples = [header.sample for header in headers]
+    usual = _usual(samples)
+    for z, sample in enumerate(samples if role == "image" else ()):
+        _check_sample(source, z, sample, usual, samples[usual])
+
+
+def _usual(values: Sequence[Hashable]) -> int:
+    """Return the place of the first of the most frequent values."""
+    return values.index(Counter(values).most_common(1)[0][0])
+
+
+def _check_size(
+    source: PlaneSource, z: int, size: tuple[int, ...], expected: tuple[int, ...], *, like: int = 0
+) -> None:
     if tuple(size) != tuple(expected):
         raise InputError(
-            f"{source.name(z)} is {size[1]} x {size[0]} pixels, {source.name(0)} is {expected[1]} x {expected[0]}; "
+            f"{source.name(z)} is {size[1]} x {size[0]} pixels, {source.name(like)} is {expected[1]} x {expected[0]}; "
             "expected planes of one size. Remove it, or crop all images alike"
         )
 
 
-def _check_sample(source: PlaneSource, z: int, sample: np.dtype, expected: np.dtype) -> None:
+def _check_sample(source: PlaneSource, z: int, sample: np.dtype, like: int, expected: np.dtype) -> None:
     if sample != expected:
         raise InputError(
-            f"{source.name(z)} holds {sample} values, {source.name(0)} {expected}; expected one type. "
+            f"{source.name(z)} holds {sample} values, {source.name(like)} {expected}; expected one type. "
             "Convert all images alike"
         )

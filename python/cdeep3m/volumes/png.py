@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.system.files import whole_file
+from cdeep3m.geometry import Placement
+from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.planes import Header, Pixels
 
 try:
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GRAY, COLOUR, PALETTE, GRAY_ALPHA = 0, 2, 3, 4
+GRAY, COLOUR, PALETTE, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 NO_FILTER, UP = 0, 2
 """How a row is stored: as it is, or as differences to the row above."""
 FAST = 1
 """The fastest level that compresses."""
+MOST_FROM_A_BYTE = 1100
+"""So many bytes deflate can pack into one."""
 
 
 class PngFolder:
@@ -43,6 +47,7 @@ class PngFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
@@ -58,8 +63,7 @@ class PngFolder:
     def headers(self, planes: range) -> Iterator[Header]:
         """Yield size, type and colour from the first bytes of every file."""
         for z in planes:
-            with self._files[z].open("rb") as file:
-                start = _start(file.read(33), self._files[z])
+            start = _census(self._files[z])
             sample = np.dtype(np.uint16 if start.depth == 16 else np.uint8)
             yield Header((start.height, start.width), sample, start.colour_type != GRAY)
 
@@ -78,9 +82,11 @@ def read_plane(path: Path) -> Pixels:
     InputError
         When it holds colour or alpha of 16 bits.
     """
+    size = demand_file(path).st_size
     data = path.read_bytes()
     start = _start(data, path)
     chunks = _checked_chunks(data, path)
+    _check_size(start, size, path)
     gray = _decode_plain_rows(chunks, start) if start.colour_type == GRAY else None
     return _decode(data, chunks, start, path) if gray is None else Pixels(gray)
 
@@ -112,11 +118,13 @@ def _decode_plain_rows(chunks: _Chunks, start: _Start) -> np.ndarray | None:
         return None
     sample = np.dtype(f">u{start.depth // 8}")
     size = start.height * (1 + start.width * sample.itemsize)
+    packed = b"".join(part for kind, part in chunks if kind == b"IDAT")
+    unpacking = zlib.decompressobj()
     try:
-        raw = zlib.decompress(b"".join(part for kind, part in chunks if kind == b"IDAT"), bufsize=size)
+        raw = unpacking.decompress(packed, size + 1)
     except zlib.error:  # type: ignore[misc]
         return None
-    if len(raw) != size:
+    if len(raw) != size or not unpacking.eof:
         return None
     rows = np.frombuffer(raw, np.uint8).reshape(start.height, -1)
     filters, stored = rows[:, 0], rows[:, 1:].copy()
@@ -168,12 +176,35 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
         partial.write_bytes(SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
 
 
-def _filtered(plane: np.ndarray) -> np.ndarray:
-    """Return the bytes of a plane, each row as its differences to the one above, behind the number of that filter."""
+def write_rows(path: str | os.PathLike[str], plane: np.ndarray, *, at_once: int) -> None:
+    """Write a plane that need not fit into memory as gray PNG, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ends with .png; what is there is replaced.
+    plane : ndarray of uint8 or uint16, shape (y, x)
+        Usually in a file; so many rows of it are in memory at a time:
+    at_once : int
+    """
+    header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
+    packer = zlib.compressobj(FAST)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(SIGNATURE + _chunk(b"IHDR", header))
+        for top in range(0, len(plane), at_once):
+            above = plane[top - 1] if top else None
+            file.write(_chunk(b"IDAT", packer.compress(_filtered(plane[top : top + at_once], above=above).tobytes())))
+            release(plane)
+        file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
+
+
+def _filtered(plane: np.ndarray, *, above: np.ndarray | None = None) -> np.ndarray:
+    """Return the bytes of rows, each as its differences to the one above, behind the number of that filter."""
     stored = np.ascontiguousarray(plane, plane.dtype.newbyteorder(">")).view(np.uint8)
     rows = np.empty((len(stored), 1 + stored.shape[1]), np.uint8)
     rows[:, 0] = UP
-    rows[:1, 1:] = stored[:1]
+    before = 0 if above is None else np.ascontiguousarray(above, plane.dtype.newbyteorder(">")).view(np.uint8)
+    rows[:1, 1:] = stored[:1] - before
     np.subtract(stored[1:], stored[:-1], out=rows[1:, 1:])
     return rows
 
@@ -250,13 +281,45 @@ def _start(data: bytes, path: Path) -> _Start:
     return _Start(*struct.unpack(">IIBBxxB", data[16:29]))
 
 
+def _census(path: Path) -> _Start:
+    """Return what a file says of itself, once it is known to go on to its end; little of it is read."""
+    size = demand_file(path).st_size
+    with path.open("rb") as file:
+        start = _start(file.read(33), path)
+        at = len(SIGNATURE)
+        if size >= 45:
+            file.seek(size - 12)
+            at = size - 12 if file.read(8) == b"\0\0\0\0IEND" else at
+        while True:
+            file.seek(at)
+            head = file.read(8)
+            if len(head) < 8:
+                raise damaged(path, "PNG", "it is truncated")
+            (length,), kind = struct.unpack(">I", head[:4]), head[4:]
+            at += 12 + length
+            if at > size or not kind.isalpha():
+                raise damaged(path, "PNG", "it is truncated")
+            if kind == b"IEND":
+                break
+    _check_size(start, size, path)
+    return start
+
+
+def _check_size(start: _Start, size: int, path: Path) -> None:
+    """Refuse a declared size that the file's bytes cannot hold, before memory is taken for it."""
+    samples = {COLOUR: 3, GRAY_ALPHA: 2, COLOUR_ALPHA: 4}.get(start.colour_type, 1)
+    declared = start.height * (1 + (start.width * samples * start.depth + 7) // 8)
+    if not start.width or not start.height or declared > MOST_FROM_A_BYTE * size:
+        raise damaged(path, "PNG", f"it declares {start.width} x {start.height} pixels, which {size} bytes cannot hold")
+
+
 def _checked_chunks(data: bytes, path: Path) -> _Chunks:
     """Return the critical chunks and their content; check length and checksum of each, which decoders skip in part."""
     at, chunks, view = len(SIGNATURE), [], memoryview(data)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 8 + length
-        if end + 4 > len(data):
+        if end + 4 > len(data) or not kind.isalpha():
             break
         if kind[:1].isupper():
             if zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:

@@ -8,18 +8,32 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import tifffile
 
-from cdeep3m.system.files import whole_file
+from cdeep3m.errors import InputError
+from cdeep3m.geometry import Placement
+from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.planes import Header, Pixels
+from cdeep3m.volumes.planes import Header, Pixels, open_planes
+from cdeep3m.volumes.tiff_codecs import BYTE_CODECS, IMAGE_CODECS, decode_page, decode_picture, refuse
+from cdeep3m.volumes.tiff_directories import COMPRESSIONS, directories
+from cdeep3m.volumes.tiff_promises import check_promises
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from cdeep3m.volumes.address import Address
+    from cdeep3m.volumes.base import Reading, Volume
+    from cdeep3m.volumes.tiff_directories import Directory
+
 logger = logging.getLogger(__name__)
 # It logs every odd tag; what really stops a file is raised.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+RGB, PALETTE, YCBCR, COLOURS = 2, 3, 6, 3
+READ = (0, 1, RGB, PALETTE, YCBCR)
+"""Photometric interpretations that can be gray planes."""
+PHOTOMETRIC_WORDS = {4: "a transparency mask", 5: "inks (CMYK)", 8: "L*a*b* colours", 32803: "a colour filter array"}
 
 
 class TiffFolder:
@@ -32,18 +46,12 @@ class TiffFolder:
     """
 
     is_folder = True
+    placement = Placement()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = str(files[0].parent)
         self._files = files
-        with decoding(files[0], "TIFF"), tifffile.TiffFile(files[0]) as tiff:
-            pages = len(tiff.pages)
-        if pages > 1:
-            logger.warning(
-                "%s has %d pages, of which a folder gives the first only; name the file itself to read all",
-                files[0],
-                pages,
-            )
+        self._said_pages = False
 
     def __len__(self) -> int:
         return len(self._files)
@@ -53,18 +61,29 @@ class TiffFolder:
         return str(self._files[z])
 
     def headers(self, planes: range) -> Iterator[Header]:
-        """Yield size, type and colour of every file."""
+        """Yield size, type and colour of every file; say that one has more pages than the first."""
         for z in planes:
-            with decoding(self._files[z], "TIFF"), tifffile.TiffFile(self._files[z]) as tiff:
-                header = _header(tiff.pages.first)
-            yield header
+            with decoding(self._files[z], "TIFF"):
+                pages = directories(self._files[z])
+                count = check_promises(self._files[z], pages)
+            self._say_pages(self._files[z], pages, count)
+            yield header_of(pages[0], str(self._files[z]))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the images."""
         for z in planes:
+            demand_file(self._files[z])
             with decoding(self._files[z], "TIFF"), tifffile.TiffFile(self._files[z]) as tiff:
                 pixels = _pixels(tiff.pages.first, self._files[z], 0)
             yield pixels
+
+    def _say_pages(self, path: Path, pages: Sequence[Directory], count: int) -> None:
+        whole = max(count, len(pages)) - sum(page.reduced for page in pages[1:])
+        if whole > 1 and not self._said_pages:
+            self._said_pages = True
+            logger.warning(
+                "%s has %d pages, of which a folder gives the first only; name the file itself to read all", path, whole
+            )
 
 
 class TiffStack:
@@ -77,24 +96,18 @@ class TiffStack:
     """
 
     is_folder = False
+    placement = Placement()
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self._file = path
-        self._contiguous: np.ndarray | None = None
-        with decoding(path, "TIFF"), tifffile.TiffFile(path) as tiff:
-            self._pages = len(tiff.pages)
-            if (
-                self._pages == 1
-                and tiff.is_imagej
-                and tiff.series[0].ndim == 3
-                and tiff.series[0].dataoffset is not None
-            ):
-                self._contiguous = tiff.series[0].asarray(out="memmap")
-                self._pages = len(self._contiguous)
+        with decoding(path, "TIFF"):
+            self._pages = directories(path)
+            self._planes = check_promises(path, self._pages)
+        self._behind_each_other = self._planes > len(self._pages)
 
     def __len__(self) -> int:
-        return self._pages
+        return self._planes
 
     def name(self, z: int) -> str:
         """Return the file's path and the page, counted from 1."""
@@ -102,20 +115,29 @@ class TiffStack:
 
     def headers(self, planes: range) -> Iterator[Header]:
         """Yield size, type and colour of every page."""
-        with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
-            for z in planes:
-                yield _header(tiff.pages[0 if self._contiguous is not None else z])
+        for z in planes:
+            yield header_of(self._pages[0 if self._behind_each_other else z], self.name(z))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the pages."""
-        if self._contiguous is not None:
-            yield from (Pixels(_native(self._contiguous[z])) for z in planes)
-            return
-        with tifffile.TiffFile(self._file) as tiff:
+        demand_file(self._file)
+        with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:
-                with decoding(self._file, "TIFF"):
-                    pixels = _pixels(tiff.pages[z], self._file, z)
-                yield pixels
+                yield self._plane(tiff, z) if self._behind_each_other else _pixels(tiff.pages[z], self._file, z)
+
+    def _plane(self, tiff: tifffile.TiffFile, z: int) -> Pixels:
+        """Return plane `z` of those that lie behind each other."""
+        page, (height, width) = self._pages[0], self._pages[0].size
+        stored = page.sample.newbyteorder(tiff.byteorder)
+        tiff.filehandle.seek(page.begins + z * page.plane_bytes)
+        raw = tiff.filehandle.read(page.plane_bytes)
+        values = np.frombuffer(raw, stored).reshape(height, width, page.samples)
+        return Pixels(_native(values[..., 0] if page.samples == 1 else values), min_is_white=page.photometric == 0)
+
+
+def open_address(address: Address, reading: Reading) -> Volume:
+    """Open a stack file."""
+    return open_planes(TiffStack(address.path), reading)
 
 
 def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:
@@ -132,13 +154,31 @@ def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:
         tifffile.imwrite(partial, planes, photometric="minisblack", metadata=None)
 
 
-def _header(page: tifffile.TiffPage | tifffile.TiffFrame) -> Header:
-    keyframe = cast("tifffile.TiffPage", page.keyframe)
-    sample = np.dtype(np.uint8 if keyframe.dtype is None or keyframe.dtype == bool else keyframe.dtype).newbyteorder(
-        "="
-    )
-    coloured = keyframe.samplesperpixel > 1 or keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE
-    return Header((keyframe.imagelength, keyframe.imagewidth), sample, coloured)
+def header_of(page: Directory, name: str) -> Header:
+    """Return what a page says of itself; refuse what cannot be one gray plane.
+
+    Raises
+    ------
+    InputError
+        It is a volume in one page, or has several samples a pixel that are neither colours nor an alpha channel.
+    """
+    if page.depth > 1:
+        raise InputError(
+            f"{name} is a volume of {page.depth} planes in one page (ImageDepth); expected a plane a page. "
+            "Save it as a stack, for example with ImageJ"
+        )
+    if page.photometric not in READ:
+        found = PHOTOMETRIC_WORDS.get(page.photometric, f"number {page.photometric}")
+        raise InputError(f"{name} holds {found} (photometric); expected gray values. Convert it to 8- or 16-bit gray")
+    colours = COLOURS if page.photometric in (RGB, YCBCR) else 1
+    others = page.samples - colours
+    is_alpha = others == 1 and (page.extra in ((1,), (2,)) or (page.extra in ((), (0,)) and colours == COLOURS))
+    if others < 0 or (others > 0 and not is_alpha):
+        raise InputError(
+            f"{name} has {page.samples} samples a pixel (channels), none of them an alpha channel; expected one gray "
+            "channel. Save the one that is meant as a file of its own"
+        )
+    return Header(page.size, page.sample, page.samples > 1 or page.photometric == PALETTE)
 
 
 def _pixels(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int) -> Pixels:
@@ -147,12 +187,12 @@ def _pixels(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int
         at + size > page.parent.filehandle.size for at, size in zip(page.dataoffsets, page.databytecounts, strict=False)
     ):
         raise damaged(path, "TIFF", "it is truncated")
-    try:
-        values = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        return _pixels_by_pillow(path, index)
+    values, palette = _decoded(page, path, index)
+    if palette is not None:
+        return Pixels(values, palette)
+    if keyframe.compression in IMAGE_CODECS and keyframe.bitspersample < 8:
+        return Pixels(_scaled_to_8_bits(_native(values), 8))
+    _demand_type(values, keyframe, path)
     if keyframe.samplesperpixel > 1 and keyframe.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
         values = np.moveaxis(values, 0, -1)
     if keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
@@ -160,18 +200,37 @@ def _pixels(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int
     return Pixels(
         _scaled_to_8_bits(_native(values), keyframe.bitspersample),
         min_is_white=keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
+        one_bit=keyframe.bitspersample == 1,
     )
 
 
-def _pixels_by_pillow(path: Path, index: int) -> Pixels:
-    """Decode a page whose compression (LZW, JPEG, fax) tifffile leaves to a package that is not installed."""
-    from PIL.TiffImagePlugin import TiffImageFile
+def _decoded(
+    page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the samples of a page, by tifffile or else by Pillow, and a palette that Pillow took from it."""
+    keyframe = cast("tifffile.TiffPage", page.keyframe)
+    compression = int(keyframe.compression)
+    if compression in BYTE_CODECS and isinstance(page, tifffile.TiffPage):
+        return decode_page(page), None
+    try:
+        return page.asarray(), None
+    except (ValueError, ImportError) as error:
+        if compression not in COMPRESSIONS or not any(word in str(error) for word in ("imagecodecs", "No module")):
+            raise
+    if compression not in IMAGE_CODECS:
+        raise refuse(path, COMPRESSIONS[compression])
+    return decode_picture(path, index)
 
-    with TiffImageFile(path) as image:
-        image.seek(index)
-        if image.mode == "P":
-            return Pixels(np.asarray(image), np.reshape(np.array(image.getpalette("RGB"), np.uint8), (-1, 3)))
-        return Pixels(_scaled_to_8_bits(_native(np.asarray(image)), 8))
+
+def _demand_type(values: np.ndarray, page: tifffile.TiffPage, path: Path) -> None:
+    """Make sure that a decoder gives the type and the size that the header names."""
+    expected = np.dtype(page.dtype or np.uint8).newbyteorder("=")
+    if values.dtype.newbyteorder("=") not in (expected, np.dtype(bool)) or values.size != page.size:
+        raise damaged(
+            path,
+            "TIFF",
+            f"its header names {page.size} samples of {expected}, its pixels are {values.size} {values.dtype}",
+        )
 
 
 def _native(values: np.ndarray) -> np.ndarray:

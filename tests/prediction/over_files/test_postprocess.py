@@ -15,7 +15,8 @@ from cdeep3m.prediction.over_files import postprocess as postprocessing
 from cdeep3m.prediction.over_files.postprocess import average_variants, ensemble_folders, merge_packages
 from cdeep3m.prediction.over_files.prepare import define_packages, preprocess_package
 from cdeep3m.rules import CORRECTED, ORIGINAL
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.stitching import to_probability_map
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
@@ -192,9 +193,9 @@ def test_predictions_made_anew_are_averaged_and_not_taken_for_old_ones(tmp_path)
 def net_folder(tmp_path):
     """Two tiles and two z-blocks, the tiles' planes as StartPostprocessing leaves them."""
     shape = (106, 14, 1030)
-    division = Division.of(shape)
-    division.write(tmp_path)
-    for package in division.packages:
+    tiling = Tiling.of(shape)
+    write_tiling(tiling, tmp_path)
+    for package in tiling.packages:
         folder = tmp_path / "1fm" / package.name
         folder.mkdir(parents=True)
         for k, z in enumerate(package.planes):
@@ -222,7 +223,7 @@ def test_planes_are_numbered_through_the_z_blocks_and_tiles_stand_side_by_side(n
 
 @pytest.fixture
 def small_net(tmp_path):
-    Division.of((3, 20, 30)).write(tmp_path)
+    write_tiling(Tiling.of((3, 20, 30)), tmp_path)
     folder = tmp_path / "1fm" / "Pkg001_Z01"
     folder.mkdir(parents=True)
     for k, plane in enumerate(synth(3, 1024, 1024, 2, "uint16")):

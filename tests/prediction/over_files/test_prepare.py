@@ -22,7 +22,8 @@ from cdeep3m.prediction.over_files.prepare import (
     preprocess_package,
 )
 from cdeep3m.rules import CORRECTED, ORIGINAL
-from cdeep3m.tiling.packages import INFO, Division
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import INFO, read_tiling
 from cdeep3m.tiling.variants import variant, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.hdf5 import read_dataset
@@ -58,9 +59,9 @@ def files_of(folder):
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_package_is_the_canvas_padded_and_turned(kind, tmp_path):
     source = MAKERS[kind](tmp_path, VOLUME)
-    division = define_packages(source, tmp_path / "a b%d")
+    tiling = define_packages(source, tmp_path / "a b%d")
     folder = preprocess_package(source, tmp_path / "a b%d", 1, 1, "3fm", 4)
-    package = division.packages[0]
+    package = tiling.packages[0]
     padded = package.canvas(VOLUME)[list(package.padded_planes)]
     assert files_of(folder) == sorted(["DONE", *(f"image_stacks_v{i}.h5" for i in (7, 8, 10, 12))])
     for index in (7, 8, 10, 12):
@@ -193,7 +194,7 @@ def test_prepared_images_are_found_again(tmp_path, images, monkeypatch):
     )
     assert is_package_folder("aug")
     assert images_of_packages("aug") == str(images)
-    assert Division.read("aug") == Division.of(VOLUME.shape)
+    assert read_tiling("aug") == Tiling.of(VOLUME.shape)
 
 
 def test_a_folder_of_images_is_no_folder_of_packages(images):

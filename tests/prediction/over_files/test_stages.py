@@ -21,6 +21,8 @@ from cdeep3m.prediction.over_files.stages import (
 )
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import CORRECTED, ORIGINAL
+from cdeep3m.runs.prediction import forget_errors
+from cdeep3m.tiling.info_file import COUNTS, INFO
 from cdeep3m.volumes.png import write_plane
 
 
@@ -87,8 +89,11 @@ def test_files_and_streams_give_the_same_bytes(request_, tmp_path, rules):
 def test_the_route_over_files_returns_the_input_and_leaves_no_files_of_its_stages(request_):
     predict(request_, FileEngine(), gpu=-1)
     assert_array_equal(read_folder(request_.out / "ensembled"), maps_of(addresses((3, 40, 1030))))
-    assert {path.name for path in request_.out.iterdir() if path.is_dir()} == {"1fm", "3fm", "ensembled", "logs"}
+    assert {path.name for path in request_.out.iterdir() if path.is_dir()} == {
+        *("1fm", "3fm", "augimages", "ensembled", "logs")
+    }
     assert not list(request_.out.glob("*/Pkg*"))
+    assert {path.name for path in (request_.out / "augimages").iterdir()} == {INFO, COUNTS}
 
 
 def test_a_failed_engine_goes_on_with_the_variant_that_failed(request_):
@@ -97,7 +102,7 @@ def test_a_failed_engine_goes_on_with_the_variant_that_failed(request_):
         predict(request_, engine, gpu=-1)
     assert caught.value.exit_code == 10
     assert (request_.out / "ERROR").exists()
-    (request_.out / "ERROR").unlink()
+    forget_errors(request_.out)
     again = FileEngine()
     predict(request_, again, gpu=-1)
     assert again.stacks[0] == engine.stacks[2]
@@ -110,14 +115,14 @@ def work(request_):
     """A run whose config and packages are there, as an interrupted runprediction.sh leaves it."""
     with pytest.raises(CDeep3MError):
         predict(request_, FileEngine(fail_at=1), gpu=-1)
-    (request_.out / "ERROR").unlink()
+    forget_errors(request_.out)
     return FileRun.open(request_.out)
 
 
 def test_three_workers_hand_packages_over(work):
     stages = [
         threading.Thread(target=preprocess_worker, args=(work,), kwargs={"maxpackages": 1, "wait": 0.02}),
-        threading.Thread(target=predict_worker, args=(work, FileEngine()), kwargs={"gpu": -1, "wait": 0.02}),
+        threading.Thread(target=predict_worker, args=(work, FileEngine()), kwargs={"gpus": [-1], "wait": 0.02}),
         threading.Thread(target=postprocess_worker, args=(work,), kwargs={"wait": 0.02}),
     ]
     for stage in stages:
@@ -132,7 +137,7 @@ def test_three_workers_hand_packages_over(work):
 def test_a_worker_stops_where_another_one_failed(work):
     (work.run.folder / "ERROR").write_text("the disk is full\n8\n")
     with pytest.raises(RunError, match="disk is full"):
-        predict_worker(work, FileEngine(), gpu=-1, wait=0.01)
+        predict_worker(work, FileEngine(), gpus=[-1], wait=0.01)
 
 
 @pytest.fixture
@@ -148,7 +153,7 @@ def small(request_, tmp_path):
 def small_work(small):
     with pytest.raises(CDeep3MError):
         predict(small, FileEngine(fail_at=1), gpu=-1)
-    (small.out / "ERROR").unlink()
+    forget_errors(small.out)
     return FileRun.open(small.out)
 
 
@@ -158,12 +163,12 @@ def test_a_second_process_of_a_stage_is_refused_and_the_run_goes_on(small_work):
     class Nested(FileEngine):
         def predict(self, job, *, report=None):
             with pytest.raises(RunError, match="another predicting is running") as caught:
-                predict_worker(work, FileEngine(), gpu=-1)
+                predict_worker(work, FileEngine(), gpus=[-1])
             assert caught.value.exit_code == 4
             super().predict(job, report=report)
 
     preprocess_worker(work, maxpackages=100, wait=0.01)
-    predict_worker(work, Nested(), gpu=-1, wait=0.01)
+    predict_worker(work, Nested(), gpus=[-1], wait=0.01)
     assert not (work.run.folder / "ERROR").exists()
 
 
@@ -185,7 +190,8 @@ def test_what_ran_is_written_down(small):
 
 
 def test_a_folder_without_packages_is_status_7(work):
-    (work.run.folder / "package_processing_info.txt").unlink()
+    for place in (work.run.folder, work.run.folder / "augimages"):
+        (place / COUNTS).unlink()
     with pytest.raises(RunError) as caught:
         FileRun.open(work.run.folder)
     assert caught.value.exit_code == 7
@@ -194,5 +200,5 @@ def test_a_folder_without_packages_is_status_7(work):
 def test_a_folder_without_variants_is_status_6(request_, tmp_path):
     (tmp_path / "aug").mkdir()
     with pytest.raises(InputError, match="image_stacks_v") as caught:
-        predict_stacks(None, tmp_path / "aug", tmp_path / "predicted", FileEngine(), gpu=-1)
+        predict_stacks(None, tmp_path / "aug", tmp_path / "predicted", FileEngine(), gpus=[-1])
     assert caught.value.exit_code == 6

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from cdeep3m.engines.base import CPU
+from cdeep3m.engines.base import ALL_GPUS, CPU
 from cdeep3m.engines.docker.daemon import lost, talking
+from cdeep3m.engines.tools import GLOG_FOLDER
 from cdeep3m.errors import EngineError
 from cdeep3m.system.interrupts import uninterrupted
 
@@ -45,11 +46,11 @@ def options_of(call: ToolCall, content: Content, daemon: Daemon, *, memory: str 
     return {
         "image": content.id,
         "entrypoint": [content.program(call.tool)],
-        "command": call.command(CPU if call.gpu == CPU else ONLY_GPU),
+        "command": call.command(call.gpu if call.gpu in (CPU, ALL_GPUS) else ONLY_GPU),
         "working_dir": os.path.abspath(call.folder),
         "mounts": mounts_of(call),
         "network_mode": "none",
-        "environment": {"HOME": "/tmp", **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
+        "environment": _environment(call),
         "labels": {OWNER: owner(), TOOL: call.tool},
         "device_requests": [] if call.gpu == CPU else [gpu_request(call.gpu, daemon)],
         "security_opt": security,
@@ -58,6 +59,11 @@ def options_of(call: ToolCall, content: Content, daemon: Daemon, *, memory: str 
         **user_options(daemon),
         **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
     }
+
+
+def _environment(call: ToolCall) -> dict[str, str]:
+    logs = {GLOG_FOLDER: os.path.abspath(call.own_logs)} if call.own_logs else {}
+    return {"HOME": "/tmp", **logs, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}}
 
 
 def user_options(daemon: Daemon) -> dict[str, Any]:
@@ -70,7 +76,10 @@ def user_options(daemon: Daemon) -> dict[str, Any]:
 
 
 def gpu_request(gpu: int, daemon: Daemon) -> DeviceRequest:
-    """Return what makes GPU number `gpu` the only one in a container."""
+    """Return what makes GPU number `gpu` the only one in a container, or gives it all of them."""
+    if gpu == ALL_GPUS:
+        everything = {"driver": "cdi", "device_ids": ["nvidia.com/gpu=all"]} if daemon.podman else {"count": -1}
+        return DeviceRequest(**everything, **({} if daemon.podman else {"capabilities": [["gpu"]]}))
     if daemon.podman:
         return DeviceRequest(driver="cdi", device_ids=[f"nvidia.com/gpu={gpu}"])
     return DeviceRequest(device_ids=[str(gpu)], capabilities=[["gpu"]])

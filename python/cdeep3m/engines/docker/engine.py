@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException
 
-from cdeep3m.engines.base import CPU
+from cdeep3m.engines.base import ALL_GPUS, CPU
 from cdeep3m.engines.docker import daemon as docker_daemon
 from cdeep3m.engines.docker.containers import close_stream, container, lines_of, options_of, remove_orphans
 from cdeep3m.engines.docker.contents import demand
@@ -98,7 +98,7 @@ class DockerCaffe(ToolEngine):
     def device(self, gpu: int) -> str:
         """Return image, content and device in words; finds or pulls the image."""
         content = self.content()
-        return f"image {self.image.name} ({content.digest}), {'CPU' if gpu == CPU else self._gpu(gpu)}"
+        return f"image {self.image.name} ({content.digest}), {self._place(gpu)}"
 
     def content(self) -> Content:
         """Return the content of the image that runs use: found, or pulled, and pinned."""
@@ -112,7 +112,7 @@ class DockerCaffe(ToolEngine):
         """Run the tool in a container of its own."""
         client, daemon = self._connected()
         if call.gpu != CPU:
-            self._gpu(call.gpu)
+            self._given(call.gpu)
         content = self.content()
         name = f"cdeep3m-{uuid.uuid4().hex[:12]}"
         options = options_of(call, content, daemon, memory=self._memory)
@@ -160,6 +160,13 @@ class DockerCaffe(ToolEngine):
                 remove_orphans(client)
                 self._client = client
             return self._client, self._daemon
+
+    def _place(self, gpu: int) -> str:
+        return "CPU" if gpu == CPU else ", ".join(map(str, self._given(gpu)))
+
+    def _given(self, gpu: int) -> list[Gpu]:
+        """Return the GPUs that `gpu` means; raise EngineError when a container cannot have them."""
+        return [self._gpu(one) for one in (self.gpus() if gpu == ALL_GPUS else [gpu])]
 
     def _gpu(self, number: int) -> Gpu:
         """Return GPU `number`; raise EngineError when a container cannot have it, or the image cannot use it."""

@@ -19,7 +19,7 @@ from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.system.files import write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
-from cdeep3m.tiling.packages import Division
+from cdeep3m.tiling.info_file import read_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset
 from cdeep3m.volumes.listing import natural_key
@@ -29,6 +29,7 @@ from cdeep3m.volumes.png import read_plane, write_plane
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
 
@@ -162,21 +163,21 @@ def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECT
         When planes of a package are missing.
     """
     folder = Path(net_folder)
-    division = Division.read(folder.absolute().parent, rules=rules)
+    tiling = read_tiling(folder.absolute().parent, rules=rules)
     (folder / DONE).unlink(missing_ok=True)
-    for package in division.packages:
+    for package in tiling.packages:
         gather_planes(folder, package, in_order_of_names if rules.bytewise_order else by_number)
 
     def write_map(z: int) -> None:
-        stitched = stitch_plane(folder, division, z, rules=rules)
+        stitched = stitch_plane(folder, tiling, z, rules=rules)
         write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
 
-    for_each(write_map, range(division.shape[0]))
+    for_each(write_map, range(tiling.shape[0]))
     write_text(folder / DONE, "0\n")
-    return division.shape[0]
+    return tiling.shape[0]
 
 
-def stitch_plane(folder: Path, division: Division, z: int, *, rules: Rules = CORRECTED) -> np.ndarray:
+def stitch_plane(folder: Path, tiling: Tiling, z: int, *, rules: Rules = CORRECTED) -> np.ndarray:
     """Read plane `z` of every tile and join them.
 
     Returns
@@ -186,10 +187,10 @@ def stitch_plane(folder: Path, division: Division, z: int, *, rules: Rules = COR
     """
     read = read_as_octave if rules.octave_images else read_gray
     stitched = np.zeros(0)
-    for package in division.packages_at(z):
+    for package in tiling.packages_at(z):
         tile = read(_moved(folder, package, z))
         if not stitched.size:
-            stitched = np.zeros(division.shape[1:], np.uint16 if rules.octave_images else tile.dtype)
+            stitched = np.zeros(tiling.shape[1:], np.uint16 if rules.octave_images else tile.dtype)
         stitching.paste(stitched, package, tile)
     return stitched
 

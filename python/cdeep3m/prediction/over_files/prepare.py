@@ -17,7 +17,8 @@ from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distin
 from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.system.files import write_text
-from cdeep3m.tiling.packages import INFO, Division
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
@@ -44,9 +45,7 @@ CANVAS_BYTES = 128 * 2**20
 logger = logging.getLogger(__name__)
 
 
-def define_packages(
-    images: str | os.PathLike[str], aug: str | os.PathLike[str], *, rules: Rules = CORRECTED
-) -> Division:
+def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> Tiling:
     """Divide a volume into packages and write how to `aug` (DefDataPackages.m).
 
     Parameters
@@ -60,7 +59,7 @@ def define_packages(
 
     Returns
     -------
-    Division
+    Tiling
 
     Raises
     ------
@@ -68,10 +67,10 @@ def define_packages(
         The images cannot be read, or are too small.
     """
     volume = open_volume(images, rules=rules)
-    division = Division.of(volume.shape, rules=rules, folder_input=volume.is_folder)
+    tiling = Tiling.of(volume.shape, rules=rules, folder_input=volume.is_folder)
     Path(aug).mkdir(parents=True, exist_ok=True)
-    division.write(aug)
-    return division
+    write_tiling(tiling, aug)
+    return tiling
 
 
 def preprocess_package(
@@ -115,18 +114,18 @@ def preprocess_package(
     Raises
     ------
     CDeep3MError
-        The images or the division cannot be read, there is no such package, or it is too small.
+        The images or the tiling cannot be read, there is no such package, or it is too small.
     """
     if rules.octave_images:
         refuse_space_in_folder(aug)
     volume = open_enhanced(images, enhancement, rules=rules)
-    division = Division.read(aug, rules=rules, folder_input=volume.is_folder)
-    if volume.shape != division.shape:
+    tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
+    if volume.shape != tiling.shape:
         raise InputError(
             f"the images in {images} are {_size(volume.shape)} voxels (z x y x x), but {Path(aug) / INFO} was made for "
-            f"{_size(division.shape)}. Run DefDataPackages again."
+            f"{_size(tiling.shape)}. Run DefDataPackages again."
         )
-    package = division.package(tile, z_block)
+    package = tiling.package(tile, z_block)
     padded = padded_stack(volume, package)
     check_values(padded, images, ask=ask if rules.octave_images else None)
     folder = Path(aug) / net / package.name
@@ -234,7 +233,7 @@ def preprocess_images(
     speed: int = 1,
     rules: Rules = CORRECTED,
     ask: Callable[[str], None] | None = None,
-) -> Division:
+) -> Tiling:
     """Divide images into packages and remember where the images lie (the paper's PreprocessImageData).
 
     Parameters
@@ -252,14 +251,14 @@ def preprocess_images(
 
     Returns
     -------
-    Division
+    Tiling
     """
-    division = define_packages(images, aug, rules=rules)
+    tiling = define_packages(images, aug, rules=rules)
     write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
     for net in nets:
-        for package in division.packages:
+        for package in tiling.packages:
             preprocess_package(images, aug, package.tile, package.z_block, net, speed, rules=rules, ask=ask)
-    return division
+    return tiling
 
 
 def is_package_folder(path: str | os.PathLike[str]) -> bool:

@@ -16,41 +16,47 @@ import shutil
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import PredictJob, Progress
-from cdeep3m.errors import InputError, RunError, failing_with
+from cdeep3m.engines.base import InProcessEngine, ParallelEngine, PredictJob, Progress
+from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError, failing_with
 from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages
 from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
+from cdeep3m.prediction.over_files.site import PREDICTED, PREDICTED_WELL, predict_by_site, site_command
 from cdeep3m.rules import CORRECTED, Rules, rules_of
-from cdeep3m.runs.prediction import PredictionRun, read_config
+from cdeep3m.runs.prediction import CONFIG_KEYS, PredictionRun, read_config, recording_errors
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import write_text
-from cdeep3m.system.threads import Background, ahead
-from cdeep3m.tiling.packages import COUNTS, Division
+from cdeep3m.system.threads import Background, ahead, side_by_side
+from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.enhancement import enhancement_of_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes.enhancement import Enhancement
 
 PREPARED = "DONE"
-PREDICTED = "PREDICTDONE"
 FINISHED = "DONE"
 AUGMENTED = "augimages"
 STACK_OF = "*_v{}.h5"
 
+BAD_CONFIG = 2
 NO_COUNTS = 7
 PREPROCESSING_FAILED = 8
 PREDICTION_FAILED = 4
 AVERAGING_FAILED = 7
 STITCHING_FAILED = 8
 """Exit statuses of the three workers."""
+
+NO_FOLDER, NO_VARIANT_FOLDER, ENGINE_FAILED = 3, 5, 6
+"""Exit statuses of caffepredict.sh."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,7 @@ class FileRun:
         The nets, one after another.
     aug_speed : int
         Which variants run.
-    division : Division
+    tiling : Tiling
         The packages.
     rules : Rules
         Reproduce the original bit for bit.
@@ -82,7 +88,7 @@ class FileRun:
     images: Path
     nets: tuple[str, ...]
     aug_speed: int
-    division: Division
+    tiling: Tiling
     rules: Rules = CORRECTED
     enhancement: Enhancement | None = None
 
@@ -93,32 +99,31 @@ class FileRun:
         Raises
         ------
         RunError
-            predict.config cannot be read (exit status 2), or the packages are not defined (7).
+            predict.config cannot be read (exit status 2), or the packages are not defined (7). The other stages are
+            told.
         """
-        config = read_config(folder / "predict.config")
-        with failing_with(2):
-            missing = [key for key in ("trainedmodeldir", "imagedir", "models", "augspeed") if key not in config]
-            if missing:
-                raise RunError(f"{folder / 'predict.config'} lacks {', '.join(missing)}")
-        if not (folder / COUNTS).is_file():
+        with recording_errors(folder):
+            config = read_config(folder / "predict.config")
+            with failing_with(BAD_CONFIG):
+                _check_config(config, folder)
+            rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
             with failing_with(NO_COUNTS):
-                raise RunError(f"{folder} has no {COUNTS}: run DefDataPackages.m {config['imagedir']} {folder} first")
-        rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
-        return cls(
-            run=PredictionRun.create(folder),
-            trained=Path(config["trainedmodeldir"]),
-            images=images,
-            nets=tuple(config["models"].split(",")),
-            aug_speed=int(config["augspeed"]),
-            division=Division.read(folder, rules=rules, folder_input=images.is_dir()),
-            rules=rules,
-            enhancement=enhancement_of_text(config.get("enhancement", "")),
-        )
+                tiling = _read_tiling(folder, rules=rules, images=images)
+            return cls(
+                run=PredictionRun.create(folder),
+                trained=Path(config["trainedmodeldir"]),
+                images=images,
+                nets=tuple(net.strip() for net in config["models"].split(",")),
+                aug_speed=int(config["augspeed"]),
+                tiling=tiling,
+                rules=rules,
+                enhancement=enhancement_of_text(config.get("enhancement", "")),
+            )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
         """Yield every net with every package, in the order of work."""
         for net in self.nets:
-            for package in self.division.packages:
+            for package in self.tiling.packages:
                 yield net, package
 
     def augmented(self, net: str, package: Package) -> Path:
@@ -144,9 +149,7 @@ class FileRun:
     def prepare(self, net: str, package: Package) -> None:
         """Write the variants of one package; `DONE` comes last."""
         if not self.is_prepared(net, package):
-            aug = self.run.folder / AUGMENTED
-            aug.mkdir(exist_ok=True)
-            self.division.write(aug)
+            aug = self.define()
             preprocess_package(
                 self.images,
                 aug,
@@ -159,10 +162,26 @@ class FileRun:
             )
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
-    def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpu: int) -> None:
-        """Predict the variants of one package; `PREDICTDONE` comes last, then the variants are removed."""
+    def define(self) -> Path:
+        """Lay out augimages/ and the run's folder as the original does; return augimages/."""
+        aug = self.run.folder / AUGMENTED
+        aug.mkdir(exist_ok=True)
+        for place in (aug, self.run.folder):
+            write_tiling(self.tiling, place)
+        return aug
+
+    def predict(self, net: str, package: Package, model: TrainedModel, engine: Engine, gpus: Sequence[int]) -> None:
+        """Predict the variants of one package; `PREDICTDONE` comes last, then the variants are removed.
+
+        With an engine over files this is the work of the site's own caffepredict.sh, where there is one.
+        """
+        aug, out = self.augmented(net, package), self.predicted(net, package)
         if not self.is_predicted(net, package):
-            predict_stacks(model, self.augmented(net, package), self.predicted(net, package), engine, gpu=gpu)
+            command = None if isinstance(engine, InProcessEngine) else site_command()
+            if command:
+                predict_by_site(command, model.weights.parent, aug, out, gpus=gpus)
+            else:
+                predict_stacks(model, aug, out, engine, gpus=gpus)
             self.run.log("prediction", f"{net} {package.name}: predicted by {model.weights.name}")
         shutil.rmtree(self.augmented(net, package), ignore_errors=True)
 
@@ -178,13 +197,46 @@ class FileRun:
     def stitch(self, net: str) -> None:
         """Join the packages of a net that are all finished, and remove them."""
         if not self.run.net_is_done(net):
+            self.define()
             planes = merge_packages(self.run.net_folder(net), rules=self.rules)
             self.run.log("postprocess", f"{net}: {planes} planes stitched")
         for folder in self.run.net_folder(net).glob("Pkg*"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *, gpu: int) -> int:
+def _check_config(config: Mapping[str, str], folder: Path) -> None:
+    """Raise RunError unless a predict.config says all that the stages need."""
+    place = folder / "predict.config"
+    missing = [key for key in CONFIG_KEYS if not config.get(key, "").strip()]
+    if missing:
+        raise RunError(f"{place} lacks {', '.join(missing)}")
+    if not config["augspeed"].strip().isdigit():
+        raise RunError(f"{place} says augspeed={config['augspeed']}: expected 1, 2, 4 or 10")
+
+
+def _read_tiling(folder: Path, *, rules: Rules, images: Path) -> Tiling:
+    """Return the packages, which the original defines in augimages/, and this project in the run's folder, too.
+
+    Raises
+    ------
+    RunError
+        They are not defined, or in two ways.
+    """
+    places = [place for place in (folder / AUGMENTED, folder) if (place / COUNTS).is_file()]
+    if not places:
+        raise RunError(
+            f"no {COUNTS} in {folder / AUGMENTED} or {folder}: run DefDataPackages.m {images} "
+            f"{folder / AUGMENTED} first"
+        )
+    found = [read_tiling(place, rules=rules, folder_input=images.is_dir()) for place in places]
+    if found[1:] and found[0] != found[1]:
+        raise RunError(
+            f"{places[0]} and {places[1]} define different packages: delete {COUNTS} and {INFO} in the one that is old"
+        )
+    return found[0]
+
+
+def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *, gpus: Sequence[int]) -> int:
     """Predict every `*_v<i>.h5` of a folder to `v<i>/test.h5_shift_<k>.h5` (caffepredict.sh).
 
     A variant's folder appears when all of its planes are there, so an interrupted prediction goes on with the next one.
@@ -196,11 +248,11 @@ def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *,
     aug : Path
         Folder of the variants.
     out : Path
-        Gets the variants' folders, out.log and, last of all, `PREDICTDONE`; made when it is not there.
+        Gets the variants' folders, out.log, log/ and, last of all, `PREDICTDONE`; made when it is not there.
     engine : Engine
         What runs the net.
-    gpu : int
-        GPU number, or CPU.
+    gpus : sequence of int
+        GPU numbers, or CPU alone. An engine whose jobs run outside this process is dealt the variants side by side.
 
     Returns
     -------
@@ -213,38 +265,88 @@ def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *,
         No variants in `aug` (exit status 6, as when the engine fails); `out` (3) or a variant's folder (5) cannot be
         made.
     """
-    with failing_with(3):
+    with failing_with(NO_FOLDER):
         (out / "log").mkdir(parents=True, exist_ok=True)
     stacks = {variant.index: path for variant in VARIANTS for path in sorted(aug.glob(STACK_OF.format(variant.index)))}
-    with failing_with(6):
+    with failing_with(ENGINE_FAILED):
         if not stacks:
             raise InputError(f"{aug} holds no {STACK.format('<i>')}: make them with PreprocessPackage")
-    jobs = [(path, out / f".v{index}.partial", out / f"v{index}") for index, path in stacks.items()]
-    jobs = [(stack, partial, final) for stack, partial, final in jobs if not final.exists()]
-    with failing_with(5):
-        for _, partial, _ in jobs:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+    with failing_with(NO_VARIANT_FOLDER):
+        jobs = [_StackJob.of(path, out, index) for index, path in stacks.items()]
+        jobs = [job for job in jobs if not job.final.exists()]
+        for job in jobs:
+            shutil.rmtree(job.partial, ignore_errors=True)
+            job.partial.mkdir()
+    with failing_with(ENGINE_FAILED):
+        if isinstance(engine, ParallelEngine) and len(gpus) > 1:
+            _deal(jobs, model, engine, gpus, log=out / "out.log")
+        elif jobs:
+            _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log")
+    write_text(out / PREDICTED, PREDICTED_WELL)
+    return len(stacks)
+
+
+@dataclass(frozen=True)
+class _StackJob:
+    """A stack, the hidden folder where its planes are written, and the folder that they end in."""
+
+    stack: Path
+    partial: Path
+    final: Path
+
+    @classmethod
+    def of(cls, stack: Path, out: Path, index: int) -> _StackJob:
+        final = out / f"v{index}"
+        if final.exists() and not final.is_dir():
+            raise RunError(f"{final} is a file; expected room for a folder of predictions: move it away")
+        return cls(stack, out / f".v{index}.partial", final)
+
+
+def _predict_jobs(
+    jobs: Sequence[_StackJob],
+    model: TrainedModel,
+    engine: Engine,
+    gpu: int,
+    *,
+    log: Path,
+    go_on: Callable[[], bool] = lambda: True,
+) -> None:
+    """Predict some stacks one after another, as long as `go_on` says."""
 
     def settle(progress: Progress) -> None:
-        _, partial, final = jobs[progress.done - 1]
-        partial.rename(final)
+        job = jobs[progress.done - 1]
+        job.partial.rename(job.final)
+        if progress.done < len(jobs) and not go_on():
+            raise EngineError("stopped because another GPU's variant failed")
 
-    with failing_with(6):
-        job = PredictJob(
-            model=model, stacks=[(stack, partial) for stack, partial, _ in jobs], gpu=gpu, log=out / "out.log"
-        )
-        if jobs:
-            engine.predict(job, report=settle)
-    write_text(out / PREDICTED, "Success\n0\n")
-    return len(stacks)
+    stacks = [(job.stack, job.partial) for job in jobs]
+    engine.predict(PredictJob(model=model, stacks=stacks, gpu=gpu, log=log), report=settle)
+
+
+def _deal(
+    jobs: Sequence[_StackJob], model: TrainedModel, engine: ParallelEngine, gpus: Sequence[int], *, log: Path
+) -> None:
+    """Predict stacks on several GPUs at the same time; after an error each ends with the stack that it is at."""
+    failures: list[BaseException] = []
+
+    def run_on(gpu: int, dealt: Sequence[_StackJob]) -> None:
+        try:
+            _predict_jobs(dealt, model, engine, gpu, log=log, go_on=lambda: not failures)
+        except (CDeep3MError, OSError) as error:
+            failures.append(error)
+
+    hands = [(gpu, jobs[k :: len(gpus)]) for k, gpu in enumerate(gpus) if jobs[k :: len(gpus)]]
+    if hands:
+        side_by_side([partial(run_on, *hand) for hand in hands], stop=engine.stop)
+    if failures:
+        raise failures[0]
 
 
 def predict_over_files(
     work: FileRun,
     engine: Engine,
     *,
-    gpu: int,
+    gpus: Sequence[int],
     maxpackages: int = 3,
     report: Callable[[str, Progress], None] | None = None,
 ) -> None:
@@ -256,27 +358,28 @@ def predict_over_files(
         The run.
     engine : Engine
         What runs the nets.
-    gpu : int
-        GPU number, or CPU.
+    gpus : sequence of int
+        GPU numbers, or CPU alone.
     maxpackages : int
         Packages that are prepared ahead of the engine.
     report : callable, optional
         Told of every package that has been predicted.
     """
-    trained, total = TrainedRun(work.trained), len(work.division.packages)
+    trained, total = TrainedRun(work.trained), len(work.tiling.packages)
+    aug = work.define()
     for net in work.nets:
         model = trained.model(net)
-        todo = [package for package in work.division.packages if not work.is_finished(net, package)]
+        todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
         with Background(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
                 work.run.demand_no_kill()
-                work.predict(net, package, model, engine, gpu)
+                work.predict(net, package, model, engine, gpus)
                 postprocessing.call(work.finish, net, package)
                 if report:
                     report(net, Progress(done, total))
         work.stitch(net)
-    shutil.rmtree(work.run.folder / AUGMENTED, ignore_errors=True)
+        shutil.rmtree(aug / net, ignore_errors=True)
 
 
 def _prepared(work: FileRun, net: str, packages: list[Package]) -> Iterator[Package]:
@@ -296,6 +399,7 @@ def preprocess_worker(work: FileRun, *, maxpackages: int = 5, wait: float = 60.0
         failing_with(PREPROCESSING_FAILED),
     ):
         for net, package in work.packages():
+            _look_around(work, 0)
             if work.is_predicted(net, package):
                 continue
             while len(waiting) >= maxpackages:
@@ -305,18 +409,18 @@ def preprocess_worker(work: FileRun, *, maxpackages: int = 5, wait: float = 60.0
             waiting.append((net, package))
 
 
-def predict_worker(work: FileRun, engine: Engine, *, gpu: int, wait: float = 60.0) -> None:
+def predict_worker(work: FileRun, engine: Engine, *, gpus: Sequence[int], wait: float = 60.0) -> None:
     """Predict all packages as they become ready; look every `wait` seconds."""
     trained = TrainedRun(work.trained)
     status = PREDICTION_FAILED
     with _alone(work, "predicting", status), work.run.recording_errors(), failing_with(status):
-        work.run.log("prediction", f"engine: {engine.name}, {engine.device(gpu)}")
+        work.run.log("prediction", f"engine: {engine.name}, {engine.device(gpus[0])}")
         models = {net: trained.model(net) for net in work.nets}
         for net, package in work.packages():
             while not (work.is_predicted(net, package) or work.is_prepared(net, package)):
                 _look_around(work, wait)
             _look_around(work, 0)
-            work.predict(net, package, models[net], engine, gpu)
+            work.predict(net, package, models[net], engine, gpus)
 
 
 def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
@@ -324,7 +428,8 @@ def postprocess_worker(work: FileRun, *, wait: float = 1.0) -> None:
     with _alone(work, "postprocessing", AVERAGING_FAILED), work.run.recording_errors():
         for net in work.nets:
             with failing_with(AVERAGING_FAILED):
-                for package in work.division.packages:
+                for package in work.tiling.packages:
+                    _look_around(work, 0)
                     while not work.is_predicted(net, package):
                         _look_around(work, wait)
                     work.finish(net, package)

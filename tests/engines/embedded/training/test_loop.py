@@ -395,5 +395,5 @@ def test_a_training_with_background_in_every_batch_is_the_same_in_both_modes(tmp
     for rules in (ORIGINAL, CORRECTED):
         make_training(tmp_path / rules.name)
         train_in_mode(tmp_path / rules.name, rules=rules)
-    assert same(blobs(tmp_path / "True", 6), blobs(tmp_path / "False", 6))
+    assert same(blobs(tmp_path / "original", 6), blobs(tmp_path / "corrected", 6))
     assert not caplog.text

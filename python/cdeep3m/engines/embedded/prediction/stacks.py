@@ -9,7 +9,7 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.system.files import whole_file
+from cdeep3m.volumes.hdf5 import write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,7 @@ def predict_file(
         )
     windows = (window_at(data, k, net.frames, mean=mean, axis=axis) for k in planes)
     for k, probabilities in zip(planes, net.probabilities(windows), strict=True):
-        with whole_file(prefix.with_name(f"{prefix.name}_shift_{k}.h5")) as partial, h5py.File(partial, "w") as file:
-            file["data"] = probabilities[np.newaxis]
+        write_small(prefix.with_name(f"{prefix.name}_shift_{k}.h5"), {"data": probabilities[np.newaxis]})
         yield k
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
+import timeit
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from address_volumes import DEPTHS, SIDES
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
 from cdeep3m.rules import CORRECTED, ORIGINAL
-from cdeep3m.tiling.packages import COUNTS, INFO, Division, trusted_range
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.info_file import COUNTS, INFO, counts_text, info_text, read_tiling, write_tiling
 
 
 def addresses(shape):
@@ -30,7 +33,7 @@ def axis(packages, i):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_write_rois_cover_every_voxel_of_an_axis_once(side):
-    ranges = axis(Division.of((1, side, 14)).packages, 1)
+    ranges = axis(Tiling.of((1, side, 14)).packages, 1)
     assert ranges[0][2] == 0
     assert ranges[-1][3] == side
     assert all(a[3] == b[2] for a, b in itertools.pairwise(ranges))
@@ -38,26 +41,26 @@ def test_write_rois_cover_every_voxel_of_an_axis_once(side):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_write_roi_has_its_halo_inside_the_read_roi(side):
-    for begin, end, write_begin, write_end in axis(Division.of((1, 14, side)).packages, 2):
+    for begin, end, write_begin, write_end in axis(Tiling.of((1, 14, side)).packages, 2):
         assert 0 <= begin <= write_begin - 12 * (begin > 0)
         assert write_end + 12 * (end < side) <= end <= side
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_every_plane_belongs_to_one_z_block(depth):
-    packages = Division.of((depth, 14, 1025)).packages
-    assert [len(Division.of((depth, 14, 1025)).packages_at(z)) for z in range(depth)] == [2] * depth
+    packages = Tiling.of((depth, 14, 1025)).packages
+    assert [len(Tiling.of((depth, 14, 1025)).packages_at(z)) for z in range(depth)] == [2] * depth
     assert sum(len(package.planes) for package in packages) == 2 * depth
 
 
 def test_packages_come_tile_after_tile_through_all_z_blocks():
-    names = [package.name for package in Division.of((206, 14, 1025)).packages]
+    names = [package.name for package in Tiling.of((206, 14, 1025)).packages]
     assert names == [f"Pkg{tile:03d}_Z{z:02d}" for tile in (1, 2) for z in (1, 2, 3)]
 
 
 def test_a_package_that_is_not_there_is_named():
     with pytest.raises(InputError, match="no package 3 of z-block 1.*2 packages and 1 z-blocks"):
-        Division.of((3, 14, 1025)).package(3, 1)
+        Tiling.of((3, 14, 1025)).package(3, 1)
 
 
 # What the net sees
@@ -68,7 +71,7 @@ def test_a_package_that_is_not_there_is_named():
 )
 def test_the_canvas_holds_what_is_written_where_canvas_write_says(shape):
     volume = addresses((1, *shape))
-    for package in Division.of(volume.shape).packages:
+    for package in Tiling.of(volume.shape).packages:
         canvas = package.canvas(volume[package.read.slices])
         assert canvas.shape == (1, 1024, 1024)
         assert_array_equal(canvas[0][package.canvas_write], volume[package.write.slices][0])
@@ -80,7 +83,7 @@ def test_the_canvas_holds_what_is_written_where_canvas_write_says(shape):
 )
 def test_a_canvas_that_fits_holds_the_same_in_fewer_zeros(shape, sides):
     volume = addresses((1, *shape))
-    for package, whole in zip(*(Division.of(volume.shape, fit=fit).packages for fit in (True, False)), strict=True):
+    for package, whole in zip(*(Tiling.of(volume.shape, fit=fit).packages for fit in (True, False)), strict=True):
         canvas, large = (p.canvas(volume[p.read.slices])[0] for p in (package, whole))
         assert canvas.shape[0] <= sides[0]
         assert canvas.shape[1] <= sides[1]
@@ -94,18 +97,18 @@ def test_a_canvas_that_fits_holds_the_same_in_fewer_zeros(shape, sides):
 
 def test_a_canvas_that_fits_is_not_the_original_s():
     with pytest.raises(InputError, match="--exact or --fit"):
-        Division.of((3, 20, 30), rules=ORIGINAL, fit=True)
+        Tiling.of((3, 20, 30), rules=ORIGINAL, fit=True)
 
 
 def test_the_canvas_refuses_planes_of_another_size():
     with pytest.raises(ValueError, match=r"\(20, 31\).*\(20, 30\)"):
-        Division.of((1, 20, 30)).packages[0].canvas(np.zeros((1, 20, 31)))
+        Tiling.of((1, 20, 30)).packages[0].canvas(np.zeros((1, 20, 31)))
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5])
 @pytest.mark.parametrize("depth", [1, 2, 3, 7, 106])
 def test_a_window_is_the_neighbourhood_in_the_padded_z_block(depth, frames):
-    for package in Division.of((depth, 14, 14)).packages:
+    for package in Tiling.of((depth, 14, 14)).packages:
         for k, z in enumerate(package.planes):
             window = package.z_window(z, frames)
             assert window[frames // 2] == z
@@ -113,7 +116,7 @@ def test_a_window_is_the_neighbourhood_in_the_padded_z_block(depth, frames):
 
 
 def test_windows_do_not_leave_their_z_block():
-    first, second = Division.of((106, 14, 14)).packages
+    first, second = Tiling.of((106, 14, 14)).packages
     assert first.z_window(100, 5) == (98, 99, 100, 99, 98)
     assert second.z_window(101, 5) == (103, 102, 101, 102, 103)
     assert second.z_window(105, 3) == (104, 105, 104)
@@ -121,19 +124,19 @@ def test_windows_do_not_leave_their_z_block():
 
 def test_a_net_of_more_frames_than_the_padding_allows_is_refused():
     with pytest.raises(InputError, match="sees 7 planes"):
-        Division.of((9, 14, 14)).packages[0].z_window(4, 7)
+        Tiling.of((9, 14, 14)).packages[0].z_window(4, 7)
 
 
 def test_a_plane_of_another_z_block_is_our_own_mistake():
     with pytest.raises(ValueError, match="plane 101"):
-        Division.of((106, 14, 14)).packages[0].z_window(101, 3)
+        Tiling.of((106, 14, 14)).packages[0].z_window(101, 3)
 
 
 # Corrections, by number: exact mode shows the defect, corrected mode does not; where it does not apply both agree
 
 
 def in_both_modes(shape, *, folder_input=False):
-    return tuple(Division.of(shape, rules=rules, folder_input=folder_input).packages for rules in (ORIGINAL, CORRECTED))
+    return tuple(Tiling.of(shape, rules=rules, folder_input=folder_input).packages for rules in (ORIGINAL, CORRECTED))
 
 
 @pytest.mark.correction(1, "exact", "corrected")
@@ -148,7 +151,7 @@ def test_1_folders_lose_the_last_row_and_column_in_exact_mode_only():
 @pytest.mark.correction(1, "exact")
 def test_1_the_lost_last_row_repeats_the_one_before_the_last_but_one():
     plane = addresses((1, 40, 1024))
-    package = Division.of(plane.shape, rules=ORIGINAL, folder_input=True).packages[0]
+    package = Tiling.of(plane.shape, rules=ORIGINAL, folder_input=True).packages[0]
     canvas = package.canvas(plane[package.read.slices])[0]
     assert_array_equal(canvas[package.canvas_write][39, :1023], plane[0, 37, :1023])
 
@@ -208,12 +211,12 @@ def test_3_volumes_cut_along_both_axes_or_none_are_written_alike(shape):
 @pytest.mark.parametrize("shape", [(3, 13, 40), (3, 40, 13), (3, 5, 5), (3, 13, 2000)])
 def test_4_small_sides_are_an_error_that_names_the_smallest_size(shape):
     with pytest.raises(InputError, match="smallest size is 14 x 14"):
-        Division.of(shape)
+        Tiling.of(shape)
 
 
 @pytest.mark.correction(4, "exact")
-def test_4_in_exact_mode_the_package_fails_and_not_the_division():
-    package = Division.of((3, 13, 40), rules=ORIGINAL, folder_input=True).packages[0]
+def test_4_in_exact_mode_the_package_fails_and_not_the_tiling():
+    package = Tiling.of((3, 13, 40), rules=ORIGINAL, folder_input=True).packages[0]
     with pytest.raises(InputError, match="12 x 39 voxels"):
         package.canvas(np.zeros((3, 12, 39)))
 
@@ -262,15 +265,15 @@ def test_10_without_zeros_both_keep_the_type():
 
 @pytest.mark.parametrize("shape", [(1, 20, 30), (206, 1024, 1500), (3, 2012, 1100), (106, 3050, 14)])
 @pytest.mark.parametrize("rules", [ORIGINAL, CORRECTED])
-def test_a_division_survives_its_files(shape, rules, tmp_path):
-    division = Division.of(shape, rules=rules)
-    division.write(tmp_path)
-    assert Division.read(tmp_path, rules=rules) == division
+def test_a_tiling_survives_its_files(shape, rules, tmp_path):
+    tiling = Tiling.of(shape, rules=rules)
+    write_tiling(tiling, tmp_path)
+    assert read_tiling(tmp_path, rules=rules) == tiling
     assert {path.name for path in tmp_path.iterdir()} == {INFO, COUNTS}
 
 
 def test_the_info_file_is_octave_s_text_format():
-    assert Division.of((206, 1024, 1500), rules=ORIGINAL).info_text.split("\n", 1)[1] == (
+    assert info_text(Tiling.of((206, 1024, 1500), rules=ORIGINAL)).split("\n", 1)[1] == (
         "# name: packages\n# type: cell\n# rows: 1\n# columns: 2\n"
         "# name: <cell-element>\n# type: matrix\n# rows: 1\n# columns: 4\n 2 1024 1 1012\n\n\n\n"
         "# name: <cell-element>\n# type: matrix\n# rows: 1\n# columns: 4\n 2 1024 989 1500\n\n\n\n\n\n"
@@ -281,13 +284,13 @@ def test_the_info_file_is_octave_s_text_format():
 
 
 def test_the_counts_file_is_the_original_s():
-    text = Division.of((206, 1024, 1500)).counts_text
+    text = counts_text(Tiling.of((206, 1024, 1500)))
     assert text == "\nNumber of XY Packages\n2\nNumber of z-blocks\n3"
 
 
 def test_a_file_of_the_original_keeps_its_areas_in_corrected_mode(tmp_path):
-    Division.of((3, 1024, 1500), rules=ORIGINAL).write(tmp_path)
-    read = Division.read(tmp_path)
+    write_tiling(Tiling.of((3, 1024, 1500), rules=ORIGINAL), tmp_path)
+    read = read_tiling(tmp_path)
     assert read.packages[0].read == Roi((0, 1, 0), (3, 1024, 1012))
     assert read.packages[0].write.begin == (0, 1, 0)
 
@@ -299,14 +302,14 @@ def test_white_space_order_and_further_variables_do_not_matter(tmp_path):
         "# name: comment\n# type: string\n# elements: 1\n# length: 5\nhello\n"
         "# name: packages\n# type: cell\n# name: <cell-element>\n# type: matrix\n 1 20 1 30\n"
     )
-    division = Division.read(tmp_path)
-    assert (division.shape, division.z_cuts) == ((206, 20, 30), (0, 101, 206))
-    assert division.areas == ((0, 20, 0, 30),)
+    tiling = read_tiling(tmp_path)
+    assert (tiling.shape, tiling.z_cuts) == ((206, 20, 30), (0, 101, 206))
+    assert tiling.areas == ((0, 20, 0, 30),)
 
 
 def test_without_the_info_file_the_error_says_how_to_make_it(tmp_path):
     with pytest.raises(MissingFileError, match="run DefDataPackages"):
-        Division.read(tmp_path)
+        read_tiling(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -314,24 +317,62 @@ def test_without_the_info_file_the_error_says_how_to_make_it(tmp_path):
     [
         "",
         "hello",
-        Division.of((3, 20, 30)).info_text[:150],
-        Division.of((3, 20, 30)).info_text.replace(" 1 3\n", " 1 4\n"),
-        Division.of((3, 20, 30)).info_text.replace("scalar\n1", "scalar\n2"),
-        Division.of((206, 20, 30)).info_text.replace(" 1 101 201", " 1 201 101"),
+        info_text(Tiling.of((3, 20, 30)))[:150],
+        info_text(Tiling.of((3, 20, 30))).replace(" 1 3\n", " 1 4\n"),
+        info_text(Tiling.of((3, 20, 30))).replace("scalar\n1", "scalar\n2"),
+        info_text(Tiling.of((206, 20, 30))).replace(" 1 101 201", " 1 201 101"),
     ],
 )
 def test_a_damaged_info_file_is_an_error(text, tmp_path):
     (tmp_path / INFO).write_text(text)
     with pytest.raises(FormatError, match="Run DefDataPackages again"):
-        Division.read(tmp_path)
+        read_tiling(tmp_path)
 
 
-def test_a_division_is_a_value():
-    division = Division.of((3, 20, 30))
+def test_a_tiling_is_a_value():
+    tiling = Tiling.of((3, 20, 30))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        division.shape = (1, 1, 1)
+        tiling.shape = (1, 1, 1)
 
 
-def test_trusted_ranges_stop_where_the_next_tile_is_trusted():
-    reads = {(0, 1012), (988, 2012), (1988, 2012)}
-    assert [trusted_range(read, reads, 2012) for read in sorted(reads)] == [(0, 1000), (1000, 2000), (2000, 2012)]
+def test_what_tiles_are_trusted_for_stops_where_the_next_tile_is_trusted():
+    spans = [package.write for package in Tiling.of((1, 20, 2012)).packages]
+    assert [(roi.begin[2], roi.end[2]) for roi in spans] == [(0, 1000), (1000, 2000), (2000, 2012)]
+
+
+def test_a_plan_of_a_million_packages_is_made_at_once():
+    begin = time.perf_counter()
+    tiling = Tiling.of((10_000, 100_000, 100_000))
+    assert len(tiling.packages) == 1_000_000
+    assert tiling.packages[999_999].name == "Pkg10000_Z100"
+    assert time.perf_counter() - begin < 0.1
+
+
+def test_packages_of_a_plane_are_found_without_looking_at_the_others():
+    tiling = Tiling.of((10_000, 100_000, 100_000))
+    assert tiling.packages_at(9_000)[5].name == "Pkg006_Z90"
+    assert min(timeit.repeat(lambda: tiling.packages_at(5_000)[77], number=100, repeat=3)) / 100 < 1e-4
+    assert not tiling.packages_at(10_000)
+    assert not tiling.packages_at(-1)
+
+
+def test_a_slice_of_packages_is_what_a_list_would_give():
+    packages = Tiling.of((206, 14, 2100)).packages
+    assert packages[1:6:2] == list(packages)[1:6:2]
+    assert packages[-1] == list(packages)[-1]
+
+
+def test_rows_of_tiles_come_first():
+    assert Tiling.of((1, 1025, 1500)).areas == (
+        (0, 1012, 0, 1012),
+        (0, 1012, 988, 1500),
+        (988, 1025, 0, 1012),
+        (988, 1025, 988, 1500),
+    )
+
+
+def test_packages_that_form_no_grid_are_refused(tmp_path):
+    text = info_text(Tiling.of((3, 14, 1500))).replace(" 1 14 989 1500", " 2 14 989 1500")
+    (tmp_path / INFO).write_text(text)
+    with pytest.raises(FormatError, match="no grid"):
+        read_tiling(tmp_path, rules=CORRECTED)

@@ -1,0 +1,233 @@
+"""What `import cdeep3m` offers: volumes, trained models, predictions and trainings, from Python."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import CPU, InProcessEngine, Precision
+from cdeep3m.engines.select import select_engine
+from cdeep3m.errors import EngineError, InputError, RunError
+from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.open import open_maps
+from cdeep3m.nets.prototxts import NetMake
+from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.variants import variants_for
+from cdeep3m.training.data import fill_volumes, training_variants
+from cdeep3m.training.folder import create_run
+from cdeep3m.training.run import SolverSettings, TrainRequest, default_nets
+from cdeep3m.training.run import train as train_run
+from cdeep3m.volumes.arrays import ArrayVolume
+from cdeep3m.volumes.open import open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cdeep3m.geometry import Roi
+    from cdeep3m.volumes.base import Volume
+
+    Address = str | os.PathLike[str]
+
+__all__ = ["Model", "load_model", "open_volume", "predict", "train"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Trained nets in memory.
+
+    Attributes
+    ----------
+    nets : mapping of str to NetInUse
+        By name, as in the folder of the training.
+    """
+
+    nets: Mapping[str, NetInUse]
+
+
+def load_model(
+    trained: Address,
+    *,
+    nets: Sequence[str] | None = None,
+    aug_speed: int = 1,
+    gpu: str | int = "all",
+    precision: Precision = "float32",
+) -> Model:
+    """Read the nets of a trained model and make them ready.
+
+    Parameters
+    ----------
+    trained : path
+        Folder of a training, or of a released model.
+    nets : sequence of str, optional
+        Which nets; default: all that are trained.
+    aug_speed : int
+        1, 2, 4 or 10: how many of the test-time-augmentation variants are left out.
+    gpu : "all" or int
+        "all": the first GPU, or the CPU where there is none; -1: the CPU.
+    precision : {"float32", "fast"}
+        Caffe's numbers, or shorter ones.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    MissingModelError
+        There is no such net.
+    NetError
+        Weights and net do not fit.
+    """
+    engine, gpus = select_engine("embedded", gpu=str(gpu))
+    if not isinstance(engine, InProcessEngine):
+        raise EngineError(f"the engine {engine.name} predicts files; expected one that predicts arrays")
+    run = TrainedRun(Path(trained))
+    return Model(
+        {
+            net: NetInUse(engine.load(run.model(net), gpu=gpus[0], precision=precision), variants_for(net, aug_speed))
+            for net in nets or run.nets()
+        }
+    )
+
+
+def predict(
+    images: np.ndarray | Volume | Address, model: Model | Address, out: Address | None = None, *, fit: bool = False
+) -> np.ndarray | Path:
+    """Predict the probability map of a volume: the average of the nets of a model.
+
+    Parameters
+    ----------
+    images : ndarray of shape (z, y, x), Volume, or address
+        8- or 16-bit gray values, as the model was trained on.
+    model : Model or path
+        What `load_model` returned, or the folder of a training.
+    out : address, optional
+        Gets the map, a box at a time; must not hold one yet. For a run that can be interrupted and goes on, with the
+        maps of every net, use the command `cdeep3m predict`.
+    fit : bool
+        Show nets the smallest canvas that holds a tile, instead of 1024 x 1024: sooner on small images.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x), or Path
+        The map, or `out` where it was given.
+
+    Raises
+    ------
+    CDeep3MError
+        Images or model cannot be read, or `out` holds something.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 40, 48), dtype=np.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     trained = train(images, images > 127, folder, nets=["1fm"], iterations=1, width=32, patch_side=32)
+    ...     predict(images, load_model(trained, aug_speed=10), fit=True).shape
+    (2, 40, 48)
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    volume = _volume(images)
+    tiling = Tiling.of(volume.shape, fit=fit)
+    plan = [(box, tuple(loaded.nets)) for box in tiling.boxes()]
+    boxes = predict_boxes(volume, plan, loaded.nets, tiling=tiling)
+    if out is None:
+        whole = np.empty(volume.shape, np.uint8)
+        for box, maps in boxes:
+            whole[box.slices] = average_nets(list(maps.values()))
+        return whole
+    return _keep(boxes, out, MapSpec(shape=volume.shape, placement=volume.placement))
+
+
+def _keep(boxes: Iterator[tuple[Roi, dict[str, np.ndarray]]], out: Address, spec: MapSpec) -> Path:
+    """Write boxes to an address that holds nothing yet."""
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} is there already; expected a new or empty one. Delete it or choose another")
+    maps = open_maps(out, spec)
+    for box, found in boxes:
+        maps.write(box, average_nets(list(found.values())))
+    maps.finish()
+    return path
+
+
+def _volume(images: np.ndarray | Volume | Address) -> Volume:
+    if isinstance(images, np.ndarray):
+        return ArrayVolume(images)
+    return open_volume(images) if isinstance(images, str | os.PathLike) else images
+
+
+def _labels(labels: np.ndarray | Address) -> Volume:
+    """Open labels as 0 and 1."""
+    if not isinstance(labels, np.ndarray):
+        return open_volume(labels, role="label")
+    values = np.unique(labels)
+    if len(values) > 2 or values[0] != 0:
+        raise InputError(f"found labels of {', '.join(map(str, values[:8]))}; expected 0 and one other value")
+    return ArrayVolume((labels != 0).astype(np.uint8))
+
+
+def train(
+    images: np.ndarray | Address,
+    labels: np.ndarray | Address,
+    out: Address,
+    *,
+    nets: Sequence[str] | None = None,
+    iterations: int = 30000,
+    width: int = 1,
+    patch_side: int = 320,
+    seed: int | None = None,
+    gpu: str | int = "all",
+) -> Path:
+    """Train nets on a volume and its labels; the same call goes on where an interrupted one stopped.
+
+    Parameters
+    ----------
+    images : ndarray of shape (z, y, x), or address
+        8- or 16-bit gray values.
+    labels : ndarray of shape (z, y, x), or address
+        0 for background and one other value.
+    out : path
+        Folder of the training.
+    nets : sequence of str, optional
+        Default: 1fm, 3fm and 5fm; on a single plane 1fm alone.
+    iterations : int
+        Of each net.
+    width : int
+        Divisor of the nets' numbers of features: 8 makes nets that a laptop can train.
+    patch_side : int
+        Side of the training patches, a multiple of 16.
+    seed : int, optional
+        Makes the training repeatable.
+    gpu : "all" or int
+        As in `load_model`.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    CDeep3MError
+        Images and labels cannot be read or do not fit each other, or `out` holds models of other nets.
+    """
+    data, label = fill_volumes(_volume(images), _labels(labels))
+    training = training_variants(data, label)
+    engine, gpus = select_engine("embedded", gpu=str(gpu))
+    folder = Path(out)
+    create_run(folder, make=NetMake(width=width, patch_side=patch_side))
+    request = TrainRequest(
+        out=folder,
+        nets=tuple(nets or default_nets(data.shape[0])),
+        settings=SolverSettings(numiterations=iterations, seed=seed),
+        gpus=tuple(gpus) or (CPU,),
+    )
+    train_run(request, engine, training=training, validation=training[:1])
+    return folder

@@ -1,0 +1,73 @@
+"""What every output offers: which boxes are missing, writing a box, and the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from cdeep3m.geometry import Coordinate, Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from cdeep3m.geometry import Roi
+
+MapType = Literal["uint8", "uint16", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSpec:
+    """What a map is to be.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels along (z, y, x).
+    dtype : {"uint8", "uint16", "float32"}
+        Type of its values: probabilities times 255, times 65535, or as they are.
+    placement : Placement
+        Where the volume that was predicted lies.
+    """
+
+    shape: Coordinate
+    dtype: MapType = "uint8"
+    placement: Placement = field(default_factory=Placement)
+
+
+class Maps(Protocol):
+    """A probability map on disk, written a box at a time; it alone knows its files and which of them are there.
+
+    Attributes
+    ----------
+    spec : MapSpec
+    """
+
+    @property
+    def spec(self) -> MapSpec:
+        """Shape, type and placement."""
+
+    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+        """Return those of `boxes` that are not whole on disk yet, in order."""
+
+    def write(self, box: Roi, values: np.ndarray) -> None:
+        """Keep the values of a box; the same box may come again, with the same values.
+
+        Parameters
+        ----------
+        box : Roi
+        values : ndarray of the map's type, shape of `box`
+        """
+
+    def read(self, box: Roi) -> np.ndarray:
+        """Return the values of a box that is not missing, shape of `box`."""
+
+    def finish(self) -> None:
+        """Bring everything to the disk and make sure that it is all there.
+
+        Raises
+        ------
+        RunError
+            Something is missing; says what.
+        """

@@ -1,0 +1,57 @@
+"""Open an output: find the format of an address and let its module write it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.errors import InputError
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.formats import Format, expected, format_of
+
+if TYPE_CHECKING:
+    import os
+
+    from cdeep3m.maps.base import Maps, MapSpec
+
+FORMATS: list[Format] = [
+    Format(
+        name="png",
+        what="a folder of .png images",
+        module="cdeep3m.maps.png_folder",
+        is_folder=True,
+        holds=Path.is_dir,
+    ),
+]
+"""What can be written. Each module has `open_maps(address, spec) -> Maps`, which goes on with what is there."""
+
+
+def open_maps(address: str | os.PathLike[str] | Address, spec: MapSpec, *, format_name: str | None = None) -> Maps:
+    """Open an output of any format in `FORMATS`, new or begun earlier.
+
+    Parameters
+    ----------
+    address : str, path or Address
+        Where the map goes.
+    spec : MapSpec
+        What it is to be.
+    format_name : str, optional
+        Name of a format; default: the one that the address tells, or else a folder of PNG images.
+
+    Raises
+    ------
+    InputError
+        There is no such format, or it cannot hold such a map.
+    """
+    named = Address.of(address)
+    by_name = {one.name: one for one in FORMATS}
+    if format_name is not None and format_name not in by_name:
+        raise InputError(f"found the format {format_name!r}; expected one of {', '.join(by_name)}")
+    found = by_name[format_name] if format_name else format_of(named, FORMATS)
+    if found is None:
+        if named.scheme or named.suffix:
+            raise InputError(f"cannot write to {named}; expected {expected(FORMATS)}")
+        found = by_name["png"]
+    maps: Maps = import_module(found.module).open_maps(named, spec)
+    return maps

@@ -1,0 +1,169 @@
+"""The core: voxels of a volume in, probability maps out. No folder, no lock, no log, no file name."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.prediction.reading import PackageReader
+from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.system.threads import ahead
+from cdeep3m.tiling import stitching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+
+    from cdeep3m.engines.base import LoadedNet
+    from cdeep3m.geometry import Roi
+    from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.tiling.packages import Package
+    from cdeep3m.tiling.variants import Variant
+    from cdeep3m.volumes.base import Volume
+
+
+@dataclass(frozen=True)
+class NetInUse:
+    """A net in memory and the variants that it predicts.
+
+    Attributes
+    ----------
+    net : LoadedNet
+    variants : sequence of Variant
+        Test-time augmentation, in ascending order.
+    """
+
+    net: LoadedNet
+    variants: Sequence[Variant]
+
+
+def predict_box(
+    volume: Volume, box: Roi, nets: Mapping[str, NetInUse], *, tiling: Tiling, rules: Rules = CORRECTED
+) -> np.ndarray:
+    """Predict any box of a volume with every net and average the nets.
+
+    Parameters
+    ----------
+    volume : Volume
+        The images.
+    box : Roi
+        What to predict; whole planes where the rules scale each plane by itself.
+    nets : mapping of str to NetInUse
+        One or more.
+    tiling : Tiling
+        How the volume is cut; boxes whose ends are those of tiles cost least.
+    rules : Rules
+
+    Returns
+    -------
+    ndarray of uint8, shape of `box`, axes (z, y, x)
+        Probability map: the same bytes wherever, whenever and beside whichever other boxes it is computed.
+    """
+    ((_, maps),) = predict_boxes(volume, [(box, tuple(nets))], nets, tiling=tiling, rules=rules)
+    return average_nets(list(maps.values()))
+
+
+def average_nets(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the maps of several nets (EnsemblePredictions.m); that of one net is itself.
+
+    Parameters
+    ----------
+    maps : sequence of ndarray of uint8, all of one shape
+
+    Returns
+    -------
+    ndarray of uint8, of that shape
+        Halves round up.
+    """
+    return maps[0] if len(maps) == 1 else stitching.ensemble(maps)
+
+
+def predict_boxes(
+    volume: Volume,
+    plan: Sequence[tuple[Roi, Collection[str]]],
+    nets: Mapping[str, NetInUse],
+    *,
+    tiling: Tiling,
+    rules: Rules = CORRECTED,
+    before_pass: Callable[[], None] | None = None,
+) -> Iterator[tuple[Roi, dict[str, np.ndarray]]]:
+    """Predict boxes one after another, each with the nets that it names; images are read once for all of them.
+
+    Parameters
+    ----------
+    volume : Volume
+        The images.
+    plan : sequence of (Roi, collection of str)
+        Boxes, best in the order of `boxes_of`, and which nets predict them.
+    nets : mapping of str to NetInUse
+    tiling : Tiling
+        How the volume is cut.
+    rules : Rules
+    before_pass : callable, optional
+        Called before each box, and before each variant of a window is made; what it raises ends the prediction.
+
+    Yields
+    ------
+    Roi, dict of str to ndarray of uint8, shape of the box
+        A box and its probability map by each of its nets.
+    """
+    reader = PackageReader(volume, tiling, frames=max(one.net.frames for one in nets.values()))
+    with ExitStack() as stack:
+        streams = {
+            name: stack.enter_context(
+                closing(_stream(one, [box for box, names in plan if name in names], reader, tiling, before_pass))
+            )
+            for name, one in nets.items()
+        }
+        for box, names in plan:
+            if before_pass:
+                before_pass()
+            values = {name: next(streams[name]) for name in nets if name in names}
+            yield box, {name: _to_maps(found, rules) for name, found in values.items()}
+
+
+def _stream(
+    one: NetInUse,
+    boxes: Sequence[Roi],
+    reader: PackageReader,
+    tiling: Tiling,
+    before_pass: Callable[[], None] | None,
+) -> Generator[np.ndarray, None, None]:
+    """Yield what one net makes of each box: 16-bit probabilities, as packages are stored in."""
+
+    def parts() -> Iterator[tuple[Package, int]]:
+        return ((package, z) for box in boxes for z in planes_of(box) for package in tiling.packages_meeting(box, z))
+
+    def passes() -> Iterator[np.ndarray]:
+        for package, z in parts():
+            window = reader.window(package, z, one.net.frames)
+            for variant in one.variants:
+                if before_pass:
+                    before_pass()
+                yield variant.apply(window)
+
+    made = ahead(passes(), depth=2 * len(one.variants))
+    with closing(made):
+        predictions = one.net.foreground(made)
+        for box in boxes:
+            values = np.zeros(box.shape, dtype=np.uint16)
+            for z, plane in zip(planes_of(box), values, strict=True):
+                for package in tiling.packages_meeting(box, z):
+                    mean = stitching.average(zip(one.variants, predictions))  # noqa: B905 - the predictions go on
+                    stitching.paste(plane, package, stitching.to_png16(mean), begin=box.begin[1:])
+            yield values
+
+
+def planes_of(box: Roi) -> range:
+    """Return the z of the planes of a box."""
+    return range(box.begin[0], box.end[0])
+
+
+def _to_maps(values: np.ndarray, rules: Rules) -> np.ndarray:
+    """Scale 16-bit probabilities to 8 bits, plane by plane."""
+    maps = np.empty(values.shape, np.uint8)
+    for into, plane in zip(maps, values, strict=True):
+        into[:] = stitching.to_probability_map(plane, rules=rules)
+    return maps

@@ -1,0 +1,100 @@
+"""What nets see of a volume: read once, however many windows, variants and nets look at it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.geometry import Roi
+from cdeep3m.matlab_ports.imageimporter import take_class_of_first
+
+if TYPE_CHECKING:
+    from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.tiling.packages import Package
+    from cdeep3m.volumes.base import Volume
+
+SLAB_BYTES = 2**24
+"""Planes that lie together on disk are read together up to so many bytes."""
+WHOLE_PLANES = 2**26
+"""Planes of more voxels are read tile by tile."""
+
+
+class PackageReader:
+    """Makes the windows of packages; may be asked by several threads.
+
+    Parameters
+    ----------
+    volume : Volume
+    tiling : Tiling
+    frames : int
+        Planes that the deepest net sees at once.
+    """
+
+    def __init__(self, volume: Volume, tiling: Tiling, *, frames: int) -> None:
+        self._volume = volume
+        self._slabs: OrderedDict[Roi, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+        depth, height, width = volume.shape
+        self._whole = height * width <= WHOLE_PLANES
+        rows, columns = (height, width) if self._whole else tiling.largest_read
+        voxels = rows * columns
+        bytes_of_plane = voxels * volume.dtype.itemsize
+        self._depth = max(1, min(volume.chunks[0], depth, SLAB_BYTES // bytes_of_plane))
+        self._kept = frames + 3 if self._depth == 1 else 3
+        self._as_original = tiling.rules.octave_images
+        self._class_of = lru_cache(maxsize=None)(self._class_of_first_plane)
+        self._original_plane = lru_cache(maxsize=(frames + 1) * tiling.tiles)(self._read_as_original)
+
+    def window(self, package: Package, z: int, frames: int) -> np.ndarray:
+        """Return what a net sees when it predicts plane `z` of `package`.
+
+        Parameters
+        ----------
+        package : Package
+        z : int
+            A plane of the volume.
+        frames : int
+            Planes that the net sees at once.
+
+        Returns
+        -------
+        ndarray, shape (frames, y, x)
+            On the package's canvas; bool planes come as uint8.
+        """
+        window = package.canvas(np.stack([self._plane(package, k) for k in package.z_window(z, frames)]))
+        return window.astype(np.uint8) if window.dtype == bool else window
+
+    def _plane(self, package: Package, z: int) -> np.ndarray:
+        if self._as_original:
+            return self._original_plane(package, z)
+        _, rows, columns = package.read.slices
+        begin = z - z % self._depth
+        if self._whole:
+            return self._slab(begin, (0, 0), self._volume.shape[1:])[z - begin, rows, columns]
+        return self._slab(begin, package.read.begin[1:], package.read.end[1:])[z - begin]
+
+    def _slab(self, begin: int, first: tuple[int, int], last: tuple[int, int]) -> np.ndarray:
+        """Return planes from `begin` on of an area, read now or kept from before."""
+        roi = Roi((begin, *first), (min(begin + self._depth, self._volume.shape[0]), *last))
+        with self._lock:
+            if roi not in self._slabs:
+                while len(self._slabs) >= self._kept:
+                    self._slabs.popitem(last=False)
+                self._slabs[roi] = self._volume.read(roi)
+            self._slabs.move_to_end(roi)
+            return self._slabs[roi]
+
+    def _read_as_original(self, package: Package, z: int) -> np.ndarray:
+        """Read a plane as PreprocessPackage.m does: the package's first one decides the class (defect 6)."""
+        return take_class_of_first(self._read_area(package, z), self._class_of(package))
+
+    def _class_of_first_plane(self, package: Package) -> np.dtype:
+        return self._read_area(package, package.planes[0]).dtype
+
+    def _read_area(self, package: Package, z: int) -> np.ndarray:
+        (_, top, left), (_, bottom, right) = package.read.begin, package.read.end
+        return self._volume.read(Roi((z, top, left), (z + 1, bottom, right)))[0]

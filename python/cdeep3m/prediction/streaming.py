@@ -1,0 +1,83 @@
+"""From boxes to maps on disk: what is missing is predicted, kept net by net, and averaged from arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cdeep3m.engines.base import Progress
+from cdeep3m.prediction.core import average_nets
+from cdeep3m.system.threads import Background
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+
+    from cdeep3m.geometry import Roi
+    from cdeep3m.maps.base import Maps
+    from cdeep3m.prediction.runner import Runner
+
+WAITING = 4
+"""So many boxes may wait to be written."""
+
+
+def missing_boxes(boxes: Sequence[Roi], maps: Mapping[str, Maps]) -> list[tuple[Roi, tuple[str, ...]]]:
+    """Return the boxes that some map lacks, in order, and the names of the maps that lack them."""
+    lacking = {name: set(each.missing(boxes)) for name, each in maps.items()}
+    plan = ((box, tuple(name for name in maps if box in lacking[name])) for box in boxes)
+    return [(box, names) for box, names in plan if names]
+
+
+def fill(
+    maps: Mapping[str, Maps],
+    averaged: Maps | None,
+    boxes: Sequence[Roi],
+    runner: Runner,
+    *,
+    before_pass: Callable[[], None] | None = None,
+    report: Callable[[str, Progress], None],
+) -> None:
+    """Predict the boxes that maps lack, write them, and the average of the nets beside them.
+
+    The maps are whole when this returns; nothing tells so yet.
+
+    Parameters
+    ----------
+    maps : mapping of str to Maps
+        The map of every net.
+    averaged : Maps, optional
+        Gets the average of the nets; None: it is made elsewhere, or there is one net.
+    boxes : sequence of Roi
+        All boxes of the volume.
+    runner : Runner
+    before_pass : callable, optional
+        See `predict_boxes`.
+    report : callable
+        Told after every box: a net and how far it is, in boxes.
+    """
+    plan = missing_boxes(boxes, maps)
+    lacking = Counter(name for _, names in plan for name in names)
+    done = {name: len(boxes) - lacking[name] for name in maps}
+    to_average = set(averaged.missing(boxes)) if averaged else set()
+    with Background(depth=WAITING) as writing:
+        for box, found in runner.run(plan, before_pass=before_pass) if plan else ():
+            for name, values in found.items():
+                writing.call(maps[name].write, box, values)
+            if averaged and (box in to_average or found):
+                writing.call(_average, averaged, box, found, maps)
+                to_average.discard(box)
+            for name in found:
+                done[name] += 1
+                report(name, Progress(done[name], len(boxes)))
+    if averaged:
+        for box in (box for box in boxes if box in to_average):
+            _average(averaged, box, {}, maps)
+        averaged.finish()
+    for each in maps.values():
+        each.finish()
+
+
+def _average(averaged: Maps, box: Roi, found: Mapping[str, np.ndarray], maps: Mapping[str, Maps]) -> None:
+    """Write the average of a box: of what was just predicted, and of what an earlier run left."""
+    averaged.write(box, average_nets([found[name] if name in found else maps[name].read(box) for name in maps]))

@@ -1,0 +1,272 @@
+"""How a volume is divided into packages: per axis, so that a plan of any size is made at once.
+
+read   |-----------------|      |      what a tile loads
+|---------------|----  and the next one
+write  |--------------|---------|----  what each is trusted for: they meet, 12 voxels inside
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
+
+from cdeep3m.errors import InputError
+from cdeep3m.geometry import Coordinate, Roi
+from cdeep3m.matlab_ports import merge_large_data
+from cdeep3m.matlab_ports.break_large_img import HALO, Area, Range, axis_ranges, z_cuts
+from cdeep3m.matlab_ports.preprocess_package import padding_before
+from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.tiling.packages import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALLEST_SIDE = 14
+"""The smallest height and width that can be predicted."""
+LARGEST_PLANE = 2**26
+"""Planes of more voxels are predicted tile by tile."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis.
+
+    Attributes
+    ----------
+    read, write : (begin, end)
+        What it loads; what it is trusted for.
+    canvas_begin : int
+        Where `write` begins in the canvas.
+    """
+
+    read: Range
+    write: Range
+    canvas_begin: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How a volume is cut into packages.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The volume's voxels along (z, y, x).
+    rows, columns : tuple of (begin, end)
+        What the tiles read along y and along x. The last one may end beyond the image, as the original writes it.
+    z_cuts : tuple of int
+        Where z is cut, both ends included.
+    rules : Rules
+        `ORIGINAL`: the original's packages, defects included.
+    folder_input : bool
+        The images are a folder, whose packages lose their last row and column in exact mode (defect 1).
+    fit : bool
+        Packages have the smallest canvas that holds them, instead of 1024 x 1024.
+
+    Raises
+    ------
+    InputError
+        Both `ORIGINAL` and `fit`.
+    """
+
+    shape: Coordinate
+    rows: tuple[Range, ...]
+    columns: tuple[Range, ...]
+    z_cuts: tuple[int, ...]
+    rules: Rules = CORRECTED
+    folder_input: bool = False
+    fit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rules is ORIGINAL and self.fit:
+            raise InputError("the original's canvas is 1024 x 1024 always: use either --exact or --fit")
+
+    @classmethod
+    def of(
+        cls, shape: Coordinate, *, rules: Rules = CORRECTED, folder_input: bool = False, fit: bool = False
+    ) -> Tiling:
+        """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
+
+        In corrected mode an axis that is not cut is read whole (correction 3).
+
+        Raises
+        ------
+        InputError
+            In corrected mode, when a side is too short (correction 4).
+
+        Examples
+        --------
+        >>> [package.name for package in Tiling.of((3, 1025, 500)).packages]
+        ['Pkg001_Z01', 'Pkg002_Z01']
+        """
+        planes, height, width = shape
+        if not rules.octave_areas:
+            require_sides(height, width)
+        rows, columns = axis_ranges(height, width, skip_first=rules.octave_areas)
+        return cls(
+            shape=shape,
+            rows=rows,
+            columns=columns,
+            z_cuts=z_cuts(planes),
+            rules=rules,
+            folder_input=folder_input,
+            fit=fit,
+        )
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles a plane has."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def z_blocks(self) -> int:
+        """How many z-blocks there are."""
+        return len(self.z_cuts) - 1
+
+    @property
+    def areas(self) -> tuple[Area, ...]:
+        """What each tile reads of a plane, (y0, y1, x0, x1), rows of tiles first."""
+        return tuple((*row, *column) for row in self.rows for column in self.columns)
+
+    @property
+    def packages(self) -> Packages:
+        """All packages, in the original's order: tile after tile, each through all its z-blocks."""
+        return Packages(self, range(1, self.z_blocks + 1))
+
+    def packages_at(self, z: int) -> Packages:
+        """Return the packages that hold plane `z`, in ascending tile order: the order in which they are pasted."""
+        inside = 0 <= z < self.z_cuts[-1]
+        block = bisect_right(self.z_cuts, z)
+        return Packages(self, range(block, block + 1) if inside else range(0))
+
+    def packages_meeting(self, box: Roi, z: int) -> list[Package]:
+        """Return the packages that hold plane `z` and are trusted for some of `box`, in ascending tile order."""
+        (_, y0, x0), (_, y1, x1) = box.begin, box.end
+        rows = [i for i, span in enumerate(self._y_spans) if span.write[0] < y1 and y0 < span.write[1]]
+        columns = [i for i, span in enumerate(self._x_spans) if span.write[0] < x1 and x0 < span.write[1]]
+        block = bisect_right(self.z_cuts, z)
+        return [self.package(row * len(self.columns) + column + 1, block) for row in rows for column in columns]
+
+    @property
+    def largest_read(self) -> tuple[int, int]:
+        """Height and width of the largest tile, as it is read."""
+        y, x = (max(span.read[1] - span.read[0] for span in spans) for spans in (self._y_spans, self._x_spans))
+        return y, x
+
+    def boxes(self, *, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
+        """Return boxes that cover the volume once, in the order in which they are best predicted.
+
+        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` or the rules scale
+        each plane by itself; else tiles of planes.
+        """
+        planes, height, width = self.shape
+        if self.rules.scales_planes_alone or height * width <= largest_plane:
+            return [Roi((z, 0, 0), (z + 1, height, width)) for z in range(planes)]
+        ranges = [(y.write, x.write) for y in self._y_spans for x in self._x_spans]
+        return [Roi((z, y[0], x[0]), (z + 1, y[1], x[1])) for z in range(planes) for y, x in ranges]
+
+    def package(self, tile: int, z_block: int) -> Package:
+        """Return the package of a tile and a z-block, both counted from 1.
+
+        Raises
+        ------
+        InputError
+            When the volume has no such package.
+        """
+        if not (1 <= tile <= self.tiles and 1 <= z_block <= self.z_blocks):
+            raise InputError(
+                f"no package {tile} of z-block {z_block}: the volume has {self.tiles} packages and {self.z_blocks} "
+                "z-blocks"
+            )
+        z0, z1 = self.z_cuts[z_block - 1], self.z_cuts[z_block]
+        row, column = divmod(tile - 1, len(self.columns))
+        y, x = self._y_spans[row], self._x_spans[column]
+        return Package(
+            tile=tile,
+            z_block=z_block,
+            read=Roi((z0, y.read[0], x.read[0]), (z1, y.read[1], x.read[1])),
+            write=Roi((z0, y.write[0], x.write[0]), (z1, y.write[1], x.write[1])),
+            canvas_begin=(y.canvas_begin, x.canvas_begin),
+            rules=self.rules,
+            fit=self.fit,
+        )
+
+    @cached_property
+    def _y_spans(self) -> tuple[Span, ...]:
+        return self._spans(self.rows, self.shape[1])
+
+    @cached_property
+    def _x_spans(self) -> tuple[Span, ...]:
+        return self._spans(self.columns, self.shape[2])
+
+    def _spans(self, reads: tuple[Range, ...], side: int) -> tuple[Span, ...]:
+        if self.rules.octave_areas:
+            return tuple(self._original_span(read, side) for read in reads)
+        ends = [*(begin + HALO for begin, _ in reads[1:]), side]
+        return tuple(_span(read, end, side) for read, end in zip(reads, ends, strict=True))
+
+    def _original_span(self, read: Range, side: int) -> Span:
+        """Return what Merge_LargeData.m writes of a tile, and from where in its canvas (defects 1 to 3 included)."""
+        loaded = read[0], min(read[1] - 1 if self.folder_input else read[1], side)
+        if self.tiles == 1:
+            return Span(loaded, (0, side), merge_large_data.crop_begin(side))
+        return Span(loaded, merge_large_data.trusted_range(*read, side), merge_large_data.HALO)
+
+
+def _span(read: Range, end: int, side: int) -> Span:
+    """Return what a tile is trusted for up to `end`, so that the tiles cover each voxel of the axis once.
+
+    Examples
+    --------
+    >>> _span((988, 2012), 2000, 2012).write
+    (1000, 2000)
+    """
+    loaded = read[0], min(read[1], side)
+    begin = read[0] if read[0] < HALO else read[0] + HALO
+    padding = padding_before(loaded[1] - read[0], at_edge=read[0] == 0)
+    return Span(loaded, (begin, end), begin - read[0] + padding)
+
+
+@dataclass(frozen=True)
+class Packages(Sequence[Package]):
+    """Packages of a tiling, each made when it is asked for; nothing grows with their number.
+
+    Attributes
+    ----------
+    tiling : Tiling
+    blocks : range
+        Numbers of their z-blocks.
+    """
+
+    tiling: Tiling
+    blocks: range
+
+    def __len__(self) -> int:
+        return self.tiling.tiles * len(self.blocks)
+
+    @overload
+    def __getitem__(self, index: int) -> Package: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Package]: ...
+
+    def __getitem__(self, index: int | slice) -> Package | list[Package]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        tile, block = divmod(range(len(self))[index], len(self.blocks))
+        return self.tiling.package(tile + 1, self.blocks[block])
+
+    def __iter__(self) -> Iterator[Package]:
+        return (self.tiling.package(tile, block) for tile in range(1, self.tiling.tiles + 1) for block in self.blocks)
+
+
+def require_sides(height: int, width: int) -> None:
+    """Raise InputError for images too small to be predicted (correction 4)."""
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"the images are {height} x {width} (rows x columns); the smallest size is {SMALLEST_SIDE} x "
+            f"{SMALLEST_SIDE}. Pad them, or choose a larger area"
+        )

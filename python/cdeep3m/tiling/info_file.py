@@ -1,0 +1,153 @@
+"""The files that tell how a volume is divided: de_augmentation_info.mat and package_processing_info.txt."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m import __version__
+from cdeep3m.errors import FormatError, MissingFileError
+from cdeep3m.matlab_ports.break_large_img import Area, Range, from_octave_area, to_octave_area
+from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.system.files import write_text
+from cdeep3m.tiling.grid import Tiling
+
+if TYPE_CHECKING:
+    import os
+
+    from cdeep3m.geometry import Coordinate
+
+
+INFO = "de_augmentation_info.mat"
+COUNTS = "package_processing_info.txt"
+
+
+def read_tiling(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, folder_input: bool = False) -> Tiling:
+    """Read the tiling that `de_augmentation_info.mat` in `folder` describes, whether the original wrote it or we.
+
+    Raises
+    ------
+    MissingFileError
+        When the file is not there.
+    FormatError
+        When it is not such a file.
+    """
+    path = Path(folder) / INFO
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise MissingFileError(f"no {INFO} in {folder}; run DefDataPackages IMAGES {folder} first") from None
+    said = parse_info(text, path)
+    return Tiling(
+        shape=said.shape,
+        rows=said.rows,
+        columns=said.columns,
+        z_cuts=said.z_cuts,
+        rules=rules,
+        folder_input=folder_input,
+    )
+
+
+def write_tiling(tiling: Tiling, folder: str | os.PathLike[str]) -> None:
+    """Write `de_augmentation_info.mat` and `package_processing_info.txt` to `folder`, as DefDataPackages.m does."""
+    write_text(Path(folder) / INFO, info_text(tiling))
+    write_text(Path(folder) / COUNTS, counts_text(tiling))
+
+
+def info_text(tiling: Tiling) -> str:
+    """Return the content of `de_augmentation_info.mat`: Octave's text format; areas and cuts counted from 1."""
+    planes, height, width = tiling.shape
+    areas = tiling.areas
+    cells = "".join(f"{_matrix('<cell-element>', to_octave_area(area))}\n" for area in areas)
+    return (
+        f"# Created by cdeep3m {__version__}\n"
+        f"# name: packages\n# type: cell\n# rows: 1\n# columns: {len(areas)}\n{cells}\n\n"
+        f"# name: num_of_pkg\n# type: scalar\n{len(areas)}\n\n\n"
+        + _matrix("imagesize", (height, width, planes))
+        + _matrix("z_blocks", (1, *tiling.z_cuts[1:]))
+    )
+
+
+def counts_text(tiling: Tiling) -> str:
+    """Return the content of `package_processing_info.txt`."""
+    return f"\nNumber of XY Packages\n{tiling.tiles}\nNumber of z-blocks\n{tiling.z_blocks}"
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a `de_augmentation_info.mat` says.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels along (z, y, x).
+    rows, columns : tuple of (begin, end)
+        What the tiles read along y and along x.
+    z_cuts : tuple of int
+        Where z is cut, both ends included.
+    """
+
+    shape: Coordinate
+    rows: tuple[Range, ...]
+    columns: tuple[Range, ...]
+    z_cuts: tuple[int, ...]
+
+
+def parse_info(text: str, path: Path) -> Info:
+    """Read the text of a `de_augmentation_info.mat`; white space, order and further variables do not matter.
+
+    Raises
+    ------
+    FormatError
+        When a variable is missing or does not fit the others, or the packages form no grid.
+    """
+    found = _variables(text)
+    packages, sizes, blocks = (found.get(name, []) for name in ("packages", "imagesize", "z_blocks"))
+    if len(sizes) != 3 or len(blocks) < 2 or not packages or len(packages) % 4:
+        raise FormatError(
+            f"{path} does not describe packages (found {', '.join(found) or 'no variables'}; expected packages, "
+            "num_of_pkg, imagesize and z_blocks in Octave's text format). Run DefDataPackages again."
+        )
+    height, width, planes = sizes
+    corners = [(packages[i], packages[i + 1], packages[i + 2], packages[i + 3]) for i in range(0, len(packages), 4)]
+    cuts = (0, *blocks[1:])
+    if (
+        cuts[-1] != planes
+        or list(cuts) != sorted(set(cuts))
+        or found.get("num_of_pkg", [len(corners)]) != [len(corners)]
+    ):
+        raise FormatError(
+            f"{path} contradicts itself ({len(corners)} packages, {planes} planes, z_blocks {blocks}). "
+            "Run DefDataPackages again."
+        )
+    rows, columns = _grid([from_octave_area(area) for area in corners], path)
+    return Info((planes, height, width), rows, columns, cuts)
+
+
+def _grid(areas: list[Area], path: Path) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Return the rows and columns whose tiles `areas` lists, rows first."""
+    rows = tuple(dict.fromkeys((y0, y1) for y0, y1, _, _ in areas))
+    columns = tuple(dict.fromkeys((x0, x1) for _, _, x0, x1 in areas))
+    if areas != [(*row, *column) for row in rows for column in columns]:
+        raise FormatError(f"{path} describes packages that form no grid. Run DefDataPackages again")
+    return rows, columns
+
+
+def _variables(text: str) -> dict[str, list[int]]:
+    """Return the numbers under every `# name:` line; those of a cell's elements count as the cell's."""
+    found: dict[str, list[int]] = {}
+    numbers: list[int] = []
+    for line in text.splitlines():
+        name = re.match(r"#\s*name:\s*(\S+)", line)
+        if name and name[1] != "<cell-element>":
+            numbers = found.setdefault(name[1], [])
+        elif not line.startswith("#"):
+            numbers.extend(int(float(word)) for word in line.split() if re.fullmatch(r"[\d.eE+]+", word))
+    return found
+
+
+def _matrix(name: str, values: tuple[int, ...]) -> str:
+    row = " ".join(str(value) for value in values)
+    return f"# name: {name}\n# type: matrix\n# rows: 1\n# columns: {len(values)}\n {row}\n\n\n"

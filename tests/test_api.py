@@ -1,0 +1,84 @@
+"""`import cdeep3m`: arrays or addresses in, an array or an address out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import cdeep3m
+from address_volumes import ArrayVolume, addresses, maps_of, read_folder
+from cdeep3m.api import Model
+from cdeep3m.engines.identity import IdentityNet
+from cdeep3m.errors import InputError, RunError
+from cdeep3m.prediction.core import NetInUse
+from cdeep3m.tiling.variants import VARIANTS
+from octave_cases import png_folder
+
+
+@pytest.fixture
+def model():
+    """Two nets whose probability is the voxel's own value."""
+    return Model({net: NetInUse(IdentityNet(frames), VARIANTS[:2]) for net, frames in (("1fm", 1), ("3fm", 3))})
+
+
+def test_an_array_an_address_and_a_volume_give_the_same_map(model, tmp_path):
+    images = addresses((3, 20, 1030))
+    png_folder(tmp_path / "images", images)
+    expected = maps_of(images)
+    assert_array_equal(cdeep3m.predict(images, model), expected)
+    assert_array_equal(cdeep3m.predict(tmp_path / "images", model), expected)
+    assert_array_equal(cdeep3m.predict(ArrayVolume(images), model), expected)
+
+
+def test_a_map_can_go_to_an_address(model, tmp_path):
+    images = addresses((3, 20, 30))
+    assert cdeep3m.predict(images, model, tmp_path / "map") == tmp_path / "map"
+    assert_array_equal(read_folder(tmp_path / "map"), maps_of(images))
+
+
+def test_what_is_there_is_not_written_over(model, tmp_path):
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="expected a new or empty one"):
+        cdeep3m.predict(addresses((3, 20, 30)), model, tmp_path / "map")
+    assert [path.name for path in (tmp_path / "map").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((20, 30), np.uint8), np.zeros((1, 20, 30), np.int32), np.zeros((0, 20, 30))]
+)
+def test_arrays_that_are_no_volume_are_refused(images, model):
+    with pytest.raises(InputError, match="found an array of"):
+        cdeep3m.predict(images, model)
+
+
+def test_labels_of_several_values_are_refused(tmp_path):
+    images = addresses((3, 40, 40))
+    with pytest.raises(InputError, match="found labels of 0, 1, 2"):
+        cdeep3m.train(images, images % 3, tmp_path / "trained")
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 48), dtype=np.uint8)
+    options = {"nets": ["1fm"], "width": 32, "patch_side": 32, "seed": 1}
+    cdeep3m.train(images, images > 127, tmp_path / "trained", iterations=1, **options)
+    cdeep3m.train(images, images > 127, tmp_path / "trained", iterations=2, **options)
+    weights = sorted(path.name for path in (tmp_path / "trained/1fm/trainedmodel").glob("*.caffemodel"))
+    assert weights == ["1fm_classifer_iter_1.caffemodel", "1fm_classifer_iter_2.caffemodel"]
+
+
+def test_the_interface_is_loaded_when_it_is_asked_for():
+    code = "import sys, cdeep3m; print('numpy' in sys.modules, callable(cdeep3m.predict), 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False", "True", "False"]
+
+
+def test_other_names_are_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = cdeep3m.nonsense
+    assert set(cdeep3m.__all__) <= set(dir(cdeep3m))
