@@ -110,7 +110,7 @@ def fill_volumes(
     InputError
         The sizes differ.
     """
-    _check_same_size(images.shape, labels.shape)
+    check_same_size(images.shape, labels.shape)
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
@@ -188,7 +188,7 @@ def _load_as_the_original(
     if len(values) > MOST_LABEL_VALUES:
         _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
     if same_size:
-        _check_same_size(data.shape, label.shape)
+        check_same_size(data.shape, label.shape)
     return data, label
 
 
@@ -233,7 +233,8 @@ def _ask(question: str, confirm: Callable[[str], None] | None) -> None:
     confirm(question)
 
 
-def _check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+def check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    """Raise InputError when images and labels of shapes (z, y, x) differ in size."""
     if images != labels:
         x_y_z = [" x ".join(map(str, shape[::-1])) for shape in (images, labels)]
         raise InputError(

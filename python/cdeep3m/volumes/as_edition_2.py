@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.volumes.planes import Area, Pixels, PlaneSource
 
-Purpose = Literal["training", "prediction"]
+Purpose = Literal["training", "validation", "prediction"]
 STACKS = (".tif", ".tiff")
 
 
@@ -29,8 +29,9 @@ def open_as_edition_2(path: str | os.PathLike[str], *, purpose: Purpose) -> Imag
     Parameters
     ----------
     path : path
-    purpose : {"training", "prediction"}
-        In training, files whose names begin with a dot count, and 16-bit stacks come modulo 256 (defect 9).
+    purpose : {"training", "validation", "prediction"}
+        In training, 16-bit stacks come modulo 256 (defect 9); files whose names begin with a dot count there and in
+        validation.
 
     Returns
     -------
@@ -46,7 +47,7 @@ def open_as_edition_2(path: str | os.PathLike[str], *, purpose: Purpose) -> Imag
     if not where.exists():
         raise MissingFileError(f"{where} is not there; expected a folder of images, or a .tif stack")
     if where.is_dir():
-        return ImageVolume(*_opened(folder_source(where, dot_files=purpose == "training")), _gray, np.dtype(np.uint8))
+        return ImageVolume(*_opened(folder_source(where, dot_files=purpose != "prediction")), _gray, np.dtype(np.uint8))
     source = stack_source(where)
     rule = _wrapped if purpose == "training" else _as_it_is
     return ImageVolume(*_opened(source), rule, np.dtype(np.uint8) if purpose == "training" else None)
