@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker lint format nets proto scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ $(BIN)/python3:
 	fi; exit 1
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python3
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,test]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test]'
 	@touch $@
 
 $(VENV)/.linters: pyproject.toml constraints.txt $(VENV)/.installed
@@ -56,7 +56,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
-## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap)
+## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
 
@@ -67,7 +67,7 @@ lint: $(VENV)/.linters
 	rm -rf build/typed && mkdir -p build/typed/cdeep3m
 	ln -s $(CURDIR)/python/cdeep3m/* $(CURDIR)/matlab_ports $(CURDIR)/caffe_models build/typed/cdeep3m/
 	$(BIN)/mypy
-	for script in $$(grep -l '^#!/bin/sh' scripts/* | grep -v '[.]py$$'); do sh -n $$script || exit 1; done
+	sh -n scripts/launch
 	bash -n .ci/run
 	sh -n docker/install.sh
 
@@ -80,9 +80,15 @@ format: $(VENV)/.linters
 nets: $(VENV)/.installed
 	$(PYTHON) -m cdeep3m.nets caffe_models
 
-## make proto    generate python/cdeep3m/proto/caffe_pb2 anew from caffe.proto
+## make proto    compile caffe.proto anew
 proto: $(VENV)/.linters
-	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. caffe.proto
+	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --descriptor_set_out=caffe.set --pyi_out=. caffe.proto
+	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
+	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
+
+## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
+scripts: $(VENV)/.installed
+	PYTHONPATH=tests $(PYTHON) -m command_files
 
 ## make picture  docs/layers.svg, anew from tests/rooms.py
 picture: $(VENV)/.installed

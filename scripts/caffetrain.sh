@@ -1,2 +1,1 @@
-#!/bin/sh
-self=$(readlink -f "$0") && exec "${self%/*}/cdeep3m-python" -m cdeep3m.cli.caffetrain "$@"
+launch

@@ -27,6 +27,9 @@ PACKAGES = "python3,python3-venv"
 PYTHON = "3.11"
 """Debian's release, what the image needs of it, and the Python that it and the Dockerfile's own base have."""
 
+MACHINE_PACKAGES = ("systemd-sysv", "dbus", "cloud-init", "python3-boto3", "ca-certificates")
+"""What a cloud's machine has besides: an init process, what reads user data, and what speaks to S3."""
+
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 CONTEXT = (
     ".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml",
@@ -43,25 +46,62 @@ def import_base(client: DockerClient, *, cache: Path) -> str:
 
     The archive that debootstrap made is kept in `cache`, for the next time.
     """
-    name = f"cdeep3m-test-base:{SUITE}"
-    if client.images.list(name=name):
-        return name
+    return import_archive(client, base_archive(cache), name=f"cdeep3m-test-base:{SUITE}")
+
+
+def import_machine(client: DockerClient, *, cache: Path) -> str:
+    """Make an image of a Debian as clouds start it, with systemd and cloud-init; return its name."""
+    archive = cache / f"{SUITE}-machine-{'-'.join(MACHINE_PACKAGES)}.tar"
+    if not archive.is_file():
+        base = base_archive(cache)
+        with whole_file(archive) as partial:
+            add_packages(base, partial)
+    return import_archive(client, archive, name=f"cdeep3m-test-machine:{SUITE}")
+
+
+def import_archive(client: DockerClient, archive: Path, *, name: str) -> str:
+    """Make an image of a tar file, unless there is one of that name; return the name."""
+    if not client.images.list(name=name):
+        repository, tag = name.split(":")
+        client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+    return name
+
+
+def base_archive(cache: Path) -> Path:
+    """Return a tar file with a minimal Debian with Python, made where it is not in `cache` yet."""
     archive = cache / f"{SUITE}-{PACKAGES.replace(',', '-')}.tar"
     if not archive.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         with whole_file(archive) as partial:
             bootstrap(partial)
-    repository, tag = name.split(":")
-    client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
-    return name
+    return archive
 
 
 def bootstrap(archive: Path) -> None:
     """Write a minimal Debian with Python to `archive`, a tar file."""
     with tempfile.TemporaryDirectory(prefix="cdeep3m-debian-") as folder:
         run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, folder)
-        shutil.rmtree(Path(folder, "var/cache/apt/archives"), ignore_errors=True)
-        run("tar", "--numeric-owner", "-C", folder, "-cf", archive, ".")
+        pack(folder, archive)
+
+
+def add_packages(base: Path, archive: Path) -> None:
+    """Write the Debian of `base` with the packages of a cloud's machine to `archive`."""
+    with tempfile.TemporaryDirectory(prefix="cdeep3m-debian-") as folder:
+        run("tar", "--numeric-owner", "-C", folder, "-xpf", base)
+        shutil.copy("/etc/resolv.conf", Path(folder, "etc"))
+        Path(folder, "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # start no service while installing
+        Path(folder, "usr/sbin/policy-rc.d").chmod(0o755)
+        quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
+        run("chroot", folder, *quiet, "apt-get", "update")
+        run("chroot", folder, *quiet, "apt-get", "install", "--yes", "--no-install-recommends", *MACHINE_PACKAGES)
+        Path(folder, "usr/sbin/policy-rc.d").unlink()
+        pack(folder, archive)
+
+
+def pack(folder: str, archive: Path) -> None:
+    """Write a Debian in `folder` to a tar file, without the packages that it was made of."""
+    shutil.rmtree(Path(folder, "var/cache/apt/archives"), ignore_errors=True)
+    run("tar", "--numeric-owner", "-C", folder, "-cf", archive, ".")
 
 
 def download_wheels(folder: Path) -> None:

@@ -11,6 +11,7 @@ LAYERS = """
     report
     evaluation objects preprocessing models
     prediction training
+    runners
     runs
     engines
     maps augmentation
@@ -48,22 +49,32 @@ INSIDE = {
     "volumes": """
         enhanced
         open labelled as_edition_2
-        image_folder
-        png tiff hdf5 z_fastest
-        planes tiff_codecs tiff_promises
-        labels listing tiff_directories
-        base formats gray names
+        image_folder remote
+        tiff_series hdf5_layouts
+        png tiff hdf5 z_fastest mrc zarr n5 precomputed
+        chunked ome_zarr bigdataviewer
+        planes tiff_codecs tiff_promises values
+        labels listing tiff_directories identity crop
+        base formats gray names stores
         address axes arrays
         units damage mapped synthetic enhancement
     """,
     "maps": """
+        copying
         open
+        ome_zarr_04
+        ome_zarr n5 precomputed mrc hdf5 tif
+        one_file
+        chunked
         png_folder
-        agreement base
+        progress
+        pyramid agreement base array_files
     """,
     "prediction": """
         run
-        streaming run_as_edition_2
+        run_as_edition_2
+        elsewhere
+        streaming
         over_files runner as_edition_2
         core
         reading
@@ -71,7 +82,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants
+        packages variants boxes
     """,
 }
 """The same rule inside the rooms that hold several."""
@@ -81,6 +92,7 @@ MEANING = {
     "report": "pages, pictures",
     "evaluation": "what follows",
     "training": "whole jobs",
+    "runners": "where boxes run",
     "runs": "folders on disk",
     "engines": "what runs nets",
     "maps": "out",

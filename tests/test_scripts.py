@@ -9,31 +9,24 @@ import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from cdeep3m.cli import launch
+from cdeep3m.cli.launch import command_called
+from cdeep3m.cli.table import COMMANDS, OCTAVE
+from command_files import LAUNCHER, ROOT, SCRIPTS, entry_points
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[1]
-SCRIPTS = ROOT / "scripts"
-TABLE = dict(re.findall(r"^\| `([^`]+)` \| `([a-z0-9_]+)` \|$", (SCRIPTS / "README.md").read_text(), re.MULTILINE))
-FINDER = "cdeep3m-python"
-LINE = 'self=$(readlink -f "$0") && exec "${{self%/*}}/cdeep3m-python" -m cdeep3m.cli.{module} "$@"'
-SHELL = "#!/bin/sh\n" + LINE + "\n"
-BOTH = (
-    "#!/bin/sh\n''':'; " + LINE + " #'''\n"
-    '__import__("runpy").run_module("cdeep3m.cli.{module}", run_name="__main__", alter_sys=True)\n'
-)
-OCTAVE = [name.removesuffix(".m") for name in TABLE if name.endswith(".m")]
-
-
-def script(name: str) -> str:
-    """What the file `name` must hold."""
-    return (BOTH if name.endswith(".py") else SHELL).format(module=TABLE[name])
+PAGE = dict(re.findall(r"^\| `([^`]+)` \| `([a-z0-9_]+)` \|$", (SCRIPTS / "README.md").read_text(), re.MULTILINE))
 
 
 def run(*command: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
@@ -42,7 +35,7 @@ def run(*command: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
 
 def clone_with(tmp_path: Path, python: str | None) -> Path:
     """A folder scripts/ as in a clone, whose .venv has `python`, a shell script, as its Python."""
-    shutil.copytree(SCRIPTS, tmp_path / "clone" / "scripts")
+    shutil.copytree(SCRIPTS, tmp_path / "clone" / "scripts", symlinks=True)
     if python is not None:
         executable(tmp_path / "clone" / ".venv" / "bin" / "python3", python)
     return tmp_path / "clone" / "scripts"
@@ -55,47 +48,44 @@ def executable(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_command_is_one_line_that_runs_its_module(name):
-    assert (SCRIPTS / name).read_text() == script(name)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_a_link_to_the_launcher_and_its_module_is_there(name):
+    assert os.readlink(SCRIPTS / name) == LAUNCHER
     assert os.access(SCRIPTS / name, os.X_OK)
-    assert (ROOT / "python" / "cdeep3m" / "cli" / f"{TABLE[name]}.py").is_file()
+    assert (ROOT / "python" / "cdeep3m" / "cli" / f"{COMMANDS[name]}.py").is_file()
 
 
-def test_table_names_every_file_and_pip_installs_them():
-    files = {path.name for path in SCRIPTS.iterdir()} - {"README.md"}
-    assert files == {*TABLE, FINDER}
+def test_the_table_the_folder_the_page_and_pip_name_the_same_commands():
+    assert {path.name for path in SCRIPTS.iterdir()} - {"README.md", LAUNCHER} == set(COMMANDS)
+    assert PAGE == COMMANDS
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert sorted(project["tool"]["setuptools"]["script-files"]) == sorted(
-        f"scripts/{name}" for name in files - {"cdeep3m"}
-    )
-    assert project["project"]["scripts"] == {"cdeep3m": "cdeep3m.cli.main:main"}
+    assert project["project"]["scripts"] == entry_points()
 
 
 @pytest.mark.parametrize("name", OCTAVE)
 def test_octave_command_exists_under_all_its_names(name):
-    assert TABLE[name] == TABLE[f"{name}.m"] == TABLE[f"{name}.py"]
+    assert COMMANDS[name] == COMMANDS[f"{name}.m"] == COMMANDS[f"{name}.py"]
 
 
 @pytest.mark.parametrize("name", ["runtraining.sh", "PreprocessTrainingData.m", "EnsemblePredictions.py"])
 def test_clone_runs_the_python_of_its_venv_with_arguments_as_given(tmp_path, name):
     scripts = clone_with(tmp_path, '#!/bin/sh\nprintf "<%s>\\n" "$@"\n')
     done = run(scripts / name, "a b", "", "*")
-    assert done.stdout.splitlines() == ["<-m>", f"<cdeep3m.cli.{TABLE[name]}>", "<a b>", "<>", "<*>"]
+    assert done.stdout.splitlines() == ["<-m>", "<cdeep3m.cli.launch>", f"<{scripts / name}>", "<a b>", "<>", "<*>"]
 
 
 def test_symbolic_link_to_a_command_finds_the_clone(tmp_path):
-    scripts = clone_with(tmp_path, "#!/bin/sh\necho $2\n")
+    scripts = clone_with(tmp_path, "#!/bin/sh\necho $2 ${3##*/}\n")
     link = tmp_path / "bin" / "runprediction.sh"
     link.parent.mkdir()
     link.symlink_to(os.path.relpath(scripts / "runprediction.sh", link.parent))
     done = run("runprediction.sh", env={"PATH": f"{link.parent}:{os.environ['PATH']}"}, cwd=tmp_path)
-    assert done.stdout == "cdeep3m.cli.runprediction\n"
+    assert done.stdout == "cdeep3m.cli.launch runprediction.sh\n"
 
 
 def test_folder_name_with_spaces_works(tmp_path):
-    scripts = clone_with(tmp_path / "my  clone", "#!/bin/sh\necho $2\n")
-    assert run(scripts / "caffe.bin").stdout == "cdeep3m.cli.caffe\n"
+    scripts = clone_with(tmp_path / "my  clone", "#!/bin/sh\necho $2 ${3##*/}\n")
+    assert run(scripts / "caffe.bin").stdout == "cdeep3m.cli.launch caffe.bin\n"
 
 
 def test_exit_status_is_the_commands_own(tmp_path):
@@ -104,16 +94,16 @@ def test_exit_status_is_the_commands_own(tmp_path):
 
 def test_installed_command_runs_the_python_beside_it(tmp_path):
     bin_folder = tmp_path / "bin"
-    shutil.copytree(SCRIPTS, bin_folder)
-    executable(bin_folder / "python3", "#!/bin/sh\necho beside $2\n")
-    assert run(bin_folder / "runtraining.sh").stdout == "beside cdeep3m.cli.runtraining\n"
+    shutil.copytree(SCRIPTS, bin_folder, symlinks=True)
+    executable(bin_folder / "python3", "#!/bin/sh\necho beside ${3##*/}\n")
+    assert run(bin_folder / "runtraining.sh").stdout == "beside runtraining.sh\n"
 
 
 def test_python_on_the_path_serves_where_it_has_cdeep3m(tmp_path):
     scripts = clone_with(tmp_path, None)
-    executable(tmp_path / "bin" / "python3", "#!/bin/sh\nif [ $1 = -m ]; then echo path $2; fi\n")
+    executable(tmp_path / "bin" / "python3", "#!/bin/sh\nif [ $1 = -m ]; then echo path ${3##*/}; fi\n")
     done = run(scripts / "runtraining.sh", env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
-    assert done.stdout == "path cdeep3m.cli.runtraining\n"
+    assert done.stdout == "path runtraining.sh\n"
 
 
 @pytest.mark.parametrize("python", ["#!/bin/sh\nexit 1\n", None])
@@ -145,6 +135,18 @@ def test_py_name_also_runs_under_python(tmp_path):
     assert "EnsemblePredictions" in done.stdout
 
 
+def test_a_link_of_the_user_s_own_name_runs_the_command_behind_it(tmp_path):
+    (tmp_path / "mine").symlink_to(SCRIPTS / "EnsemblePredictions.m")
+    assert command_called(str(tmp_path / "mine")) == "EnsemblePredictions.m"
+    (tmp_path / "again").symlink_to("mine")
+    assert command_called(str(tmp_path / "again")) == "EnsemblePredictions.m"
+
+
+def test_the_launcher_itself_is_no_command(capsys):
+    assert launch.main([str(SCRIPTS / LAUNCHER)]) == 1
+    assert "expected a link to one, such as runtraining.sh" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("setuptools") is None, reason="needs setuptools to build a wheel")
 def test_wheel_holds_commands_networks_and_ports(tmp_path):
@@ -155,11 +157,18 @@ def test_wheel_holds_commands_networks_and_ports(tmp_path):
     done = run(sys.executable, "-W", "ignore", "-c", build, tmp_path, cwd=source)
     assert done.returncode == 0, done.stderr
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {name.split("/")[-1] for name in names if "/scripts/" in name} == {*TABLE, FINDER} - {"cdeep3m"}
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+    points = wheel.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    assert dict(re.findall(r"^(\S+) = (\S+)$", points, re.MULTILINE)) == entry_points()
     for net in ("1fm", "3fm", "5fm"):
         for kind in ("deploy", "train_val", "solver", "label_class_selection"):
             assert f"cdeep3m/caffe_models/inception_residual_train_prediction_{net}/{kind}.prototxt" in names
     packaged = {name for name in names if name.endswith(".py")}
     assert {f"cdeep3m/{path.relative_to(ROOT)}" for path in (ROOT / "matlab_ports").glob("*.py")} <= packaged
     assert {str(path.relative_to(ROOT / "python")) for path in (ROOT / "python").rglob("*.py")} <= packaged
-    assert {"cdeep3m/py.typed", "cdeep3m/proto/caffe.proto", "cdeep3m/engines/images.toml"} <= set(names)
+    assert {
+        "cdeep3m/py.typed",
+        "cdeep3m/proto/caffe.binpb",
+        "cdeep3m/proto/caffe.proto",
+        "cdeep3m/engines/images.toml",
+    } <= set(names)

@@ -97,6 +97,13 @@ NO_ROOM_WORDS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file is larger than this system or `ulimit -f` allows",
 }
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error means that there is no room: a pause, no failure."""
+    return isinstance(error, FullDiskError) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+
+
 LONGEST_MESSAGE = 500
 """Characters of a message."""
 
@@ -176,6 +183,25 @@ def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
         if (error.name or "").split(".")[0] != module:
             raise
         raise MissingExtraError(f"{package} is missing, which this needs: pip install 'cdeep3m[{extra}]'") from error
+
+
+@contextmanager
+def pausing(exit_code: int) -> Iterator[None]:
+    """Turn a full disk, wherever the block meets it, into the pause that the command's contract names.
+
+    Raises
+    ------
+    FullDiskError
+        With `exit_code`.
+    """
+    try:
+        yield
+    except (CDeep3MError, OSError) as error:
+        if not is_full(error):
+            raise
+        pause = FullDiskError(describe(error))
+        pause.exit_code = exit_code
+        raise pause from error
 
 
 @contextmanager

@@ -11,10 +11,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 from cdeep3m import __version__
 from cdeep3m.maps.agreement import Agreement, agreement_of
-from fidelity.page import Cases, Measured, StepErrors
+from contract_page import rows
+from fidelity.page import Cases, Measured, Situations, StepErrors
 from recorded_caffe import (
     NETS,
     STEPS,
@@ -29,6 +31,8 @@ from recorded_caffe import (
     train_from,
 )
 
+CONTRACT_TESTS = Path(__file__).parents[1] / "contract"
+ROW_TEST = "test_the_command_does_what_the_page_says"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 COMMANDS = {
     "preprocess_training": "PreprocessTrainingData.m",
@@ -53,7 +57,46 @@ def measure(reference: Path) -> Measured:
         predictions={net: prediction_of(reference, net) for net in NETS},
         steps=[errors_of_step(reference, net) for net in NETS],
         cases=[*run_cases(reference), imread_cases()],
+        contract=run_contract(),
     )
+
+
+def run_contract() -> list[Situations]:
+    """Run the contract's tests in a process of their own; return what holds, by command."""
+    with TemporaryDirectory(prefix="fidelity-") as folder:
+        report = Path(folder) / "report.xml"
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", str(CONTRACT_TESTS)],
+            stdout=sys.stderr,
+            check=False,
+        )
+        return situations_of(report.read_text(encoding="utf-8"))
+
+
+def situations_of(report: str) -> list[Situations]:
+    """Sort what pytest's report says of the contract's rows by command.
+
+    Raises
+    ------
+    RuntimeError
+        A row was not run, or a test beside the rows failed.
+    """
+    results = {
+        case.get("name", ""): not (case.findall("failure") or case.findall("error") or case.findall("skipped"))
+        for case in ElementTree.fromstring(report).iter("testcase")
+    }
+    held = {row: results.get(f"{ROW_TEST}[{row.name}]") for row in rows()}
+    others = [name for name, passed in results.items() if not passed and not name.startswith(ROW_TEST)]
+    if None in held.values() or others:
+        raise RuntimeError(f"the contract's tests did not run as they should: {others or 'rows are missing'}")
+    return [
+        Situations(
+            command=command,
+            rows=sum(row.command == command for row in held),
+            broken=tuple(row.situation for row, holds in held.items() if row.command == command and not holds),
+        )
+        for command in dict.fromkeys(row.command for row in held)
+    ]
 
 
 def versions() -> str:

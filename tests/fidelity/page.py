@@ -47,6 +47,15 @@ class StepErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Situations:
+    """Rows of docs/contract.md about one command: how many there are, and which do not hold."""
+
+    command: str
+    rows: int
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Everything that the page tells.
 
@@ -55,12 +64,14 @@ class Measured:
     versions : str
         What ran, in words.
     cases : sequence of Cases
+    contract : sequence of Situations
     predictions : mapping of net to Agreement
     steps : sequence of StepErrors
     """
 
     versions: str
     cases: Sequence[Cases]
+    contract: Sequence[Situations]
     predictions: dict[str, Agreement]
     steps: Sequence[StepErrors]
 
@@ -69,6 +80,7 @@ class Measured:
         """Whether all cases are identical and everything else is within its tolerance."""
         return (
             not any(case.differing for case in self.cases)
+            and not any(command.broken for command in self.contract)
             and all(agreement.within_tolerance for agreement in self.predictions.values())
             and all(step.within_tolerance for step in self.steps)
         )
@@ -87,6 +99,10 @@ def page(measured: Measured) -> str:
             "## Corrections",
             CORRECTED,
             corrections_table(),
+            "## The contract",
+            CONTRACT,
+            contract_table(measured.contract),
+            *(f"Broken: `{of.command}`, {situation}" for of in measured.contract for situation in of.broken),
             "## Predictions",
             PREDICTIONS.format(
                 difference=LARGEST_DIFFERENCE, share=f"{100 * SMALLEST_EQUAL_SHARE:g}", step=LARGEST_STEP
@@ -112,6 +128,12 @@ def corrections_table() -> str:
     return table(
         ("", "the original, and exact mode", "by default"), [(c.number, c.defect, c.corrected) for c in CORRECTIONS]
     )
+
+
+def contract_table(contract: Sequence[Situations]) -> str:
+    rows = [(f"`{of.command}`", of.rows, of.rows - len(of.broken)) for of in contract]
+    total = ("all", sum(of.rows for of in contract), sum(of.rows - len(of.broken) for of in contract))
+    return table(("command", "situations", "as the contract says"), [*rows, total])
 
 
 def predictions_table(predictions: dict[str, Agreement]) -> str:
@@ -170,6 +192,10 @@ the same and every array and text that was written is the recorded one, its type
 CORRECTED = """\
 Without exact mode the results are the same bytes, but where the original loses or corrupts data. Each row has tests of
 both modes, and of identity where its condition does not hold (`make test TESTS="-m correction"`)."""
+
+CONTRACT = """\
+The exit statuses, files and markers of [contract.md](contract.md), each row run with real files and stubs of Caffe's
+tools."""
 
 PREDICTIONS = """\
 Narrow nets of DeepEM3D's topology that Caffe trained and predicted with. Tolerance: no probability differs by more than

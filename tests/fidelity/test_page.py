@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
 from cdeep3m.maps.agreement import Agreement
-from fidelity.measure import COMMANDS, READER, cases_of, recorded_cases, versions
-from fidelity.page import Cases, Measured, StepErrors, corrections_table, page
+from contract_page import rows
+from fidelity.measure import COMMANDS, READER, ROW_TEST, cases_of, recorded_cases, situations_of, versions
+from fidelity.page import Cases, Measured, Situations, StepErrors, contract_table, corrections_table, page
 from recorded_caffe import NETS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -18,12 +20,17 @@ CASES = [
     *(Cases(command=f"`{command}`", recorded=5) for command in COMMANDS.values()),
     Cases(command=READER, recorded=50),
 ]
+CONTRACT = [
+    Situations(command=command, rows=sum(row.command == command for row in rows()))
+    for command in dict.fromkeys(row.command for row in rows())
+]
 AGREEMENT = Agreement(planes=2, voxels=9, largest=1e-6, mean=1e-7, equal_share=1.0, largest_step=0)
 STEPS = [StepErrors(net=net, history=1e-3, batch_norm=1e-6, loss=1e-5) for net in NETS]
 
 
 def measured(**changed) -> Measured:
-    made = {"versions": versions(), "cases": CASES, "predictions": dict.fromkeys(NETS, AGREEMENT), "steps": STEPS}
+    predictions = dict.fromkeys(NETS, AGREEMENT)
+    made = {"versions": versions(), "cases": CASES, "contract": CONTRACT, "predictions": predictions, "steps": STEPS}
     return Measured(**(made | changed))
 
 
@@ -34,6 +41,7 @@ def without_numbers(text: str) -> str:
 def test_the_page_is_in_the_form_that_its_program_gives():
     assert without_numbers(COMMITTED) == without_numbers(page(measured()))
     assert corrections_table() in COMMITTED
+    assert contract_table(CONTRACT) in COMMITTED
 
 
 def test_the_page_says_that_all_is_faithful():
@@ -86,6 +94,7 @@ def test_a_harness_that_was_cut_short_is_no_success(said):
     "changed",
     [
         {"cases": [Cases(command="x", recorded=2, differing=("a",))]},
+        {"contract": [Situations(command="x", rows=2, broken=("a",))]},
         {"predictions": {"1fm": Agreement(planes=1, voxels=9, largest=2e-4, mean=0, equal_share=1, largest_step=0)}},
         {"steps": [StepErrors(net="1fm", history=6e-3, batch_norm=0, loss=0)]},
         {"steps": [StepErrors(net="1fm", history=0, batch_norm=2e-5, loss=0)]},
@@ -95,3 +104,28 @@ def test_a_harness_that_was_cut_short_is_no_success(said):
 def test_one_thing_out_of_order_makes_the_whole_unfaithful(changed):
     assert measured().faithful
     assert not measured(**changed).faithful
+
+
+def report(*, failing: tuple[str, ...] = (), missing: tuple[str, ...] = ()) -> str:
+    names = {row.name: f"{ROW_TEST}[{row.name}]" for row in rows() if row.name not in missing} | {"other": "test_other"}
+    cases = (
+        f"<testcase name={quoteattr(test)}>{'<failure/>' * (name in failing)}</testcase>"
+        for name, test in names.items()
+    )
+    return f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>"
+
+
+def test_rows_of_the_contract_are_counted_and_those_that_do_not_hold_are_named():
+    assert situations_of(report()) == CONTRACT
+    first = rows()[0]
+    (broken, *_) = situations_of(report(failing=(first.name,)))
+    assert broken.broken == (first.situation,)
+    shown = page(measured(contract=[broken]))
+    assert f"| all | {broken.rows} | {broken.rows - 1} |" in shown
+    assert f"Broken: `{first.command}`, {first.situation}" in shown
+
+
+@pytest.mark.parametrize("changed", [{"missing": (rows()[0].name,)}, {"failing": ("other",)}])
+def test_a_contract_that_was_not_run_whole_is_no_success(changed):
+    with pytest.raises(RuntimeError, match="did not run as they should"):
+        situations_of(report(**changed))

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
 
-TO_STOP = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command as Ctrl-C does, so that it takes its containers and processes with it."""
+TO_STOP = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that end a command as Ctrl-C does, so that it takes its containers and processes with it.
+
+SIGUSR1 is what many a batch script asks Slurm for, some time before the end of a job's time.
+"""
 
 
 BROKEN_PIPE = 141

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": ("cdeep3m.cli.train", "train nets on images and labels"),
     "predict": ("cdeep3m.cli.predict", "probability maps of images with a trained model"),
+    "convert": ("cdeep3m.cli.convert", "a volume of one format becomes one of another"),
     "preprocess": ("cdeep3m.cli.preprocess_training_data", "images and labels to the HDF5 files of runtraining.sh"),
     "ensemble": ("cdeep3m.cli.ensemble_predictions", "average the probability maps of several nets"),
+    "objects": ("cdeep3m.cli.objects", "label, count and measure the objects of probability maps"),
     "validate": ("cdeep3m.cli.runvalidation", "plot loss and accuracy of a training from its log"),
     "models": ("cdeep3m.cli.models", "describe, list, fetch and check trained models"),
     "fidelity": ("cdeep3m.cli.fidelity", "compare the embedded engine with a real Caffe on your model and images"),

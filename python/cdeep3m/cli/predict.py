@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from cdeep3m.runs.trained import TrainedRun
 
-    nets = options.models.split(",") if options.models else TrainedRun(options.trained).nets()
+    nets = options.models.split(",") if options.models else TrainedRun(options.trained).default_nets()
     return predict_with(options, nets=tuple(nets))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
@@ -54,6 +55,7 @@ def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.errors import InputError
     from cdeep3m.rules import ORIGINAL
+    from cdeep3m.system.files import demand_apart
     from cdeep3m.training.volumes_given import SECONDARY, volumes_given
 
     rules = rules_from(args)
@@ -62,6 +64,7 @@ def preprocess(args: argparse.Namespace) -> None:
         raise InputError("release 1.6.3 takes IMAGES LABELS OUT alone; leave out --exact, or name --edition 2")
     if rules.second_edition and SECONDARY.fullmatch(out):
         raise InputError(f"CDeep3M2 takes {out} for a strength and finds no OUT; name a folder")
+    demand_apart(out, [path for given in volumes for path in (given.images, given.labels)])
     if rules.second_edition:
         from cdeep3m.training.as_edition_2 import chance_of, write_training_data
 
@@ -77,12 +80,15 @@ def preprocess(args: argparse.Namespace) -> None:
 
 
 def _as_the_first_edition(words: Sequence[str], rules: Rules) -> None:
-    from cdeep3m.training.data import load_labelled_volume, write_training_stacks
+    from cdeep3m.runs.gray_range import write_range
+    from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
 
     images, labels, out = words
     data, label = load_labelled_volume(images, labels, rules=rules, confirm=confirm, scratch=out)
     print(f"Read {describe_size(data.shape)} of {images} with labels of {labels}", flush=True)
-    print(f"Wrote {len(write_training_stacks(out, data, label, rules=rules))} training stacks to {out}")
+    files = write_training_stacks(out, data, label, rules=rules)
+    write_range(Path(out), training_range(images, labels, data))
+    print(f"Wrote {len(files)} training stacks to {out}")
 
 
 def describe_size(shape: tuple[int, ...]) -> str:

@@ -44,8 +44,11 @@ def parser() -> CommandParser:
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
+    from cdeep3m.system.files import demand_apart
+
     rules = rules_from(args)
     images, labels, *secondary, out = args.words
+    demand_apart(out, (images, labels))
     wanted = secondary[0] if secondary else "-1" if args.edition == 2 else "0"
     if rules.second_edition:
         from cdeep3m.training.as_edition_2 import write_validation_data

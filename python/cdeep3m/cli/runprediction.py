@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from cdeep3m.engines.base import Engine
+    from cdeep3m.runners.base import Runner
 
 DESCRIPTION = """\
 Predict a volume with trained nets, stitch and average the results.
@@ -87,7 +91,14 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="predict anew over what an earlier run left in the folder, of these or of other images",
+    )
     add_engine_options(parser)
+    add_runner_options(parser)
+    add_share_option(parser)
     parser.add_argument(
         "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
     )
@@ -112,6 +123,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
     from cdeep3m.prediction.run import PredictRequest, predict
+    from cdeep3m.runs.prediction import PredictionRun
 
     request = PredictRequest(
         trained=options.trained,
@@ -123,19 +135,38 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         fit=options.fit,
         precision=options.precision,
         max_packages=options.maxpackages,
+        overwrite=options.overwrite,
         denoise=options.denoise,
         whole_volume=options.whole_volume,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
+    runner, gpu = runner_for(options, engine, gpus)
     with ProgressDisplay("plane") as report:
-        if not predict(request, engine, gpu=gpus[0], also=gpus[1:], report=report):
+        if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
+    if options.share and not PredictionRun(options.out).is_done():
+        print("Share {} of {} is finished. Others are not yet: the last one finishes the run".format(*options.share))
+        return 0
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:
         _overlay(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
+
+
+def runner_for(options: argparse.Namespace, engine: Engine, gpus: Sequence[int]) -> tuple[Runner | None, int]:
+    """Return where planes are predicted, and on which GPU there.
+
+    Several GPUs, or several workers where there are GPUs, have a process each, which sees its GPU as number 0.
+    """
+    from cdeep3m.engines.base import CPU, InProcessEngine
+    from cdeep3m.runners.processes import Processes, one_for_each_gpu
+
+    workers = options.workers or (len(gpus) if not (options.dask or options.slurm) else 1)
+    if workers > 1 and gpus[0] != CPU and isinstance(engine, InProcessEngine):
+        return Processes(one_for_each_gpu([gpus[number % len(gpus)] for number in range(workers)])), 0
+    return chosen_runner(options), gpus[0]
 
 
 def _overlay(options: argparse.Namespace) -> None:

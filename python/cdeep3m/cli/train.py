@@ -89,12 +89,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record
+    from cdeep3m.system.files import demand_apart
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
     pairs = [(options.images, options.labels), *options.add]
+    read = [path for pair in (*pairs, *([options.validation] if options.validation else [])) for path in pair]
+    demand_apart(options.out, read, below=NETS)
     weights = _weights(options.weights, len(pairs))
     enhancement = _enhancement(options)
     load = partial(load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement)
@@ -106,7 +110,7 @@ def _train(options: argparse.Namespace) -> None:
     validation = loaded.training[:1]
     if options.validation:
         validation = load([Source(*options.validation)]).training[:1]
-    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain))
+    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=loaded.images)
     keep_record(options.out, record_of(loaded, enhancement=enhancement, augmentation=request.augmentation))
     train_with(options, request, training=loaded.training, validation=validation)
     print(f"Training has completed. Results are stored in {options.out}")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Roi
 
-MapType = Literal["uint8", "uint16", "float32"]
+MapType = Literal[
+    "uint8", "uint16", "float32", "int8", "int16", "int32", "int64", "uint32", "uint64", "float64", "float16"
+]
+"""Maps are of the first three; copies of volumes of any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +28,24 @@ class MapSpec:
     ----------
     shape : tuple of int
         Voxels along (z, y, x).
-    dtype : {"uint8", "uint16", "float32"}
+    dtype : {"uint8", "uint16", "float32", ...}
         Type of its values: probabilities times 255, times 65535, or as they are.
     placement : Placement
         Where the volume that was predicted lies.
+    source : str
+        What it is made from: a run never goes on with what was begun from something else.
+    labels : bool
+        Whether values are labels, which have no means, rather than gray values.
+    planes : str
+        What the files of planes are called, where there is one for each: `Segmented_0001.png`.
     """
 
     shape: Coordinate
     dtype: MapType = "uint8"
     placement: Placement = field(default_factory=Placement)
+    source: str = ""
+    labels: bool = False
+    planes: str = "Segmented"
 
 
 class Maps(Protocol):
@@ -42,7 +54,13 @@ class Maps(Protocol):
     Attributes
     ----------
     spec : MapSpec
+    chunks : tuple of int
+        The smallest box that is written whole, (z, y, x): boxes end where chunks do.
     """
+
+    @property
+    def chunks(self) -> Coordinate:
+        """The smallest box that is written whole, (z, y, x)."""
 
     @property
     def spec(self) -> MapSpec:

@@ -23,6 +23,52 @@ FORMATS: list[Format] = [
         is_folder=True,
         holds=Path.is_dir,
     ),
+    Format(
+        name="tif",
+        what="a .tif or .tiff file",
+        module="cdeep3m.maps.tif",
+        suffixes=(".tif", ".tiff"),
+        is_folder=False,
+    ),
+    Format(
+        name="h5",
+        what="an .h5 file",
+        module="cdeep3m.maps.hdf5",
+        suffixes=(".h5", ".hdf5", ".hdf"),
+        is_folder=False,
+    ),
+    Format(
+        name="mrc",
+        what="an .mrc file",
+        module="cdeep3m.maps.mrc",
+        suffixes=(".mrc", ".map", ".rec"),
+        is_folder=False,
+    ),
+    Format(
+        name="ome-zarr",
+        what="a .zarr folder",
+        module="cdeep3m.maps.ome_zarr",
+        suffixes=(".zarr",),
+        schemes=("zarr",),
+        is_folder=True,
+    ),
+    Format(
+        name="ome-zarr-0.4",
+        what="one of OME-Zarr 0.4 (--format ome-zarr-0.4)",
+        module="cdeep3m.maps.ome_zarr_04",
+        is_folder=True,
+    ),
+    Format(
+        name="n5", what="an .n5 folder", module="cdeep3m.maps.n5", suffixes=(".n5",), schemes=("n5",), is_folder=True
+    ),
+    Format(
+        name="precomputed",
+        what="a precomputed:// folder",
+        module="cdeep3m.maps.precomputed",
+        suffixes=(".precomputed",),
+        schemes=("precomputed",),
+        is_folder=True,
+    ),
 ]
 """What can be written. Each module has `open_maps(address, spec) -> Maps`, which goes on with what is there."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.volumes.mapped import release, zeros
-from cdeep3m.volumes.png import read_plane, write_plane, write_rows
+from cdeep3m.volumes.png import is_whole_plane, read_plane, write_plane, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cdeep3m.maps.base import MapSpec
     from cdeep3m.volumes.address import Address
 
-NAME = "Segmented_{:04d}.png"
+NAME = "{}_{:04d}.png"
 ROWS_AT_ONCE = 256
 """So many rows of a plane that came in parts are compressed at a time."""
 
@@ -32,7 +32,7 @@ class PngMaps:
     folder : Path
         Made when something is written.
     spec : MapSpec
-        8 bits.
+        8 or 16 bits.
 
     Raises
     ------
@@ -40,9 +40,13 @@ class PngMaps:
         Another type is asked for.
     """
 
+    chunks = (1, 1, 1)
+
     def __init__(self, folder: Path, spec: MapSpec) -> None:
-        if spec.dtype != "uint8":
-            raise InputError(f"found --dtype {spec.dtype} for PNG images; expected uint8. Choose another format")
+        if spec.dtype not in ("uint8", "uint16"):
+            raise InputError(
+                f"found {spec.dtype} values for PNG images; expected uint8 or uint16. Choose another format"
+            )
         self.folder = folder
         self.spec = spec
         self._gathering: dict[int, _Gathered] = {}
@@ -50,11 +54,12 @@ class PngMaps:
 
     def plane(self, z: int) -> Path:
         """Return the file of plane `z`, counted from 0."""
-        return self.folder / NAME.format(z + 1)
+        return self.folder / NAME.format(self.spec.planes, z + 1)
 
     def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
-        """Return the boxes of planes that have no file."""
-        there = {z for z in range(self.spec.shape[0]) if self.plane(z).exists()}
+        """Return the boxes of planes that have no whole file: a disk may lose what was written."""
+        asked = {z for box in boxes for z in range(box.begin[0], box.end[0])}
+        there = {z for z in asked if is_whole_plane(self.plane(z), self.spec.shape[1:])}
         return [box for box in boxes if not there.issuperset(range(box.begin[0], box.end[0]))]
 
     def write(self, box: Roi, values: np.ndarray) -> None:
@@ -70,7 +75,7 @@ class PngMaps:
 
     def _gather(self, z: int, part: tuple[slice, slice], values: np.ndarray) -> None:
         with self._lock:
-            gathered = self._gathering.setdefault(z, _Gathered(self.folder, self.spec.shape[1:]))
+            gathered = self._gathering.setdefault(z, _Gathered(self.folder, self.spec.shape[1:], self.spec.dtype))
             gathered.keep(part, values)
             whole = gathered.left == 0
         if whole:
@@ -96,8 +101,8 @@ class PngMaps:
 class _Gathered:
     """A plane of which parts have come, on disk."""
 
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        self.values = zeros(shape, np.dtype(np.uint8), folder=folder)
+    def __init__(self, folder: Path, shape: tuple[int, int], dtype: str) -> None:
+        self.values = zeros(shape, np.dtype(dtype), folder=folder)
         self.left = shape[0] * shape[1]
         self._kept: set[tuple[int, int, int, int]] = set()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
-from cdeep3m.errors import InputError, failing_with
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.base import MapSpec
@@ -25,6 +26,7 @@ from cdeep3m.maps.open import open_maps
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
@@ -33,18 +35,23 @@ from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_editio
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, missing_boxes
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.runners.base import InThisProcess as InOrder
+from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
+from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
 from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
+from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
+    from cdeep3m.runners.base import Runner
     from cdeep3m.volumes.base import Volume
 
 logger = logging.getLogger(__name__)
@@ -82,6 +89,8 @@ class PredictRequest:
         Default: as the images of the training were treated.
     whole_volume : bool
         Enhance by percentiles of the whole volume, where `denoise` says to enhance at all.
+    overwrite : bool
+        Remove what an earlier run left in `out`, whatever that was made of.
 
     Raises
     ------
@@ -100,6 +109,7 @@ class PredictRequest:
     max_packages: int = 3
     denoise: int | None = None
     whole_volume: bool = False
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -110,6 +120,8 @@ class PredictRequest:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
+        for net in self.nets:
+            demand_net_name(net)
 
     @property
     def fast(self) -> bool:
@@ -118,7 +130,14 @@ class PredictRequest:
 
 
 def predict(
-    request: PredictRequest, engine: Engine, *, gpu: int, also: Sequence[int] = (), report: Report | None = None
+    request: PredictRequest,
+    engine: Engine,
+    *,
+    gpu: int,
+    also: Sequence[int] = (),
+    report: Report | None = None,
+    runner: Runner | None = None,
+    share: tuple[int, int] | None = None,
 ) -> bool:
     """Run `request` from where an earlier, interrupted run left it.
 
@@ -134,6 +153,11 @@ def predict(
         Further GPUs, which an engine over files uses at the same time.
     report : callable, optional
         Told after every plane.
+    runner : Runner, optional
+        Where planes are predicted, with an engine that predicts arrays; default: in this process.
+    share : tuple of int, optional
+        Which share of the planes to predict, from 1, and how many shares there are; others are done by other calls, and
+        the one that finds all planes there finishes the run.
 
     Returns
     -------
@@ -145,39 +169,75 @@ def predict(
     CDeep3MError
         With the exit status of runprediction.sh for the stage that failed.
     """
-    _check_engine(request, engine)
+    _check_engine(request, engine, elsewhere=runner is not None or share is not None)
+    if request.overwrite and share:
+        raise InputError(
+            "--overwrite with --share: every share would remove what the others made. Leave one of them out"
+        )
+    _demand_apart(request)
+    with pausing(10):
+        return _predict(request, engine, gpu=gpu, also=also, report=report or _silent, runner=runner, share=share)
+
+
+def _predict(
+    request: PredictRequest,
+    engine: Engine,
+    *,
+    gpu: int,
+    also: Sequence[int],
+    report: Report,
+    runner: Runner | None,
+    share: tuple[int, int] | None,
+) -> bool:
     run = PredictionRun.create(request.out)
-    with run.locked():
+    with run.locked("share {} of {}".format(*share) if share else ""):
+        run.tidy()
+        if request.overwrite:
+            run.discard(request.nets)
         if run.is_done():
+            _demand_same(request, run)
             return False
         run.demand_startable()
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
         if request.rules.second_edition:
-            _as_edition_2(request, engine, gpu, run, models, report or _silent)
+            _as_edition_2(request, engine, gpu, run, models, report)
             return True
+        _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
             request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
+            enhancement = enhancement_of(request)
+            say_enhancement(request)
+            if enhancement is None:
+                _check_gray_values(volume, request)
             tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
-            enhancement = enhancement_for(request)
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
-        run.begin(_settings(request, volume, enhancement), models, engine=runs_on)
+        run.begin(_settings(request, volume), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
         with run.recording_errors():
             with failing_with(10):
-                if isinstance(engine, InProcessEngine):
+                if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    _stream(request, engine, gpu, run, models, seen, tiling, report or _silent)
+                    if not _spread(
+                        request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, report
+                    ):
+                        return True
+                elif isinstance(engine, InProcessEngine):
+                    warn_of_labels(volume, request.images)
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    _stream(request, engine, gpu, run, models, seen, tiling, report)
                 else:
-                    work = _over_files(request, run, tiling, enhancement)
+                    work = _over_files(request, run, tiling)
                     predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
-            with failing_with(12):
-                _ensemble(request, run, averaged=isinstance(engine, InProcessEngine) and _averages_arrays(request))
-        run.finish()
+            with failing_with(12), run.finishing() as ours:
+                if ours:
+                    averaged = isinstance(engine, InProcessEngine) and _averages_arrays(request)
+                    _ensemble(request, run, averaged=averaged)
+                    run.finish()
     return True
 
 
@@ -206,47 +266,25 @@ def _as_edition_2(
     run.finish()
 
 
-def _check_engine(request: PredictRequest, engine: Engine) -> None:
-    """Raise InputError when the request asks for what only an engine in this process can do."""
-    asked = [option for option, given in (("--fit", request.fit), ("--precision fast", request.fast)) if given]
-    if asked and not isinstance(engine, InProcessEngine):
-        raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
-
-
-def warn_of_labels(volume: Volume, images: Path) -> None:
-    """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
-    depth = volume.shape[0]
-    planes = np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
-    values = distinct_values(planes, enough=FEWEST_IMAGE_VALUES)
-    if len(values) < FEWEST_IMAGE_VALUES:
-        found = ", ".join(map(str, values.tolist()))
-        logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
-
-
-def _read_plane(volume: Volume, z: int) -> np.ndarray:
-    _, height, width = volume.shape
-    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
-
-
-def enhancement_for(request: PredictRequest) -> Enhancement | None:
-    """Return how images are enhanced for a model: as its training's were, unless the request says otherwise.
-
-    It is said, and warned about where the request and the model's record disagree.
-    """
+def enhancement_of(request: PredictRequest) -> Enhancement | None:
+    """Return how images are enhanced for a model: as its training's were, unless the request says otherwise."""
+    if request.denoise is not None:
+        return Enhancement(cut=request.denoise, whole_volume=request.whole_volume) if request.denoise else None
     record = trained_on(request.trained)
-    expected = record.enhancement if record else None
-    if request.denoise is None:
-        if record:
-            logger.info("Images: %s, as %s was trained", record.images, request.trained)
-        return expected
-    asked = Enhancement(cut=request.denoise, whole_volume=request.whole_volume) if request.denoise else None
-    if record and asked != expected:
+    return record.enhancement if record else None
+
+
+def say_enhancement(request: PredictRequest) -> None:
+    """Say what the images go through; warn where that is not what the model was trained on."""
+    record, asked = trained_on(request.trained), enhancement_of(request)
+    if record and asked != record.enhancement:
         logger.warning(
             "Warning: images are %s, as --denoise asks; the model was trained on images %s",
             describe_enhancement(asked),
             record.images,
         )
-    return asked
+    elif record or asked:
+        logger.info("Images: %s, as %s", describe_enhancement(asked), "the model was trained" if record else "asked")
 
 
 def _seen(
@@ -259,9 +297,64 @@ def _seen(
     return enhanced(volume, enhancement, name=str(request.images), denoise=denoise)
 
 
-def _over_files(
-    request: PredictRequest, run: PredictionRun, tiling: Tiling, enhancement: Enhancement | None
-) -> FileRun:
+def _demand_apart(request: PredictRequest) -> None:
+    """Refuse to write into the images or the model."""
+    with failing_with(3):
+        folders = (*request.nets, "ensembled", AUGMENTED, "logs")
+        nets = [request.trained / net for net in request.nets]
+        trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
+        demand_apart(request.out, [request.images, *trained], below=folders)
+
+
+def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
+    """Refuse to go on from, or to answer with, what was made of other images, models or options."""
+    trained = TrainedRun(request.trained)
+    models = {}
+    with suppress(CDeep3MError):
+        models = {net: trained.model(net) for net in request.nets}
+    with suppress(MissingFileError):
+        request = replace(request, images=images_of(request.images))
+    run.demand_same(_settings_of(request), models)
+
+
+def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
+    """Say, or refuse, what does not look like the images that the model was trained on."""
+    refuse = not request.rules.octave_images
+    check_range(GrayRange.of(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse)
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Return the first, the middle and the last plane."""
+    depth = volume.shape[0]
+    return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+
+
+def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -> None:
+    """Raise InputError when the request asks for what only an engine in this process can do."""
+    given = {
+        "--fit": request.fit,
+        "--precision fast": request.fast,
+        "--workers, --dask, --slurm and --share": elsewhere,
+    }
+    asked = [option for option, wanted in given.items() if wanted]
+    if asked and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
+
+
+def warn_of_labels(volume: Volume, images: Path) -> None:
+    """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
+    values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
+    if len(values) < FEWEST_IMAGE_VALUES:
+        found = ", ".join(map(str, values.tolist()))
+        logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
+
+
+def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    _, height, width = volume.shape
+    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+
+
+def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
     return FileRun(
         run=run,
         trained=request.trained,
@@ -270,7 +363,7 @@ def _over_files(
         aug_speed=request.aug_speed,
         tiling=tiling,
         rules=request.rules,
-        enhancement=enhancement,
+        enhancement=enhancement_of(request),
     )
 
 
@@ -279,7 +372,13 @@ def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
     return {net: trained.model(net) for net in request.nets}
 
 
-def _settings(request: PredictRequest, volume: Volume, enhancement: Enhancement | None) -> dict[str, str]:
+def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
+    return {**_settings_of(request), "imagesize": _size(volume.shape)}
+
+
+def _settings_of(request: PredictRequest) -> dict[str, str]:
+    """Return what a run was asked to do, as predict.config says it."""
+    images, enhancement = fingerprint(request.images), enhancement_of(request)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -289,7 +388,7 @@ def _settings(request: PredictRequest, volume: Volume, enhancement: Enhancement 
         "fit": str(request.fit).lower(),
         "precision": request.precision,
         "enhancement": enhancement.text if enhancement else "none",
-        "imagesize": _size(volume.shape),
+        **({IMAGES: images} if images else {}),
     }
 
 
@@ -323,6 +422,49 @@ def _stream(
     for net in models:
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+
+
+def _spread(
+    request: PredictRequest,
+    engine: InProcessEngine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    volume: Volume,
+    tiling: Tiling,
+    runner: Runner,
+    share: tuple[int, int] | None,
+    report: Report,
+) -> bool:
+    """Have what is missing predicted by a runner; return whether all maps are whole."""
+    run.log("prediction", f"planes are predicted by {runner}")
+    if request.fast:
+        for model in models.values():
+            _load(request, engine, gpu, run, model, volume, tiling)
+    work = UnitWork(
+        images=request.images.absolute(),
+        models=tuple(_absolute(model) for model in models.values()),
+        engine=engine,
+        gpu=gpu,
+        precision=request.precision,
+        aug_speed=request.aug_speed,
+        tiling=tiling,
+        out=run.folder.absolute(),
+        averages=_averages_arrays(request),
+        enhancement=enhancement_of(request),
+    )
+    outputs = outputs_of(work.out, list(models), volume, averages=work.averages)
+    if not fill_elsewhere(work, outputs, runner, share=share, report=report):
+        return False
+    outputs.finish()
+    for net in models:
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+    return True
+
+
+def _absolute(model: TrainedModel) -> TrainedModel:
+    return replace(model, deploy=model.deploy.absolute(), weights=model.weights.absolute())
 
 
 def _averages_arrays(request: PredictRequest) -> bool:

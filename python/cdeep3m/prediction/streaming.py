@@ -38,9 +38,32 @@ def fill(
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
 ) -> None:
-    """Predict the boxes that maps lack, write them, and the average of the nets beside them.
+    """Predict the boxes that maps lack, as `fill_boxes` does, and make sure that the maps are whole.
 
-    The maps are whole when this returns; nothing tells so yet.
+    Nothing tells so yet.
+
+    Parameters
+    ----------
+    boxes : sequence of Roi
+        All boxes of the volume.
+    maps, averaged, runner, before_pass, report
+        See `fill_boxes`.
+    """
+    fill_boxes(maps, averaged, boxes, runner, before_pass=before_pass, report=report)
+    for each in (*([averaged] if averaged else []), *maps.values()):
+        each.finish()
+
+
+def fill_boxes(
+    maps: Mapping[str, Maps],
+    averaged: Maps | None,
+    boxes: Sequence[Roi],
+    runner: Runner,
+    *,
+    before_pass: Callable[[], None] | None = None,
+    report: Callable[[str, Progress], None],
+) -> None:
+    """Predict those of some boxes that maps lack, write them, and the average of the nets beside them.
 
     Parameters
     ----------
@@ -49,7 +72,6 @@ def fill(
     averaged : Maps, optional
         Gets the average of the nets; None: it is made elsewhere, or there is one net.
     boxes : sequence of Roi
-        All boxes of the volume.
     runner : Runner
     before_pass : callable, optional
         See `predict_boxes`.
@@ -73,9 +95,6 @@ def fill(
     if averaged:
         for box in (box for box in boxes if box in to_average):
             _average(averaged, box, {}, maps)
-        averaged.finish()
-    for each in maps.values():
-        each.finish()
 
 
 def _average(averaged: Maps, box: Roi, found: Mapping[str, np.ndarray], maps: Mapping[str, Maps]) -> None:

@@ -11,11 +11,13 @@ from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cdeep3m.evaluation.learning_curves import Curves, Table
+    from cdeep3m.objects.density import Density
 
 # It says when it makes its list of fonts, which is once.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
@@ -61,6 +63,40 @@ def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
         if axes.lines:
             axes.legend(loc="best")
     (below or [above])[-1].set_xlabel("iteration")
+    return figure
+
+
+def plot_density(found: Sequence[Density], *, voxel_size: Sequence[float], unit: str) -> Figure:
+    """Draw how many objects there are along each axis, and which part of the volume they fill.
+
+    Parameters
+    ----------
+    found : sequence of Density
+        Along z, y and x.
+    voxel_size : sequence of float
+        Along (z, y, x), in `unit`.
+    unit : str
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    with needing("matplotlib", extra="report", module="matplotlib"):
+        from matplotlib.figure import Figure
+
+    figure = Figure(INCHES, layout="constrained")
+    rows = figure.subplots(len(found), 2, squeeze=False)
+    for (left, right), density, size in zip(rows, found, voxel_size, strict=True):
+        edges = density.edges * size
+        left.stairs(density.objects, edges, fill=True)
+        right.stairs(100 * density.fraction, edges, fill=True)
+        left.set(xlabel=f"{density.axis} ({unit})", ylabel="objects")
+        right.set(xlabel=f"{density.axis} ({unit})", ylabel="volume (%)")
     return figure
 
 

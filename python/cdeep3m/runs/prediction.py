@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import io
+import json
 import logging
+import os
 import re
+import shutil
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
-from cdeep3m.errors import CDeep3MError, FailedElsewhereError, RunError, StoppedError, describe, failing_with
-from cdeep3m.system.files import locked, write_text
+from cdeep3m.errors import (
+    FailedElsewhereError,
+    FullDiskError,
+    InputError,
+    RunError,
+    StoppedError,
+    describe,
+    failing_with,
+    is_full,
+)
+from cdeep3m.system.files import (
+    demand_file,
+    demand_plain_name,
+    is_plain_name,
+    locked,
+    own_folder,
+    sweep_tree,
+    write_text,
+)
+from cdeep3m.tiling.info_file import COUNTS, INFO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainedModel
@@ -28,6 +50,14 @@ ERROR, KILL = "ERROR", "KILL.REQUEST"
 
 HEADING = re.compile(r"^\[.*\]", re.MULTILINE)
 """A line that begins a section of predict.config."""
+
+AUGMENTED = "augimages"
+IMAGES = "images"
+"""Key of predict.config for what tells the images from others."""
+UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What a line cannot hold."""
+QUOTED = "json:"
+"""Begins a value of predict.config that a line cannot hold as it is."""
 
 CONFIG_KEYS = ("trainedmodeldir", "imagedir", "models", "augspeed")
 """What predict.config has held since the original; further keys are this project's own."""
@@ -49,7 +79,8 @@ class PredictionRun:
     def create(cls, folder: Path) -> PredictionRun:
         """Make `folder` and its logs folder where they are absent; exit status 3 when that fails."""
         with failing_with(3):
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            own_folder(folder / "logs")
         return cls(folder)
 
     def net_folder(self, net: str) -> Path:
@@ -85,6 +116,12 @@ class PredictionRun:
                     f"`touch {self.folder / 'KILL.REQUEST'}`, or choose another folder"
                 )
             yield
+
+    @contextmanager
+    def finishing(self) -> Iterator[bool]:
+        """Yield whether this process is the one to finish the run: of several that find all planes there, one is."""
+        with locked(self.folder / ".lock.finish") as ours:
+            yield ours
 
     def is_done(self) -> bool:
         """Return whether the whole run has finished."""
@@ -133,6 +170,23 @@ class PredictionRun:
         with recording_errors(self.folder):
             yield
 
+    def demand_same(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel]) -> None:
+        """Make sure that what lies here was made of the same images, with the same models and options.
+
+        Parameters
+        ----------
+        settings, models
+            As of `begin`; settings that an earlier run did not write down are not compared.
+
+        Raises
+        ------
+        RunError
+            Says what differs.
+        """
+        config = self.folder / "predict.config"
+        if config.exists() and self._holds_results():
+            self._demand_same(read_config(config), _current(settings, models))
+
     def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel], *, engine: str = "") -> None:
         """Write down what this run does, or make sure that it is what an interrupted run here did.
 
@@ -150,27 +204,62 @@ class PredictionRun:
         RunError
             Planes in this folder were made with other settings or models.
         """
-        current = {**settings, **{f"model.{net}": _fingerprint(model) for net, model in models.items()}}
-        config = self.folder / "predict.config"
-        if config.exists() and any(self.folder.glob("*/Segmented_*.png")):
-            self._demand_same(read_config(config), current)
-        write_text(config, _config_text(current))
+        self.demand_same(settings, models)
+        current = _current(settings, models)
+        write_text(self.folder / "predict.config", _config_text(current))
         write_text(self.folder / "readme.txt", _readme({**current, **({"engine": engine} if engine else {})}))
         for net in models:
-            self.net_folder(net).mkdir(exist_ok=True)
+            own_folder(self.net_folder(net))
+
+    def _holds_results(self) -> bool:
+        found = (self.folder.glob(pattern) for pattern in ("*/Segmented_*.png", "*/Pkg*", "augimages/*/Pkg*", "DONE"))
+        return any(True for paths in found for _ in paths)
+
+    def discard(self, nets: Iterable[str]) -> None:
+        """Remove what an earlier run left here: its maps, packages, markers and settings; nothing else.
+
+        Parameters
+        ----------
+        nets : iterable of str
+            Those of the new run; those that the earlier one names are added.
+        """
+        earlier: list[str] = []
+        with suppress(RunError):
+            earlier = read_config(self.folder / "predict.config").get("models", "").split(",")
+        for name in ("DONE", ERROR, KILL, "predict.config", "readme.txt", INFO, COUNTS):
+            (self.folder / name).unlink(missing_ok=True)
+        if self.ensemble_folder.is_symlink():
+            self.ensemble_folder.unlink()
+        names = [net.strip() for net in (*nets, *earlier) if is_plain_name(net.strip())]
+        for folder in (self.ensemble_folder, *(self.net_folder(net) for net in names)):
+            if folder.is_dir() and not folder.is_symlink():
+                _remove_results(folder)
+        _remove_tree(self.folder / AUGMENTED)
+
+    def tidy(self) -> None:
+        """Remove what a killed run was writing."""
+        sweep_tree(self.folder)
 
     def _demand_same(self, earlier: Mapping[str, str], current: Mapping[str, str]) -> None:
         changed = [key for key in current if key in earlier and earlier[key] != current[key]]
         if changed:
             key = changed[0]
+            made = (
+                f"of other images: names, sizes or dates in {earlier.get('imagedir')} have changed since"
+                if key == IMAGES
+                else f"with {key} = {earlier[key]}; this run says {current[key]}"
+            )
             raise RunError(
-                f"{self.folder} holds planes made with {key} = {earlier[key]}; this run says {current[key]}: "
-                "choose another folder, or delete this one"
+                f"{self.folder} holds planes made {made}: choose another folder, or predict anew with --overwrite"
             )
 
     def link_ensemble(self, net_folder: Path) -> None:
         """Make `ensembled` a symbolic link to the only net's folder, as the original does."""
-        self.ensemble_folder.unlink(missing_ok=True)
+        with suppress(IsADirectoryError, PermissionError):
+            self.ensemble_folder.unlink(missing_ok=True)
+        if self.ensemble_folder.is_dir():
+            _remove_results(self.ensemble_folder)
+            self.ensemble_folder.rmdir()
         self.ensemble_folder.symlink_to(net_folder.name, target_is_directory=True)
 
     def fresh_ensemble_folder(self) -> Path:
@@ -181,7 +270,9 @@ class PredictionRun:
 
     def log(self, stage: str, line: str) -> None:
         """Add `line`, with the time, to logs/<stage>.log (stages: preprocess, prediction, postprocess)."""
-        with open(self.folder / "logs" / f"{stage}.log", "a", encoding="utf-8") as log:
+        with open(
+            self.folder / "logs" / f"{stage}.log", "a", encoding="utf-8", errors="surrogateescape", opener=_no_link
+        ) as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
@@ -194,10 +285,10 @@ def recording_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StoppedError:
+    except (StoppedError, FullDiskError):
         raise
-    except (CDeep3MError, OSError) as error:
-        if folder.is_dir():
+    except Exception as error:
+        if folder.is_dir() and not is_full(error):
             _tell(folder, error)
         raise
 
@@ -228,10 +319,11 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        text = path.read_text()
+        demand_file(path)
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
         parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
-        return dict(parser["default"])
-    except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
+        return {key: _plain(value) for key, value in parser["default"].items()}
+    except (OSError, ValueError, configparser.Error, KeyError) as error:
         failure = RunError(f"{path} is no predict.config with a [default] section: {describe(error)}")
         failure.exit_code = 2
         raise failure from None
@@ -239,16 +331,78 @@ def read_config(path: Path) -> dict[str, str]:
 
 def _config_text(settings: Mapping[str, str]) -> str:
     parser = configparser.ConfigParser(interpolation=None, default_section="")
-    parser["default"] = dict(settings)
+    parser["default"] = {key: _fit_for_a_line(value) for key, value in settings.items()}
     text = io.StringIO()
     parser.write(text, space_around_delimiters=False)
     return text.getvalue()
 
 
+def demand_net_name(net: str) -> str:
+    """Return a net's name, once it is known that its folder lies in the run, beside the run's own ones.
+
+    Raises
+    ------
+    InputError
+        It is no plain name, or that of a folder of the run.
+    """
+    if net in (AUGMENTED, "ensembled", "logs"):
+        raise InputError(f"the net {net}: expected another name, as each run has a folder {net} of its own")
+    return demand_plain_name(net, what="the net")
+
+
+def _fit_for_a_line(value: str) -> str:
+    """Return a value as predict.config holds it: names may have line feeds, or spaces at their ends."""
+    plain = (
+        value == value.strip()
+        and not value.startswith(QUOTED)
+        and not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value)
+    )
+    return value if plain else QUOTED + json.dumps(value)
+
+
+def _plain(value: str) -> str:
+    """Return what `_fit_for_a_line` was given."""
+    return str(json.loads(value.removeprefix(QUOTED))) if value.startswith(QUOTED) else value
+
+
+def _current(settings: Mapping[str, str], models: Mapping[str, TrainedModel]) -> dict[str, str]:
+    """Return all that predict.config says of a run."""
+    return {
+        **settings,
+        "cdeep3m": __version__,
+        **{f"model.{net}": _fingerprint(model) for net, model in models.items()},
+    }
+
+
 def _fingerprint(model: TrainedModel) -> str:
-    """Return the weights' file name, size and time of change: enough to notice that a training went on."""
-    stat = model.weights.stat()
-    return f"{model.weights.name} {stat.st_size} {stat.st_mtime_ns}"
+    """Return the weights' file name, and a hash of the net and its weights."""
+    digest = hashlib.sha256()
+    for path in (model.deploy, model.weights):
+        if path.is_file():
+            with open(path, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return f"{model.weights.name} sha256:{digest.hexdigest()[:32]}"
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _remove_results(folder: Path) -> None:
+    """Remove maps, packages and the marker of a net, or of an ensemble."""
+    (folder / "DONE").unlink(missing_ok=True)
+    for path in folder.glob("Segmented_*.png"):
+        path.unlink()
+    for path in folder.glob("Pkg*"):
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _readme(settings: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What a model was trained on, written beside it: what its images went through, and what their gray values were."""
+"""What the images of a training went through, written beside the model (`gray_range` notes their gray values)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTINGS = "ConfigSettings_v*.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """What the images of a training went through and were.
+    """What the images of a training went through.
 
     Attributes
     ----------
@@ -32,10 +32,6 @@ class TrainedOn:
         How every plane was enhanced; None where the net saw gray values as they are.
     augmentation : str
         Secondary and tertiary augmentation in words; empty where there was none.
-    dtype : str
-        Type of the gray values that the net saw.
-    gray_values : tuple of float, optional
-        The smallest and the largest one.
     voxel_size : tuple of float, optional
         Along (z, y, x), where the volume says it.
     volumes : int
@@ -45,8 +41,6 @@ class TrainedOn:
     edition: int = 1
     enhancement: Enhancement | None = None
     augmentation: str = ""
-    dtype: str = "uint8"
-    gray_values: tuple[float, float] | None = None
     voxel_size: tuple[float, float, float] | None = None
     volumes: int = 1
 
@@ -120,8 +114,7 @@ def _read(path: Path) -> TrainedOn:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         enhancement = content.pop("enhancement")
-        for name in ("gray_values", "voxel_size"):
-            content[name] = tuple(content[name]) if content.get(name) else None
+        content["voxel_size"] = tuple(content["voxel_size"]) if content.get("voxel_size") else None
         return TrainedOn(enhancement=Enhancement(**enhancement) if enhancement else None, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(

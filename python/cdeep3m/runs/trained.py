@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
 from cdeep3m.proto.caffemodel import read_state
+from cdeep3m.volumes.names import listing
 
 MODEL_SUFFIX = ".caffemodel"
 STATE_SUFFIX = ".solverstate"
+
+STANDARD_NETS = ("1fm", "3fm", "5fm")
+
+logger = logging.getLogger(__name__)
 
 _ITERATION = re.compile(r"_iter_(\d+)$")
 
@@ -48,6 +54,35 @@ def weights_in(folder: Path) -> list[Path]:
     return numbered or (others if len(others) == 1 else [])
 
 
+def chosen_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none; say which are left out, and why."""
+    found = weights_in(folder)
+    if not found:
+        return None
+    chosen = found[-1]
+    left_out = [
+        path.name for path in sorted(folder.glob(f"*{MODEL_SUFFIX}*")) if is_visible(path) and path not in found
+    ]
+    if left_out:
+        logger.warning(
+            "Warning: %s: %s left out, as no name ends with _iter_<number>%s; %s is used",
+            folder,
+            listing(left_out) + (" is" if len(left_out) == 1 else " are"),
+            MODEL_SUFFIX,
+            chosen.name,
+        )
+    prefixes = {_ITERATION.sub("", path.stem): path.name for path in found}
+    others = [name for prefix, name in prefixes.items() if prefix != _ITERATION.sub("", chosen.stem)]
+    if others:
+        logger.warning(
+            "Warning: %s holds weights of several trainings; %s has the highest iteration and is used, not %s",
+            folder,
+            chosen.name,
+            listing(others),
+        )
+    return chosen
+
+
 class TrainedRun:
     """A folder that `runtraining.sh` made: one folder a net, each with deploy.prototxt and trainedmodel/.
 
@@ -64,6 +99,35 @@ class TrainedRun:
         """Return the nets that have a trained model here, sorted by name."""
         return sorted(path.parent.name for path in self.folder.glob("*/trainedmodel") if weights_in(path))
 
+    def default_nets(self) -> list[str]:
+        """Return the nets that predict where none are named: those of 1fm, 3fm and 5fm, or else the only other one.
+
+        Raises
+        ------
+        MissingModelError
+            The folder is not there, or holds no trained net, or several that are none of these.
+        """
+        self._demand_folder()
+        found = self.nets()
+        standard = [net for net in found if net in STANDARD_NETS]
+        others = [net for net in found if net not in STANDARD_NETS]
+        if others and (standard or len(others) > 1):
+            words = f"{self.folder} holds {listing(others)} beside the nets {', '.join(STANDARD_NETS)}"
+            if not standard:
+                raise MissingModelError(f"{words}; expected one of these. Name the nets to use with --models")
+            logger.warning("Warning: %s: left out; name the nets to use with --models to change that", words)
+        if not found:
+            raise MissingModelError(
+                f"no trained net in {self.folder}; expected <net>/deploy.prototxt and "
+                f"<net>/trainedmodel/*{MODEL_SUFFIX}"
+            )
+        return standard or others
+
+    def _demand_folder(self) -> None:
+        if not self.folder.is_dir():
+            what = "is a file" if self.folder.exists() else "is not there: no such folder"
+            raise MissingModelError(f"{self.folder} {what}; expected the folder of a training or of a released model")
+
     def models(self, net: str) -> Path:
         """Return the folder that holds the snapshots of `net`."""
         return self.folder / net / "trainedmodel"
@@ -78,13 +142,14 @@ class TrainedRun:
         MissingFileError
             The model has no deploy.prototxt beside its folder.
         """
-        found = weights_in(self.models(net))
-        if not found:
+        self._demand_folder()
+        chosen = chosen_weights(self.models(net))
+        if chosen is None:
             raise MissingModelError(
                 f"no trained {net} in {self.folder}; found {', '.join(self.nets()) or 'none'}. "
                 "Train it, or choose others with --models."
             )
-        return with_deploy(found[-1], net)
+        return with_deploy(chosen, net)
 
     def snapshot(self, net: str) -> Path | None:
         """Return the solver state of `net` with the highest iteration, or None before the first snapshot."""
@@ -109,12 +174,12 @@ def model_at(path: Path) -> TrainedModel:
     MissingFileError
         There is no deploy.prototxt.
     """
-    found = [path] if path.is_file() else weights_in(path)
-    if not found or found[-1].suffix != MODEL_SUFFIX:
+    chosen = path if path.is_file() else chosen_weights(path)
+    if chosen is None or chosen.suffix != MODEL_SUFFIX:
         raise MissingModelError(
             f"no {MODEL_SUFFIX} file at {path}; a trained model, or a folder of them, was expected."
         )
-    return with_deploy(found[-1], found[-1].absolute().parent.parent.name)
+    return with_deploy(chosen, chosen.absolute().parent.parent.name)
 
 
 def with_deploy(weights: Path, net: str) -> TrainedModel:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -108,15 +109,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def partial_name(target: Path) -> Path:
-    """Return the hidden neighbour that `target` is written to by this process; never too long a name.
+    """Return a hidden neighbour to write `target` to; never too long a name, and another one for every call.
+
+    Processes of one number on two machines, or two threads, never share one.
 
     Examples
     --------
-    >>> partial_name(Path("maps/Segmented_0001.png")).name == f".Segmented_0001.partial-{os.getpid()}.png"
-    True
+    >>> name = partial_name(Path("maps/Segmented_0001.png")).name
+    >>> name.startswith(f".Segmented_0001.partial-{os.getpid()}"), name.endswith(".png"), is_partial(name)
+    (True, True, True)
     """
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 20 else ""
-    mark = f".partial-{os.getpid()}{suffix}"
+    mark = f".partial-{os.getpid()}{secrets.randbelow(10**9):09d}{suffix}"
     room = LONGEST_NAME - 1 - len(os.fsencode(mark))
     return target.with_name(f".{os.fsdecode(os.fsencode(target.stem)[:room])}{mark}")
 
@@ -252,6 +256,60 @@ def demand_apart(
         for place in places:
             if _same(place, read) or (read.is_file() and _same(place, read.absolute().parent) and place != places[0]):
                 raise RunError(f"{place} is what is read; expected another place to write to. Choose another one")
+
+
+def demand_plain_name(name: str, *, what: str) -> str:
+    """Return `name`, which comes from a file or a command, once it is known to be one component of a path.
+
+    Parameters
+    ----------
+    name : str
+    what : str
+        What it names, for the message.
+
+    Raises
+    ------
+    InputError
+        It leads to another folder, or is hidden, or none.
+    """
+    if not is_plain_name(name):
+        raise InputError(f"{what} {name!r}: expected a plain name, without a path")
+    return name
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether `name` is one component of a path, and not hidden.
+
+    Examples
+    --------
+    >>> is_plain_name("1fm"), is_plain_name("../x"), is_plain_name(""), is_plain_name("..")
+    (True, False, False, False)
+    """
+    return name == os.path.basename(name) and name[:1] not in ("", ".") and not set(name) & set("\0\\")
+
+
+def own_folder(folder: Path) -> Path:
+    """Make a folder where it is absent; one that is a link is not written through.
+
+    Raises
+    ------
+    RunError
+        It is a symbolic link.
+    """
+    if folder.is_symlink():
+        raise RunError(
+            f"{folder} is a symbolic link; expected a folder of this run: nothing is written through links. Remove it"
+        )
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def own_folders(base: Path, folder: Path) -> Path:
+    """Make a folder below `base`, and those between them, as `own_folder` does."""
+    place = base
+    for name in folder.relative_to(base).parts:
+        place = own_folder(place / name)
+    return folder
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -21,12 +22,15 @@ from cdeep3m.matlab_ports.check_training_data import (
     filled_shape,
 )
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
+from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.listing import plane_numbers
 from cdeep3m.volumes.mapped import release, zeros
 from cdeep3m.volumes.z_fastest import copy_stack, for_each_variant
 
@@ -88,12 +92,18 @@ def load_labelled_volume(
     """
     if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
-    pair = open_enhanced(images, enhancement), open_volume(labels, role="label")
-    return fill_volumes(*pair, name=str(images), scratch=scratch)
+    check_numbers(images, labels)
+    named = open_enhanced(images, enhancement), open_volume(labels, role="label")
+    return fill_volumes(*named, name=str(images), labels_name=str(labels), scratch=scratch)
 
 
 def fill_volumes(
-    images: Volume, labels: Volume, *, name: str = "the volume", scratch: str | os.PathLike[str] | None = None
+    images: Volume,
+    labels: Volume,
+    *,
+    name: str = "the volume",
+    labels_name: str = "the labels",
+    scratch: str | os.PathLike[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read open images and labels and fill short sides with zeros; see `load_labelled_volume`.
 
@@ -101,8 +111,8 @@ def fill_volumes(
     ----------
     images, labels : Volume
         Of one shape; labels of 0 and 1.
-    name : str
-        The images, for messages.
+    name, labels_name : str
+        The images and the labels, for messages.
     scratch : path, optional
 
     Raises
@@ -114,7 +124,52 @@ def fill_volumes(
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
+    _say_foreground(label, math.prod(labels.shape), labels_name)
     return data, label
+
+
+def training_range(images: str | os.PathLike[str], labels: str | os.PathLike[str], data: np.ndarray) -> GrayRange:
+    """Return what a training notes of its images: their gray values, and what tells them and the labels from others."""
+    files = [fingerprint(path) or "" for path in (images, labels)]
+    return GrayRange.of(data, source=":".join(files) if all(files) else "")
+
+
+def check_numbers(images: str | os.PathLike[str], labels: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> None:
+    """Compare the numbers in the names of images and labels, which are paired in order.
+
+    Raises
+    ------
+    InputError
+        They count differently: the pairs would not belong together.
+    """
+    counted = [plane_numbers(path, rules=rules) for path in (images, labels)]
+    if counted[0] is None or counted[1] is None or len(counted[0]) != len(counted[1]):
+        return
+    of_images, of_labels = counted[0], counted[1]
+    pairs = list(zip(of_images, of_labels, strict=True))
+    if len({image - label for image, label in pairs}) > 1:
+        image, label = next(pair for pair in pairs if pair[0] - pair[1] != of_images[0] - of_labels[0])
+        words = f"numbers do not match: image {image} of {images} would get label {label} of {labels}"
+        if not rules.octave_images:
+            raise InputError(f"{words}; expected the same numbers in both. Add or remove the missing planes")
+        logger.warning("Warning: %s", words)
+    elif of_images != of_labels:
+        logger.warning(
+            "Warning: the images of %s are numbered from %d and the labels of %s from %d; they are paired in order",
+            images,
+            of_images[0],
+            labels,
+            of_labels[0],
+        )
+
+
+def _say_foreground(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
+    """Say which share of the labels is foreground, and warn where nothing can be learned from them."""
+    share = sum(np.count_nonzero(plane) for plane in label) / voxels
+    logger.info("%s: %.3g %% foreground", labels, 100 * share)
+    if share in (0, 1):
+        found = "no foreground (all 0)" if share == 0 else "foreground alone, no background (0)"
+        logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
 
 
 def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.0) -> list[LabelledVolume]:
@@ -181,6 +236,7 @@ def _load_as_the_original(
     scratch: str | os.PathLike[str] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
+    check_numbers(images, labels, rules=ORIGINAL)
     data, values = _read_filled(open_volume(images, rules=ORIGINAL, importer="imageimporter"), scratch=scratch)
     if len(values) < FEWEST_IMAGE_VALUES:
         _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)

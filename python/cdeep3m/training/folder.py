@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +15,9 @@ from cdeep3m.nets.prototxts import DEPLOY, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, 
 from cdeep3m.nets.retraining import training_net
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
-from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import write_text
+from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
+from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
+from cdeep3m.system.files import demand_apart, sweep_tree, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,7 +78,9 @@ def create_train_job(
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation.")
-    create_run(out, make=make, like=like, lists={TRAIN_LIST: training_files, VALID_LIST: validation_files})
+    demand_apart(out, [augmented, *([validation] if validation else [])])
+    lists = {TRAIN_LIST: training_files, VALID_LIST: validation_files}
+    create_run(out, make=make, like=like, lists=lists, images=read_range(augmented))
 
 
 def create_run(
@@ -87,6 +89,7 @@ def create_run(
     make: NetMake | None = None,
     like: Path | None = None,
     lists: Mapping[str, Sequence[str]] | None = None,
+    images: GrayRange | None = None,
 ) -> None:
     """Make the folder of a training; without `lists`, of one that is fed from memory.
 
@@ -100,17 +103,20 @@ def create_run(
         A trained run whose nets are taken over, where it has them.
     lists : mapping of str to sequence of str, optional
         Absolute paths that train_file.txt and valid_file.txt name.
+    images : GrayRange, optional
+        What is trained on, for later predictions.
 
     Raises
     ------
     RunError
-        `out` holds models of other nets.
+        `out` holds models of other nets, or of other images.
     """
     home = Path(os.path.abspath(out))
     count = len((lists or {}).get(TRAIN_LIST, ()))
     nets = {net: _messages(net, home, make=make, like=like, files_to_read=count) for net in NETS}
     for net, files in nets.items():
         _check_same_net(home, net, files[DEPLOY])
+    _demand_same_images(home, images)
     with _whole_folder(home) as folder:
         for name, paths in (lists or {}).items():
             write_text(folder / name, list_file(paths))
@@ -119,6 +125,8 @@ def create_run(
             for name, message in files.items():
                 _write(folder / net / name, message)
         write_text(folder / "VERSION", f"{__version__}\n")
+        if images is not None:
+            write_range(folder, images)
         if not (folder / "readme.txt").exists():
             write_text(folder / "readme.txt", README)
 
@@ -181,15 +189,23 @@ def h5_files(folder: Path) -> list[str]:
 def _whole_folder(folder: Path) -> Iterator[Path]:
     """Yield `folder` where it is there already, and otherwise a hidden neighbour that takes its name at the end."""
     if folder.exists():
+        sweep_tree(folder)
         yield folder
+    else:
+        with whole_folder(folder) as partial:
+            yield partial
+
+
+def _demand_same_images(home: Path, images: GrayRange | None) -> None:
+    """Refuse to go on with other images than the models in a folder were trained on."""
+    noted = read_range(home)
+    if images is None or noted is None or not images.source or not noted.source or images.source == noted.source:
         return
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    if any(snapshots(home / net / "trainedmodel", STATE_SUFFIX) for net in NETS):
+        raise RunError(
+            f"{home} holds a training on other images or labels (names, sizes or dates differ); expected the "
+            f"same ones. Train into another folder (with --retrain {home} it begins with these models)"
+        )
 
 
 def _messages(

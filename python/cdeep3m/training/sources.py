@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.provenance import TrainedOn
-from cdeep3m.training.data import load_labelled_volume, training_variants
+from cdeep3m.training.data import load_labelled_volume, training_range, training_variants
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
@@ -44,10 +47,8 @@ class Loaded:
     ----------
     training : list of LabelledVolume
         The 16 orientations of every volume, as views.
-    gray_values : tuple of float
-        The smallest and the largest one.
-    dtype : str
-        Type of the gray values.
+    images : GrayRange
+        What is noted of the images: gray values of all volumes, and what tells them from others.
     voxel_size : tuple of float, optional
         Of the first volume, along (z, y, x), where it says it.
     volumes : int
@@ -55,8 +56,7 @@ class Loaded:
     """
 
     training: list[LabelledVolume]
-    gray_values: tuple[float, float]
-    dtype: str
+    images: GrayRange
     voxel_size: tuple[float, float, float] | None
     volumes: int
 
@@ -92,20 +92,17 @@ def load_sources(
         Something cannot be read, or labels do not fit their images.
     """
     training: list[LabelledVolume] = []
-    lows, highs, types = [], [], []
+    noted = []
     for source in sources:
         data, label = load_labelled_volume(
             source.images, source.labels, rules=rules, confirm=confirm, enhancement=enhancement
         )
         training += training_variants(data, label, weight=source.weight)
-        lows.append(float(data.min()))
-        highs.append(float(data.max()))
-        types.append(data.dtype)
+        noted.append(training_range(source.images, source.labels, data))
     size = open_volume(sources[0].images, rules=rules).placement.voxel_size
     return Loaded(
         training=training,
-        gray_values=(min(lows), max(highs)),
-        dtype=str(max(types, key=lambda dtype: dtype.itemsize)),
+        images=joined(noted),
         voxel_size=size,
         volumes=len(sources),
     )
@@ -117,8 +114,19 @@ def record_of(loaded: Loaded, *, enhancement: Enhancement | None, augmentation: 
         edition=2 if enhancement else 1,
         enhancement=enhancement,
         augmentation=augmentation.words,
-        dtype=loaded.dtype,
-        gray_values=loaded.gray_values,
         voxel_size=loaded.voxel_size,
         volumes=loaded.volumes,
+    )
+
+
+def joined(noted: Sequence[GrayRange]) -> GrayRange:
+    """Return what is noted of several volumes as of one."""
+    if len(noted) == 1:
+        return noted[0]
+    sources = [each.source for each in noted]
+    return GrayRange(
+        type=max((each.type for each in noted), key=lambda name: np.dtype(name).itemsize),
+        low=min(each.low for each in noted),
+        high=max(each.high for each in noted),
+        source="+".join(sources) if all(sources) else "",
     )

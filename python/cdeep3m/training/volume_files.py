@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,12 @@ from cdeep3m.engines.patches import white_of
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.matlab_ports.check_training_data import fill_to_smallest_side
+from cdeep3m.runs.gray_range import write_range
 from cdeep3m.runs.provenance import TrainedOn
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.variants import VARIANTS
-from cdeep3m.training.data import check_same_size
+from cdeep3m.training.data import check_numbers, check_same_size, training_range
+from cdeep3m.training.sources import joined
 from cdeep3m.volumes.base import read_all
 from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.enhancement import Enhancement
@@ -72,17 +73,16 @@ def write_volumes(volumes: Sequence[Given], out: str | os.PathLike[str], *, seed
             "can be predicted in one way only. Give every volume a SEC"
         )
     enhancement = Enhancement() if enhanced.pop() else None
-    lows, highs, types = [], [], []
+    noted = []
     for number, (given, augmentation) in enumerate(zip(volumes, augmentations, strict=True), start=1):
         data, label = _read(given, enhancement)
-        lows.append(float(data.min()))
-        highs.append(float(data.max()))
-        types.append(str(data.dtype))
+        noted.append(training_range(given.images, given.labels, data))
         _write_volume(folder, number, data, label, augmentation, seed=seed)
         write_text(folder / SETTINGS.format(number), settings_text(given.secondary, given.tertiary))
     words = "; ".join(dict.fromkeys(a.words for a in augmentations if a))
-    record = TrainedOn(edition=2, enhancement=enhancement, augmentation=words, dtype=max(types))
-    replace(record, gray_values=(min(lows), max(highs)), volumes=len(volumes)).write(folder)
+    record = TrainedOn(edition=2, enhancement=enhancement, augmentation=words, volumes=len(volumes))
+    record.write(folder)
+    write_range(folder, joined(noted))
     return len(volumes) * len(VARIANTS)
 
 
@@ -92,6 +92,7 @@ def _augmentation(given: Given) -> Augmentation:
 
 
 def _read(given: Given, enhancement: Enhancement | None) -> tuple[np.ndarray, np.ndarray]:
+    check_numbers(given.images, given.labels)
     images, labels = open_enhanced(given.images, enhancement), open_volume(given.labels, role="label")
     check_same_size(images.shape, labels.shape)
     return read_all(images), read_all(labels)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from cdeep3m.errors import InputError
+from cdeep3m.geometry import Roi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-
-    from cdeep3m.geometry import Roi
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,15 @@ class Selection:
         Counted from 0.
     level : int, optional
         Level of a pyramid, counted from 0 (full size).
+    roi : Roi, optional
+        Box of the chosen volume; all of it by default.
     """
 
     axes: str | None = None
     channel: int | None = None
     time: int | None = None
     level: int | None = None
+    roi: Roi | None = None
 
     def __post_init__(self) -> None:
         if self.axes is not None:
@@ -109,6 +112,28 @@ class Layout:
         return values.transpose([present.index(axis) for axis in left])
 
 
+def parse_roi(text: str) -> Roi:
+    """Read a box as users write it: z0:z1,y0:y1,x0:x1, counted from 0, the ends not included.
+
+    Raises
+    ------
+    InputError
+        It is written in another way, or has no voxels.
+
+    Examples
+    --------
+    >>> parse_roi("0:20,100:612,0:512")
+    Roi(begin=(0, 100, 0), end=(20, 612, 512))
+    """
+    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+    if found is None:
+        raise InputError(f"--roi {text}: expected z0:z1,y0:y1,x0:x1, such as 0:20,0:512,0:512")
+    z0, z1, y0, y1, x0, x1 = map(int, found.groups())
+    if z0 >= z1 or y0 >= y1 or x0 >= x1:
+        raise InputError(f"--roi {text}: expected each axis to end after it begins, such as 0:20,0:512,0:512")
+    return Roi((z0, y0, x0), (z1, y1, x1))
+
+
 def layout_of(stored: Sequence[int], said: str | None, selection: Selection, *, name: str) -> Layout:
     """Decide how a volume lies in an array: by what the user says, or else by what the file says, never by a guess.
 
@@ -152,6 +177,8 @@ def refuse_unused(selection: Selection, *, name: str, kind: str) -> None:
     for option, number in (("--channel", selection.channel), ("--time", selection.time), ("--level", selection.level)):
         if number:
             raise InputError(f"{name} is {kind} and has no {option[2:]} {number}; leave out {option}")
+    if selection.axes not in (None, "zyx"):
+        raise InputError(f"{name} is {kind}, whose axes are z, y and x; leave out --axes {selection.axes}")
 
 
 def _check_letters(axes: str, where: str) -> None:
@@ -179,8 +206,10 @@ def _fixed(axes: str, shape: tuple[int, ...], selection: Selection, name: str) -
         side = shape[axes.index(axis)] if axis in axes else 1
         number = asked[axis]
         if number is None and side > 1:
+            planes = "" if "z" in axes else f", or --axes {axes.replace(axis, 'z')} where they are planes"
             raise InputError(
                 f"{name} holds {side} {WORDS[axis]}; expected one to be chosen: {option} 0 to {option} {side - 1}"
+                f"{planes}"
             )
         if number is not None and number >= side:
             raise InputError(f"{name} has {WORDS[axis]} 0 to {side - 1}; found {option} {number}")

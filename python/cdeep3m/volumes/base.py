@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-Role = Literal["image", "label", "segmentation"]
+Role = Literal["image", "label", "segmentation", "values"]
 Importer = Literal["imageimporter", "imageimporter_large"]
 
 AT_ONCE = 2**24
@@ -31,7 +31,7 @@ class Reading:
     ----------
     rules : Rules
         As the original reads, or right.
-    role : {"image", "label", "segmentation"}
+    role : {"image", "label", "segmentation", "values"}
         What the values mean; see `open_volume`.
     importer : {"imageimporter", "imageimporter_large"}
         Which of the original's readers `ORIGINAL` follows.

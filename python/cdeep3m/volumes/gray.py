@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 READ = ("uint8", "uint16", "int8", "int16", "float16", "float32", "float64")
 EXPECTED = "8- or 16-bit gray values without a sign, or floating point from 0 to 1"
+LOOKED_THROUGH = 2**28
+"""Floating-point volumes up to so many bytes are looked through for NaN when they are opened, larger ones as they are
+read."""
 REMEDY = "Convert all images alike, for example with ImageJ (Image > Type > 16-bit)"
 
 

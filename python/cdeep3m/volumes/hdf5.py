@@ -19,7 +19,7 @@ from cdeep3m.geometry import Placement, Roi
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
-from cdeep3m.volumes.gray import demand_finite, gray_type, gray_values
+from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
 from cdeep3m.volumes.labels import LabelVolume, SegmentationVolume
 from cdeep3m.volumes.mapped import release, zeros
 
@@ -82,6 +82,9 @@ class Hdf5Volume:
         self.dtype = gray_type(stored, f"{self._name} of {path}") if gray else stored
         self.shape: tuple[int, int, int] = self._layout.shape
         self.chunks: tuple[int, int, int] = self._layout.in_space(chunks or (1, *shape[1:]), missing=1)
+        if gray and stored.kind == "f" and math.prod(shape) * stored.itemsize <= LOOKED_THROUGH:
+            with opened(path) as file:
+                demand_finite(file[self._name][()], f"{self._name} of {path}")
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); only they are read from the file."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.volumes.names import doubled, in_order, listing, natural_key, oddities
+from cdeep3m.volumes.names import doubled, in_order, listing, natural_key, oddities, series_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["image_files", "natural_key"]
 
@@ -73,6 +73,17 @@ def image_files(folder: Path, *, rules: Rules = CORRECTED) -> list[Path]:
             kind,
         )
     return [folder / name for name in (_bytewise(folder, chosen) if rules.bytewise_order else _ordered(folder, chosen))]
+
+
+def plane_numbers(images: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> list[int] | None:
+    """Return the number of each plane of a folder in their order; None where the names do not count one number."""
+    if not os.path.isdir(images):
+        return None
+    names = _files_in(Path(images))
+    pngs, tiffs = (_of(names, kind) for kind in (PNG, TIFF[:1] if rules.bytewise_order else TIFF))
+    chosen = pngs if len(pngs) > len(tiffs) else tiffs
+    series = series_of(sorted(chosen, key=os.fsencode) if rules.bytewise_order else in_order(chosen)[0])
+    return series[0].counted() if len(series) == 1 else None
 
 
 def _bytewise(folder: Path, chosen: Sequence[str]) -> list[str]:

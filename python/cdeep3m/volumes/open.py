@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.base import Importer, Reading, Role
+from cdeep3m.volumes.crop import CroppedVolume
 from cdeep3m.volumes.formats import Format, expected, format_of
 
 if TYPE_CHECKING:
@@ -28,19 +30,61 @@ FORMATS: list[Format] = [
     Format(
         name="tif",
         what="a .tif or .tiff stack",
-        module="cdeep3m.volumes.tiff",
+        module="cdeep3m.volumes.tiff_series",
         suffixes=(".tif", ".tiff"),
         is_folder=False,
     ),
     Format(
         name="h5",
-        what="an .h5 file with one dataset",
-        module="cdeep3m.volumes.hdf5",
-        suffixes=(".h5", ".hdf5"),
+        what="an .h5 file",
+        module="cdeep3m.volumes.hdf5_layouts",
+        suffixes=(".h5", ".hdf5", ".hdf"),
         is_folder=False,
+    ),
+    Format(
+        name="mrc",
+        what="an .mrc file",
+        module="cdeep3m.volumes.mrc",
+        suffixes=(".mrc", ".map", ".rec", ".st", ".ali", ".mrcs"),
+        is_folder=False,
+    ),
+    Format(
+        name="zarr",
+        what="a .zarr folder",
+        module="cdeep3m.volumes.zarr",
+        suffixes=(".zarr",),
+        schemes=("zarr",),
+        is_folder=True,
+        holds=lambda path: any((path / key).is_file() for key in ("zarr.json", ".zarray", ".zgroup")),
+    ),
+    Format(
+        name="n5",
+        what="an .n5 folder",
+        module="cdeep3m.volumes.n5",
+        suffixes=(".n5",),
+        schemes=("n5",),
+        is_folder=True,
+        holds=lambda path: (path / "attributes.json").is_file(),
+    ),
+    Format(
+        name="precomputed",
+        what="a precomputed:// folder",
+        module="cdeep3m.volumes.precomputed",
+        suffixes=(".precomputed",),
+        schemes=("precomputed",),
+        is_folder=True,
+        holds=lambda path: (path / "info").is_file(),
+    ),
+    Format(
+        name="remote",
+        what="an s3:// or https:// address of one of the last three",
+        module="cdeep3m.volumes.remote",
+        schemes=("s3", "http", "https"),
     ),
 ]
 """What can be read, the more general formats first. Each module has `open_address(address, reading) -> Volume`."""
+OF_THE_ORIGINAL = ("images", "tif", "h5")
+"""What exact mode reads."""
 
 
 def open_volume(
@@ -61,14 +105,14 @@ def open_volume(
     rules : Rules
         `ORIGINAL` reads as the original does: bytewise order of the files; planes without any value between black and
         white become logical (bool); only the first file's size is looked at before reading.
-    role : {"image", "label", "segmentation"}
+    role : {"image", "label", "segmentation", "values"}
         Labels of two values come as 0 and 1 (uint8) whatever the values are; the labels of a segmentation come as they
-        are, whole numbers of any type. Exact mode makes no difference.
+        are, whole numbers of any type. Exact mode makes no difference. "values" come as they are, whatever they mean.
     importer : {"imageimporter", "imageimporter_large"}
         Which of the original's readers exact mode follows: that of the training commands, or that of the prediction
         commands, which takes the red channel of colour and decides about black and white by the area that it reads.
     selection : Selection, optional
-        Which axes, channel, time and level to read where a file holds several.
+        Which axes, channel, time and level to read where a file holds several, and which box of it.
 
     Returns
     -------
@@ -92,9 +136,23 @@ def open_volume(
     if found is None:
         suffix = named.suffix or "file without a suffix, not a"
         raise InputError(f"{named} is a {suffix} file; expected {expected(FORMATS)}")
-    reading = Reading(rules=rules, role=role, importer=importer, selection=selection or Selection())
+    wanted = selection or Selection()
+    if rules.octave_images:
+        _refuse_what_exact_mode_lacks(named, found, wanted)
+    chosen = replace(wanted, roi=None)
+    reading = Reading(rules=rules, role=role, importer=importer, selection=chosen)
     volume: Volume = import_module(found.module).open_address(named, reading)
-    return volume
+    return volume if wanted.roi is None else CroppedVolume(volume, wanted.roi, str(named))
+
+
+def _refuse_what_exact_mode_lacks(address: Address, found: Format, selection: Selection) -> None:
+    """Fail where exact mode is asked for what only this project reads."""
+    if found.name not in OF_THE_ORIGINAL or address.dataset:
+        raise InputError(f"the original cannot read {address}; leave out --exact")
+    if selection != Selection():
+        raise InputError(
+            "the original reads whole files: leave out --exact, or --roi, --channel, --time, --level and --axes"
+        )
 
 
 def _refuse_what_the_original_refuses(text: str, importer: Importer) -> None:

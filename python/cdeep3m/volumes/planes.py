@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.matlab_ports.imageimporter import first_channel, take_class_of_first, through_opencv
 from cdeep3m.matlab_ports.imread import imread, without_alpha
-from cdeep3m.volumes.gray import gray_type, gray_values
+from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
 from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 
 if TYPE_CHECKING:
@@ -171,7 +172,12 @@ def open_planes(source: PlaneSource, reading: Reading) -> Volume:
         return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
     if role == "segmentation":
         return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64))
+    if role == "values":
+        return ImageVolume(source, first.size, stored_plane, first.sample)
     volume = ImageVolume(source, first.size, image_plane, gray_type(first.sample, source.name(0)))
+    if first.sample.kind == "f" and len(source) * math.prod(first.size) * first.sample.itemsize <= LOOKED_THROUGH:
+        for z, pixels in enumerate(source.decode(range(len(source)))):
+            demand_finite(pixels.values, source.name(z))
     if first.coloured:
         next(volume.planes(Roi((0, 0, 0), (1, *first.size))))
     return volume
@@ -204,6 +210,21 @@ def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     if pixels.min_is_white and pixels.palette is None:
         samples = np.iinfo(samples.dtype).max - samples
     return samples[area]
+
+
+def stored_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
+    """Return the values of an image as they are stored, of any type; those of palettes by their colours.
+
+    Raises
+    ------
+    InputError
+        When there is real colour.
+    """
+    values = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
+    gray = _equal_channels(without_alpha(values), name)
+    if pixels.min_is_white and pixels.palette is None and gray.dtype.kind == "u":
+        gray = np.iinfo(gray.dtype).max - gray
+    return gray[area]
 
 
 def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
@@ -308,7 +329,7 @@ def _check_headers(source: PlaneSource, headers: Sequence[Header], role: Role) -
         _check_size(source, z, size, sizes[usual], like=usual)
     samples = [header.sample for header in headers]
     usual = _usual(samples)
-    for z, sample in enumerate(samples if role == "image" else ()):
+    for z, sample in enumerate(samples if role in ("image", "values") else ()):
         _check_sample(source, z, sample, usual, samples[usual])
 
 

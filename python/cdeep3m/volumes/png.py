@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cdeep3m.errors import InputError
+from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.system.threads import spread
@@ -89,6 +89,19 @@ def read_plane(path: Path) -> Pixels:
     _check_size(start, size, path)
     gray = _decode_plain_rows(chunks, start) if start.colour_type == GRAY else None
     return _decode(data, chunks, start, path) if gray is None else Pixels(gray)
+
+
+def is_whole_plane(path: Path, size: tuple[int, ...]) -> bool:
+    """Return whether `path` is a gray 8-bit PNG of `size` (y, x), every byte of it as it was written."""
+    try:
+        if path.is_symlink():
+            return False
+        data = path.read_bytes()
+        start = _start(data, path)
+        _checked_chunks(data, path)
+    except (OSError, FormatError):
+        return False
+    return (start.height, start.width, start.depth, start.colour_type) == (*size, 8, GRAY)
 
 
 def _decode(data: bytes, chunks: _Chunks, start: _Start, path: Path) -> Pixels:

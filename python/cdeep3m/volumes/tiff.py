@@ -93,37 +93,71 @@ class TiffStack:
     ----------
     path : Path
         The file.
+    order : sequence of int, optional
+        Which pages are the planes, in order; default: all.
+    level : int
+        Which of the smaller images that hang from a page, counted from 1; 0 is the page itself.
+    placement : Placement, optional
+        What the file tells of its voxels.
     """
 
     is_folder = False
-    placement = Placement()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        order: Sequence[int] | None = None,
+        *,
+        level: int = 0,
+        placement: Placement | None = None,
+    ) -> None:
         self.path = str(path)
+        self.placement = placement or Placement()
         self._file = path
+        self._level = level
         with decoding(path, "TIFF"):
             self._pages = directories(path)
-            self._planes = check_promises(path, self._pages)
-        self._behind_each_other = self._planes > len(self._pages)
+            count = check_promises(path, self._pages, chosen=order is not None)
+        self._order = range(count) if order is None else order
+        self._behind_each_other = count > len(self._pages)
 
     def __len__(self) -> int:
-        return self._planes
+        return len(self._order)
 
     def name(self, z: int) -> str:
         """Return the file's path and the page, counted from 1."""
-        return f"page {z + 1} of {self._file}"
+        return f"page {self._order[z] + 1} of {self._file}"
 
     def headers(self, planes: range) -> Iterator[Header]:
         """Yield size, type and colour of every page."""
+        if self._level:
+            yield from self._smaller_headers(planes)
+            return
         for z in planes:
-            yield header_of(self._pages[0 if self._behind_each_other else z], self.name(z))
+            yield header_of(self._pages[0 if self._behind_each_other else self._order[z]], self.name(z))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the pages."""
         demand_file(self._file)
         with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:
-                yield self._plane(tiff, z) if self._behind_each_other else _pixels(tiff.pages[z], self._file, z)
+                number = self._order[z]
+                if self._behind_each_other:
+                    yield self._plane(tiff, number)
+                else:
+                    yield _pixels(self._page(tiff, number), self._file, number)
+
+    def _smaller_headers(self, planes: range) -> Iterator[Header]:
+        with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
+            for z in planes:
+                page = cast("tifffile.TiffPage", self._page(tiff, self._order[z]).keyframe)
+                size = page.imagelength, page.imagewidth
+                yield Header(size, np.dtype(page.dtype).newbyteorder("="), page.samplesperpixel > 1)
+
+    def _page(self, tiff: tifffile.TiffFile, number: int) -> tifffile.TiffPage | tifffile.TiffFrame:
+        page = tiff.pages[number]
+        below = page.pages if self._level else None
+        return page if below is None else below[self._level - 1]
 
     def _plane(self, tiff: tifffile.TiffFile, z: int) -> Pixels:
         """Return plane `z` of those that lie behind each other."""

@@ -79,7 +79,7 @@ def unpack(packed: bytes, compression: int, size: int) -> bytes:
     """
     from PIL.TiffImagePlugin import TiffImageFile
 
-    entries = ((256, 4, size), (257, 4, 1), (258, 3, 8), (259, 3, compression), (262, 3, 1))
+    entries = [(256, 4, size), (257, 4, 1), (258, 3, 8), (259, 3, compression), (262, 3, 1)]
     entries += ((273, 4, 8 + 2 + 12 * 9 + 4), (277, 3, 1), (278, 4, 1), (279, 4, len(packed)))
     head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
     fields = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)

@@ -117,7 +117,8 @@ def directories(path: Path) -> list[Directory]:
     end = demand_file(path).st_size
     with open(path, "rb") as file:
         reader = _Reader(file, path, end)
-        found, seen, at = [], set(), reader.first()
+        found: list[Directory] = []
+        seen, at = set(), reader.first()
         while at:
             if at in seen:
                 raise damaged(path, "TIFF", f"its directories lead in a circle, back to page {len(found)}")
@@ -203,12 +204,13 @@ class _Reader:
                 self._path, "TIFF", f"it holds {len(offsets)} of the {len(wanted)} strips or tiles of page {at}"
             )
         offsets = offsets[: len(wanted)].astype(np.uint64)
-        counts = counts[: len(wanted)].astype(np.uint64) if len(counts) >= len(wanted) else None
+        told = len(counts) >= len(wanted)
+        counts = counts[: len(wanted)].astype(np.uint64) if told else wanted
         if page.compression == NONE:
-            counts = wanted if counts is None else np.minimum(counts, wanted)
+            counts = np.minimum(counts, wanted)
             short = bool((counts < wanted).any())
         else:
-            if counts is None:
+            if not told:
                 raise damaged(self._path, "TIFF", f"it does not say how long the strips of page {at} are")
             most = MOST_FROM_A_BYTE.get(page.compression, MOST_FROM_OTHERS)
             short = float(counts.sum()) * most + 2**16 < float(wanted.sum()) or not counts.all()
@@ -226,7 +228,7 @@ class _Reader:
     def _numbers(self, tags: _Tags, tag: int, page: int) -> np.ndarray:
         if tag not in tags or tags[tag][0] not in NUMBERS:
             return np.empty(0, np.uint64)
-        form = np.dtype(NUMBERS[tags[tag][0]]).newbyteorder(self._order)
+        form = np.dtype(NUMBERS[tags[tag][0]]).newbyteorder("<" if self._order == "<" else ">")
         return np.frombuffer(self._value(tags, tag, page), form)
 
     def _text(self, tags: _Tags, page: int) -> str:

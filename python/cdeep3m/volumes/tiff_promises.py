@@ -47,7 +47,7 @@ def planes_said(text: str) -> dict[str, int] | None:
     return None
 
 
-def check_promises(path: Path, pages: Sequence[Directory]) -> int:
+def check_promises(path: Path, pages: Sequence[Directory], *, chosen: bool = False) -> int:
     """Compare what the description promises with the pages that are there; return how many planes there are.
 
     Parameters
@@ -56,6 +56,8 @@ def check_promises(path: Path, pages: Sequence[Directory]) -> int:
         The file, for messages.
     pages : sequence of Directory
         All of its pages.
+    chosen : bool
+        Whether it is known which pages are meant: then there may be several channels, times or images.
 
     Returns
     -------
@@ -73,7 +75,8 @@ def check_promises(path: Path, pages: Sequence[Directory]) -> int:
     if said is None:
         return len(pages)
     promised = math.prod(said.values())
-    _refuse_channels(path, said)
+    if not chosen:
+        _refuse_channels(path, said)
     if len(pages) == 1 and promised > 1 and pages[0].text.startswith("ImageJ=") and pages[0].compression == 1:
         _check_behind_each_other(path, pages[0], promised)
         return promised

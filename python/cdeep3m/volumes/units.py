@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cdeep3m.errors import InputError
+from cdeep3m.geometry import Placement
 
 METRES = {
     "angstrom": 1e-10,
@@ -65,3 +66,18 @@ def in_unit(lengths: tuple[float, float, float], unit: str, wanted: str) -> tupl
     ratio = METRES[unit] / METRES[wanted]
     z, y, x = (float(f"{length * ratio:.12g}") for length in lengths)
     return z, y, x
+
+
+def placed(
+    voxel_size: tuple[float, float, float], unit: str | None, offset: tuple[float, float, float], *, name: str
+) -> Placement:
+    """Return where a volume lies by what its file says.
+
+    Raises
+    ------
+    InputError
+        A voxel has no size, or a negative one.
+    """
+    if not all(0 < side < float("inf") for side in voxel_size):
+        raise InputError(f"{name} says that voxels are {voxel_size} along (z, y, x); expected sides above 0")
+    return Placement(voxel_size, unit, offset)

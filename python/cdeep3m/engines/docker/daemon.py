@@ -116,7 +116,7 @@ def describe(client: Any) -> Daemon:
     podman = _podman_version(about)
     return Daemon(
         version=f"{'Podman' if podman else 'Docker'} {about.get('Version', '')}".strip(),
-        rootless="name=rootless" in security,
+        rootless="name=rootless" in security or info.get("Rootless") is True,
         remapped="name=userns" in security,
         selinux="name=selinux" in security,
         podman=podman,

@@ -16,13 +16,13 @@ from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.info_file import read_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset
-from cdeep3m.volumes.listing import natural_key
+from cdeep3m.volumes.names import natural_key, series_of
 from cdeep3m.volumes.planes import image_plane
 from cdeep3m.volumes.png import read_plane, write_plane
 
@@ -268,8 +268,11 @@ def ensemble_folders(
     if len(folders) < 2:
         raise InputError(f"found {len(folders)} folder to average; expected at least two.")
     listings = [_require_pngs(Path(folder), rules=rules) for folder in folders]
+    demand_apart(out, folders)
     if not rules.averages_common_planes:
         require_same_number(listings)
+        require_same_planes(listings)
+    _refuse_other_maps(Path(out), {path.name for path in listings[0]})
     Path(out).mkdir(parents=True, exist_ok=True)
     read = read_in_class_of_first if rules.octave_images else read_as_they_are
     rows = list(zip(*listings, strict=False))
@@ -293,6 +296,32 @@ def require_same_number(listings: Sequence[Sequence[Path]]) -> None:
         raise InputError(f"the folders to average hold different numbers of planes: {found}. Predict the missing ones.")
 
 
+def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
+    """Raise InputError when the numbers in the names say that planes do not belong together."""
+    counted = []
+    for listing in listings:
+        series = series_of(path.name for path in listing)
+        counted.append(series[0].counted() if len(series) == 1 else None)
+    for listing, numbers in zip(listings, counted, strict=True):
+        pairs = list(zip(counted[0] or (), numbers or (), strict=False))
+        apart = [(a, b) for a, b in pairs if a - b != pairs[0][0] - pairs[0][1]]
+        if apart:
+            raise InputError(
+                f"plane {apart[0][0]} of {listings[0][0].parent} would be averaged with plane {apart[0][1]} of "
+                f"{listing[0].parent}; expected the same planes in every folder. Predict the missing ones"
+            )
+
+
+def _refuse_other_maps(out: Path, names: set[str]) -> None:
+    """Refuse to leave averages among the maps of something else."""
+    others = sorted(path.name for path in out.glob("Segmented_*.png") if path.name not in names)
+    if others:
+        raise InputError(
+            f"{out} holds {others[0]}, which is none of the {len(names)} planes to write; expected an empty folder. "
+            "Delete its files, or choose another one"
+        )
+
+
 def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> None:
     """Raise InputError when planes that belong together differ in size."""
     for path, plane in zip(paths, planes, strict=True):
@@ -300,6 +329,10 @@ def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> No
             raise InputError(
                 f"{path} is {_size(plane)} (rows x columns), but {paths[0]} is {_size(planes[0])}; "
                 "expected maps of the same volume."
+            )
+        if plane.dtype != planes[0].dtype and bool not in (plane.dtype, planes[0].dtype):
+            raise InputError(
+                f"{path} holds {plane.dtype} values, {paths[0]} {planes[0].dtype}; expected maps of one type"
             )
 
 

@@ -16,7 +16,7 @@ from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -66,6 +66,7 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
     CDeep3MError
         The images cannot be read, or are too small.
     """
+    demand_apart(aug, [images])
     volume = open_volume(images, rules=rules)
     tiling = Tiling.of(volume.shape, rules=rules, folder_input=volume.is_folder)
     Path(aug).mkdir(parents=True, exist_ok=True)

@@ -26,13 +26,22 @@ from cdeep3m.prediction.over_files.postprocess import average_variants, merge_pa
 from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
 from cdeep3m.prediction.over_files.site import PREDICTED, PREDICTED_WELL, predict_by_site, site_command
 from cdeep3m.rules import CORRECTED, Rules, rules_of
-from cdeep3m.runs.prediction import CONFIG_KEYS, PredictionRun, read_config, recording_errors
+from cdeep3m.runs.prediction import (
+    AUGMENTED,
+    CONFIG_KEYS,
+    IMAGES,
+    PredictionRun,
+    demand_net_name,
+    read_config,
+    recording_errors,
+)
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import flush, own_folder, own_folders, write_text
 from cdeep3m.system.threads import Background, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.enhancement import enhancement_of_text
+from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +53,6 @@ if TYPE_CHECKING:
 
 PREPARED = "DONE"
 FINISHED = "DONE"
-AUGMENTED = "augimages"
 STACK_OF = "*_v{}.h5"
 
 BAD_CONFIG = 2
@@ -106,6 +114,7 @@ class FileRun:
             config = read_config(folder / "predict.config")
             with failing_with(BAD_CONFIG):
                 _check_config(config, folder)
+                nets = tuple(demand_net_name(net.strip()) for net in config["models"].split(","))
             rules, images = rules_of(exact=config.get("exact") == "true"), Path(config["imagedir"])
             with failing_with(NO_COUNTS):
                 tiling = _read_tiling(folder, rules=rules, images=images)
@@ -113,7 +122,7 @@ class FileRun:
                 run=PredictionRun.create(folder),
                 trained=Path(config["trainedmodeldir"]),
                 images=images,
-                nets=tuple(net.strip() for net in config["models"].split(",")),
+                nets=nets,
                 aug_speed=int(config["augspeed"]),
                 tiling=tiling,
                 rules=rules,
@@ -150,6 +159,7 @@ class FileRun:
         """Write the variants of one package; `DONE` comes last."""
         if not self.is_prepared(net, package):
             aug = self.define()
+            own_folders(self.run.folder, self.augmented(net, package))
             preprocess_package(
                 self.images,
                 aug,
@@ -165,7 +175,7 @@ class FileRun:
     def define(self) -> Path:
         """Lay out augimages/ and the run's folder as the original does; return augimages/."""
         aug = self.run.folder / AUGMENTED
-        aug.mkdir(exist_ok=True)
+        own_folder(aug)
         for place in (aug, self.run.folder):
             write_tiling(self.tiling, place)
         return aug
@@ -177,6 +187,7 @@ class FileRun:
         """
         aug, out = self.augmented(net, package), self.predicted(net, package)
         if not self.is_predicted(net, package):
+            own_folders(self.run.folder, out)
             command = None if isinstance(engine, InProcessEngine) else site_command()
             if command:
                 predict_by_site(command, model.weights.parent, aug, out, gpus=gpus)
@@ -189,6 +200,7 @@ class FileRun:
         """Average the variants of one package; `DONE` comes last."""
         folder = self.predicted(net, package)
         if not self.is_finished(net, package):
+            own_folders(self.run.folder, folder)
             planes = average_variants(folder, rules=self.rules)
             write_text(folder / FINISHED, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
@@ -198,6 +210,7 @@ class FileRun:
         """Join the packages of a net that are all finished, and remove them."""
         if not self.run.net_is_done(net):
             self.define()
+            own_folders(self.run.folder, self.run.net_folder(net))
             planes = merge_packages(self.run.net_folder(net), rules=self.rules)
             self.run.log("postprocess", f"{net}: {planes} planes stitched")
         for folder in self.run.net_folder(net).glob("Pkg*"):
@@ -210,7 +223,13 @@ def _check_config(config: Mapping[str, str], folder: Path) -> None:
     missing = [key for key in CONFIG_KEYS if not config.get(key, "").strip()]
     if missing:
         raise RunError(f"{place} lacks {', '.join(missing)}")
-    if not config["augspeed"].strip().isdigit():
+    now = fingerprint(config["imagedir"]) if IMAGES in config else None
+    if now is not None and now != config[IMAGES]:
+        raise RunError(
+            f"{config['imagedir']} has changed since {place} was written (names, sizes or dates); expected the images "
+            "of this run. Put them back, or run runprediction.sh with --overwrite"
+        )
+    if config["augspeed"].strip() not in ("1", "2", "4", "10"):
         raise RunError(f"{place} says augspeed={config['augspeed']}: expected 1, 2, 4 or 10")
 
 
@@ -316,6 +335,7 @@ def _predict_jobs(
     def settle(progress: Progress) -> None:
         job = jobs[progress.done - 1]
         job.partial.rename(job.final)
+        flush(job.final.parent)
         if progress.done < len(jobs) and not go_on():
             raise EngineError("stopped because another GPU's variant failed")
 

@@ -1,0 +1,282 @@
+"""Maps of chunks, with a pyramid: each box is written once, each level's boxes as soon as those below are there."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.errors import InputError
+from cdeep3m.geometry import Coordinate, Roi
+from cdeep3m.maps.pyramid import LevelSize, Method, below, downsample
+from cdeep3m.system.ledger import HEADER
+from cdeep3m.tiling.boxes import Grid
+from cdeep3m.volumes.stores import Store, reaching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import tensorstore
+
+    from cdeep3m.maps.base import MapSpec
+    from cdeep3m.maps.progress import Finished
+    from cdeep3m.volumes.axes import Layout
+
+CHUNK = 64
+"""Side of a chunk."""
+CHUNKS_OF_A_UNIT = 2
+"""So many chunks along each axis are made at a time, of a level above the first."""
+
+
+def chunks_for(shape: Coordinate) -> Coordinate:
+    """Return the chunks of a map: cubes, no larger than the volume."""
+    z, y, x = (min(CHUNK, side) for side in shape)
+    return z, y, x
+
+
+@dataclass(frozen=True)
+class Level:
+    """One array of a pyramid.
+
+    Attributes
+    ----------
+    size : LevelSize
+    array : TensorStore
+        First element at 0.
+    layout : Layout
+        How (z, y, x) lie in it.
+    """
+
+    size: LevelSize
+    array: tensorstore.TensorStore
+    layout: Layout
+
+    def read(self, box: Roi, name: str) -> np.ndarray:
+        """Return the values of a box, axes (z, y, x)."""
+        with reaching(name):
+            return self.layout.arrange(self.array[self.layout.index(box)].read().result())
+
+    def write(self, box: Roi, values: np.ndarray, name: str) -> None:
+        """Store the values of a box."""
+        with reaching(name):
+            self.array[self.layout.index(box)].write(self.layout.disarrange(values)).result()
+
+
+class ChunkedMaps:
+    """A map stored as chunks, with the levels of a pyramid.
+
+    Parameters
+    ----------
+    spec : MapSpec
+    levels : sequence of Level
+        The map itself first.
+    chunks : tuple of int
+        Of every level, along (z, y, x).
+    finished : Finished
+    name : str
+        What a user calls it, for messages.
+    seal : callable
+        Writes what makes readers take it for a whole map; comes last.
+    sealed : bool
+        Whether that was done by an earlier run: nothing is missing then.
+    method : {"mean", "first"}
+        How levels are made.
+    """
+
+    def __init__(
+        self,
+        spec: MapSpec,
+        levels: Sequence[Level],
+        *,
+        chunks: Coordinate,
+        finished: Finished,
+        name: str,
+        seal: Callable[[], None],
+        sealed: bool = False,
+        method: Method = "mean",
+    ) -> None:
+        self.spec = spec
+        self.chunks = chunks
+        self._levels = list(levels)
+        self._finished = finished
+        self._name = name
+        self._seal = seal
+        self.sealed = sealed
+        self._method = method
+        self._lock = threading.Lock()
+        self._grids = [Grid(level.size.shape, unit_of(chunks, level.size.shape)) for level in levels[1:]]
+        self._left: list[np.ndarray] = []
+
+    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+        """Return those of `boxes` that are not finished; the first call takes them for all that there are.
+
+        Raises
+        ------
+        ValueError
+            Chunks would be written twice.
+        RunError
+            What is there was begun by another run.
+        """
+        if self.sealed:
+            return []
+        for box in boxes:
+            _demand_aligned(box, self.spec.shape, self.chunks)
+        if self._finished.begin(boxes):
+            self._count_what_is_left()
+        return self._finished.missing(boxes)
+
+    def write(self, box: Roi, values: np.ndarray) -> None:
+        """Store a box, and what that completes of the levels above."""
+        number = self._finished.number(box)
+        if values.shape != box.shape or values.dtype != np.dtype(self.spec.dtype):
+            raise ValueError(f"{values.dtype} values of {values.shape} for {box} of a map of {self.spec.dtype}")
+        self._levels[0].write(box, values, self._name)
+        with self._lock:
+            new = not self._finished.done[number]
+            self._finished.mark(number)
+        if new and self._grids:
+            self._complete(1, box)
+
+    def read(self, box: Roi) -> np.ndarray:
+        """Return the values of a box."""
+        return self._levels[0].read(box, self._name)
+
+    def finish(self) -> None:
+        """Make what is left of the pyramid, then write the metadata that make readers see it.
+
+        Raises
+        ------
+        RunError
+            Boxes are missing.
+        """
+        if self.sealed:
+            return
+        self._finished.demand_all(len(self._finished.boxes), self._name)
+        for level in range(1, len(self._levels)):
+            for unit in range(self._grids[level - 1].count):
+                if not self._finished.done[self._number(level, unit)]:
+                    self._make(level, unit)
+        self._seal()
+        self.sealed = True
+        self._finished.remove()
+
+    def _count_what_is_left(self) -> None:
+        """Count, for every unit of every level, the voxels below it that are not there yet."""
+        self._left = [
+            np.fromiter((math.prod(self._below(level, unit).shape) for unit in range(grid.count)), np.int64, grid.count)
+            for level, grid in enumerate(self._grids, start=1)
+        ]
+        done = [box for box in self._finished.boxes if self._finished.done[self._finished.number(box)]]
+        for box in done if self._grids else ():
+            self._subtract(1, box)
+        for level, grid in enumerate(self._grids[:-1], start=1):
+            for unit in range(grid.count):
+                if self._finished.done[self._number(level, unit)]:
+                    self._subtract(level + 1, grid.box(unit))
+
+    def _complete(self, level: int, box: Roi) -> None:
+        """Make the units of a level that a box of the level below completes."""
+        with self._lock:
+            whole = self._subtract(level, box)
+        for unit in whole:
+            if not self._finished.done[self._number(level, unit)]:
+                self._make(level, unit)
+                if level < len(self._grids):
+                    self._complete(level + 1, self._grids[level - 1].box(unit))
+
+    def _subtract(self, level: int, box: Roi) -> list[int]:
+        """Take the voxels of a box off what is left for the units above it; return those that have nothing left."""
+        whole = []
+        upper, lower = self._levels[level].size, self._levels[level - 1].size
+        for unit in self._grids[level - 1].within(_above(box, upper, lower)):
+            self._left[level - 1][unit] -= _overlap(self._below(level, unit), box)
+            if self._left[level - 1][unit] == 0:
+                whole.append(unit)
+        return whole
+
+    def _make(self, level: int, unit: int) -> None:
+        """Make a unit of a level of what is below it, a chunk at a time."""
+        upper, lower = self._levels[level], self._levels[level - 1]
+        box = self._grids[level - 1].box(unit)
+        ratio = [u // w for u, w in zip(upper.size.factors, lower.size.factors, strict=True)]
+        values = downsample(lower.read(below(box, upper.size, lower.size), self._name), ratio, self._method)
+        upper.write(box, np.ascontiguousarray(values), self._name)
+        with self._lock:
+            self._finished.mark(self._number(level, unit))
+
+    def _below(self, level: int, unit: int) -> Roi:
+        box = self._grids[level - 1].box(unit)
+        return below(box, self._levels[level].size, self._levels[level - 1].size)
+
+    def _number(self, level: int, unit: int) -> int:
+        """Return the number of a unit in the ledger: behind the boxes, level by level."""
+        return len(self._finished.boxes) + sum(grid.count for grid in self._grids[: level - 1]) + unit
+
+
+def unit_of(chunks: Coordinate, shape: Coordinate) -> Coordinate:
+    """Return what is made at a time of a level above the first."""
+    z, y, x = (
+        min(chunk * CHUNKS_OF_A_UNIT, -(-side // chunk) * chunk) for chunk, side in zip(chunks, shape, strict=True)
+    )
+    return z, y, x
+
+
+def units_of(sizes: Sequence[LevelSize], chunks: Coordinate) -> int:
+    """Return how many units the levels above the first have."""
+    return sum(Grid(size.shape, unit_of(chunks, size.shape)).count for size in sizes[1:])
+
+
+def _demand_aligned(box: Roi, shape: Coordinate, chunks: Coordinate) -> None:
+    for begin, end, side, chunk in zip(box.begin, box.end, shape, chunks, strict=True):
+        if begin % chunk or (end % chunk and end != side):
+            raise ValueError(f"{box} does not end where chunks of {chunks} do")
+
+
+def _above(box: Roi, upper: LevelSize, lower: LevelSize) -> Roi:
+    """Return the voxels of a level that a box of the level below has a part in."""
+    ratio = [u // w for u, w in zip(upper.factors, lower.factors, strict=True)]
+    z0, y0, x0 = (begin // r for begin, r in zip(box.begin, ratio, strict=True))
+    z1, y1, x1 = (-(-end // r) for end, r in zip(box.end, ratio, strict=True))
+    return Roi((z0, y0, x0), (z1, y1, x1))
+
+
+def _overlap(one: Roi, other: Roi) -> int:
+    sides = [
+        max(0, min(e0, e1) - max(b0, b1))
+        for b0, e0, b1, e1 in zip(one.begin, one.end, other.begin, other.end, strict=True)
+    ]
+    return math.prod(sides)
+
+
+def demand_own(store: Store, ledger: Store, *, sealed: bool) -> None:
+    """Make sure that nothing is at an address but what an earlier, interrupted run left there.
+
+    Raises
+    ------
+    InputError
+        Something else is.
+    """
+    if not sealed and not store.is_empty() and ledger.read(HEADER) is None:
+        raise InputError(f"{store.url} is there already; delete it, or choose another name")
+
+
+def ledger_of(store: Store) -> Store:
+    """Return where the ledger of a map lies until the map is whole: beside it."""
+    return Store(f"{store.url}.ledger")
+
+
+def run_of(spec: MapSpec, kind: str, chunks: Coordinate) -> dict[str, str]:
+    """Return what decides what the boxes of a map hold, for its ledger."""
+    size = spec.placement.voxel_size
+    return {
+        "format": kind,
+        "shape": " x ".join(map(str, spec.shape)),
+        "dtype": spec.dtype,
+        "chunks": " x ".join(map(str, chunks)),
+        "voxel size": "not known" if size is None else " x ".join(map(str, size)),
+        "offset": " x ".join(map(str, spec.placement.offset)),
+        "made from": spec.source,
+    }

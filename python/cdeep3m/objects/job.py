@@ -1,0 +1,550 @@
+"""Objects of a volume of any size: labelled block by block, joined, and written block by block.
+
+Three steps, and what is on disk after each, in a hidden folder beside the result:
+
+    label   every block: its components (or their parts), measured, and their labels on its faces: blocks/*.npz
+    join    once: which labels of blocks are one object; wanted objects get numbers: ids.npy, measured.npy
+    write   every block: labelled once more and numbered; how many voxels each plane has: labels.*, planes/*.npz
+
+Blocks are independent and may be done by anyone, in any order and again. A ledger says which are finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import Progress
+from cdeep3m.errors import InputError
+from cdeep3m.maps.array_files import SUFFIXES, ArrayFile
+from cdeep3m.objects.components import Connectivity, foreground, label_components
+from cdeep3m.objects.density import densities
+from cdeep3m.objects.faces import Faces, contacts, faces_of, matching, touching, two_planes_of
+from cdeep3m.objects.grid import MOST_VOXELS, Grid, block_for, forward_directions
+from cdeep3m.objects.measures import MEASURES, measure
+from cdeep3m.objects.merging import Border, merge, offsets_of
+from cdeep3m.objects.splitting import split_components
+from cdeep3m.objects.tables import write_density, write_objects
+from cdeep3m.runners.base import run_missing
+from cdeep3m.runs.ledger import Ledger, open_ledger
+from cdeep3m.system.files import whole_file
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.units import SYMBOLS
+
+if TYPE_CHECKING:
+    from cdeep3m.geometry import Coordinate, Roi
+    from cdeep3m.objects.density import Density
+    from cdeep3m.runners.base import Runner, Work
+    from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.address import Address
+
+logger = logging.getLogger(__name__)
+
+LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
+HALO = 64
+VOXEL, VOXELS = "voxel", (1.0, 1.0, 1.0)
+"""Unit and size where no length is known."""
+
+Report = Callable[[str, Progress], None]
+"""Receives the name of a step and how far it is, in blocks."""
+Draw = Callable[["list[Density]", tuple[float, float, float], str, Path], None]
+"""Receives the density along z, y and x, the voxel size and its unit, and the file for the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectsRequest:
+    """Which objects to find, and where.
+
+    Attributes
+    ----------
+    maps : Address
+        Probability maps.
+    out : Path
+        A file for the labels whose suffix is one of `SUFFIXES`, or a folder, which gets `LABELS`. Tables lie beside.
+    threshold : float
+        The least probability of an object's voxels, above 0.
+    min_size : int
+        Objects of fewer voxels are left out.
+    connectivity : {6, 26}
+        Which voxels are neighbours.
+    split : float, optional
+        Split objects where they are thinner, by so many voxels (along x) of radius, than on both sides. Parts touch at
+        faces of voxels.
+    halo : int
+        With `split`: objects that reach further than so many voxels (along x) beyond a block may be split another way
+        in another block.
+    border : {"keep", "drop"}
+        What becomes of objects at the faces of the volume.
+    voxel_size : tuple of float, optional
+        Along (z, y, x), in `unit`; default: what the maps say, or else 1, in voxels.
+    unit : str
+    most_voxels : int
+        Of a block.
+
+    Raises
+    ------
+    InputError
+        When a number is out of range.
+    """
+
+    maps: Address
+    out: Path
+    threshold: float = 0.5
+    min_size: int = 1
+    connectivity: Connectivity = 26
+    split: float | None = None
+    halo: int = HALO
+    border: Border = "keep"
+    voxel_size: tuple[float, float, float] | None = None
+    unit: str = VOXEL
+    most_voxels: int = MOST_VOXELS
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise InputError(f"threshold {self.threshold:g} is out of range; expected more than 0 and at most 1")
+        if self.split is not None and not self.split > 0:
+            raise InputError(f"split {self.split:g} is out of range; expected a depth in voxels above 0, such as 2")
+        if self.voxel_size is not None and not min(self.voxel_size) > 0:
+            raise InputError(f"voxel size {self.voxel_size} is out of range; expected three lengths above 0")
+        if min(self.min_size, self.halo) < 1:
+            raise InputError(f"smallest size {self.min_size}, halo {self.halo}; expected 1 voxel or more of each")
+
+    @property
+    def labels(self) -> Path:
+        """The file that gets the labels."""
+        return self.out if self.out.suffix.lower() in SUFFIXES else self.out / LABELS
+
+    @property
+    def state(self) -> Path:
+        """The hidden folder that holds what is finished, until all is."""
+        return self.labels.parent / f".{self.labels.name}.objects"
+
+    @property
+    def sampling(self) -> tuple[float, float, float]:
+        """Size of a voxel along (z, y, x), where it is 1 along x."""
+        z, y, x = self.voxel_size or VOXELS
+        return z / x, y / x, 1.0
+
+    @property
+    def halo_of_axes(self) -> Coordinate:
+        """Voxels of the halo along (z, y, x): one length along each axis, and none without `split`."""
+        if self.split is None:
+            return 0, 0, 0
+        z, y, x = (max(1, round(self.halo / size)) for size in self.sampling)
+        return z, y, x
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is in the end.
+
+    Attributes
+    ----------
+    objects : int
+    cut : int
+        How many labels of blocks came of objects that reach beyond the halo: their split may depend on the blocks.
+    density : list of Density
+        Along z, y and x, in voxels.
+    labels : Path
+        The labels' file; the tables lie beside.
+    """
+
+    objects: int
+    cut: int
+    density: list[Density]
+    labels: Path
+
+
+@dataclass(frozen=True)
+class BlockLabels:
+    """A block whose components are labelled.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        From 1; 0 for background.
+    values : ndarray, shape (z, y, x)
+        The maps.
+    count : int
+        The largest label.
+    faces : Faces
+    cut : int
+        How many of them come of objects that reach beyond the halo.
+    """
+
+    labels: np.ndarray
+    values: np.ndarray
+    count: int
+    faces: Faces
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectsJob:
+    """A request, and the blocks that it is done in; small enough to be sent to other machines.
+
+    Attributes
+    ----------
+    request : ObjectsRequest
+    grid : Grid
+    """
+
+    request: ObjectsRequest
+    grid: Grid
+
+    def label(self, number: int) -> None:
+        """Label and measure a block; keep what joining needs."""
+        roi = self.grid.roi(number)
+        block = self._labelled(number)
+        measured = measure(block.labels, block.values, block.count, begin=roi.begin, shape=self.grid.shape)
+        faces = {f"{end}{axis}": getattr(block.faces, end)[axis] for end in ("lower", "upper") for axis in range(3)}
+        kept = {} if self.request.split is None else {"labels": block.labels}
+        _save(self._block_file(number), measured=measured, cut=np.int64(block.cut), **faces, **kept)
+
+    def write(self, number: int) -> None:
+        """Write a block's objects."""
+        roi = self.grid.roi(number)
+        labels = self._labelled(number).labels if self.request.split is None else self._kept(number, "labels")
+        table = self._numbers(number)
+        numbered = np.take(table, labels)
+        self._target().write(roi, numbered)
+        there = numbered != 0
+        planes = (there.sum((1, 2)), there.sum((0, 2)), there.sum((0, 1)))
+        _save(self._planes_file(number), z=planes[0], y=planes[1], x=planes[2])
+
+    def join(self) -> None:
+        """Find out which labels of blocks are one object; number the objects."""
+        rows = [self._kept(number, "measured") for number in range(len(self.grid))]
+        offsets = offsets_of([len(part) for part in rows])
+        measured = np.concatenate(rows) if rows else np.zeros(0, MEASURES)
+        same, met = [np.zeros((0, 2), np.int64)], [np.zeros((0, 4), np.int64)]
+        for number in range(len(self.grid)):
+            for direction in forward_directions(self._connectivity):
+                other = self.grid.neighbour(number, direction)
+                if other is not None:
+                    pairs, faces = self._between(number, other, direction)
+                    same.append(pairs + offsets[[number, other]])
+                    met.append(faces + np.append(offsets[[number, other]], [0, 0]) * (faces >= 0))
+        objects = merge(
+            measured,
+            np.concatenate(same),
+            np.concatenate(met),
+            shape=self.grid.shape,
+            min_size=self.request.min_size,
+            border=self.request.border,
+        )
+        dtype = np.uint32 if len(objects.measured) <= np.iinfo(np.uint32).max else np.uint64
+        _save_array(self._file("offsets.npy"), offsets)
+        _save_array(self._file("ids.npy"), objects.ids.astype(dtype))
+        _save_array(self._file("measured.npy"), objects.measured)
+
+    def finish(self, draw: Draw | None = None) -> Found:
+        """Write the tables, have them drawn, give the labels their name, and remove what is not needed any more."""
+        measured = np.load(self._file("measured.npy"))
+        profiles = [np.zeros(length, np.int64) for length in self.grid.shape]
+        cut = 0
+        for number in range(len(self.grid)):
+            cut += int(self._kept(number, "cut"))
+            with np.load(self._planes_file(number)) as planes:
+                for profile, name, part in zip(profiles, "zyx", self.grid.roi(number).slices, strict=True):
+                    profile[part] += planes[name]
+        centroids = measured["sum"] / np.maximum(measured["voxels"], 1)[:, None]
+        found = densities(centroids, profiles, self.grid.shape)
+        request, home = self.request, self.request.labels.parent
+        size = request.voxel_size or VOXELS
+        if draw:
+            draw(found, size, request.unit, home / PICTURE)
+        write_density(home / DENSITY, found, voxel_size=size, unit=request.unit)
+        write_objects(
+            home / OBJECTS,
+            measured,
+            shape=self.grid.shape,
+            largest=_largest(_opened(request.maps).dtype),
+            voxel_size=size,
+            unit=request.unit,
+        )
+        self._target().finish(request.labels)
+        _forget_opened()
+        request.state.replace(_finished(request))
+        shutil.rmtree(_finished(request))
+        return Found(len(measured), cut, found, request.labels)
+
+    def ledger(self, step: str) -> Ledger:
+        """Return the ledger of a step."""
+        request = self.request
+        volume = _opened(request.maps)
+        return open_ledger(
+            request.state / step,
+            boxes=len(self.grid),
+            run={
+                "maps": _full_name(request.maps),
+                "size": " x ".join(map(str, volume.shape)),
+                "type": str(volume.dtype),
+                "last change of the maps": _last_change(request.maps),
+                "block": " x ".join(map(str, self.grid.block)),
+                "threshold": repr(request.threshold),
+                "min size": request.min_size,
+                "connectivity": self._connectivity,
+                "split": repr(request.split),
+                "halo": " x ".join(map(str, request.halo_of_axes)),
+                "sampling": repr(request.sampling),
+                "border": request.border,
+            },
+        )
+
+    def is_joined(self) -> bool:
+        """Say whether `join` is done."""
+        return self._file("measured.npy").exists()
+
+    def prepare_labels(self) -> None:
+        """Make the file that blocks are written to; where it is missing, no block counts as written."""
+        if not self._labels_file().exists():
+            shutil.rmtree(self.request.state / "write", ignore_errors=True)
+            self._target().create()
+
+    def _labelled(self, number: int) -> BlockLabels:
+        return self._split(number) if self.request.split is not None else self._components(number)
+
+    def _components(self, number: int) -> BlockLabels:
+        values = _opened(self.request.maps).read(self.grid.roi(number))
+        labels, count = label_components(foreground(values, self.request.threshold), self.request.connectivity)
+        return BlockLabels(labels, values, count, faces_of(labels))
+
+    def _split(self, number: int) -> BlockLabels:
+        """Label the parts of the components that the block has a share of, from the block and its halo."""
+        assert self.request.split is not None
+        around = self.grid.with_halo(number, self.request.halo_of_axes)
+        inner = self.grid.roi(number).relative_to(around.begin)
+        values = _opened(self.request.maps).read(around)
+        components, count = label_components(foreground(values, self.request.threshold), self._connectivity)
+        components = _only(components, count, np.unique(_grown(components, inner)))
+        parts, count = split_components(components, depth=self.request.split, sampling=self.request.sampling)
+        seen = np.unique(_grown(parts, inner))
+        parts = _only(parts, count, seen)
+        cut = np.intersect1d(np.unique(parts[inner.slices]), parts[self._beyond(around, components)])
+        faces = two_planes_of(parts, inner.begin, inner.end)
+        count = int(parts.max())
+        return BlockLabels(parts[inner.slices], values[inner.slices], count, faces, int((cut > 0).sum()))
+
+    def _beyond(self, around: Roi, components: np.ndarray) -> np.ndarray:
+        """Return where components lie that go on beyond what was read."""
+        on = np.zeros(int(components.max()) + 1, bool)
+        for axis in range(3):
+            if around.begin[axis] > 0:
+                on[np.unique(components.take(0, axis))] = True
+            if around.end[axis] < self.grid.shape[axis]:
+                on[np.unique(components.take(-1, axis))] = True
+        on[0] = False
+        return on[components]
+
+    def _between(self, number: int, other: int, direction: Coordinate) -> tuple[np.ndarray, np.ndarray]:
+        """Return which labels of two blocks are one object, and which meet at faces; counted from 0 in each block.
+
+        Returns
+        -------
+        pairs : ndarray of int64, shape (n, 2)
+        faces : ndarray of int64, shape (m, 4)
+            Labels, -1 for background; axis; count.
+        """
+        here, there = self._faces(number), self._faces(other)
+        if sum(map(abs, direction)) > 1:
+            return touching(here, there, direction, self._connectivity) - 1, np.zeros((0, 4), np.int64)
+        axis = direction.index(1)
+        met = contacts(here, there, axis)
+        faces = np.column_stack([met[:, :2] - 1, np.full(len(met), axis), met[:, 2]])
+        if self.request.split is None:
+            return touching(here, there, direction, self._connectivity) - 1, faces
+        return matching(here.upper[axis], there.lower[axis]) - 1, faces
+
+    @property
+    def _connectivity(self) -> Connectivity:
+        return self.request.connectivity if self.request.split is None else 6
+
+    def _faces(self, number: int) -> Faces:
+        with np.load(self._block_file(number)) as kept:
+            lower, upper = ((kept[f"{end}0"], kept[f"{end}1"], kept[f"{end}2"]) for end in ("lower", "upper"))
+        return Faces(lower, upper)
+
+    def _kept(self, number: int, name: str) -> np.ndarray:
+        with np.load(self._block_file(number)) as kept:
+            return kept[name]
+
+    def _numbers(self, number: int) -> np.ndarray:
+        """Return the object of every label of a block, with 0 for 0 in front."""
+        offsets = np.load(self._file("offsets.npy"), mmap_mode="r")
+        ids = np.load(self._file("ids.npy"), mmap_mode="r")
+        part = ids[int(offsets[number]) : int(offsets[number + 1])]
+        return np.concatenate([np.zeros(1, ids.dtype), part])
+
+    def _file(self, name: str) -> Path:
+        return self.request.state / name
+
+    def _block_file(self, number: int) -> Path:
+        return self.request.state / "blocks" / f"{number // 1000:06d}" / f"{number:09d}.npz"
+
+    def _planes_file(self, number: int) -> Path:
+        return self.request.state / "planes" / f"{number // 1000:06d}" / f"{number:09d}.npz"
+
+    def _labels_file(self) -> Path:
+        return self.request.state / f"labels{self.request.labels.suffix}"
+
+    def _target(self) -> ArrayFile:
+        dtype = np.load(self._file("ids.npy"), mmap_mode="r").dtype
+        return _target_of(self._labels_file(), self.grid.shape, dtype)
+
+
+def find_objects(
+    request: ObjectsRequest,
+    *,
+    runner: Runner | None = None,
+    report: Report | None = None,
+    draw: Draw | None = None,
+) -> Found:
+    """Label the objects of a volume, and count and measure them.
+
+    Goes on where an earlier call with the same request was stopped. Memory is bounded by a block, and by the number of
+    objects (some 400 bytes each).
+
+    Parameters
+    ----------
+    request : ObjectsRequest
+    runner : Runner, optional
+        Where blocks are done; default: one after another, in this process. On other machines they are labelled only:
+        the labels' file is written here.
+    report : Report, optional
+        Receives progress.
+    draw : Draw, optional
+        Makes a picture of the density.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    InputError
+        When the result is there already, or the output is what is read.
+    RunError
+        When an unfinished result of another request is in the way, or a block is not accounted for in the end.
+    MissingExtraError
+        When objects are to be split, without scikit-image.
+    MissingFileError, FormatError
+        As of `open_volume`.
+    """
+    job = begin(request)
+    _run_step("label", job.label, job.ledger("label"), runner, report)
+    if not job.is_joined():
+        job.join()
+    job.prepare_labels()
+    # Machines that write to one file over a network would undo each other's pages.
+    writer = runner if runner and runner.one_machine else None
+    _run_step("write", job.write, job.ledger("write"), writer, report)
+    return job.finish(draw)
+
+
+def begin(request: ObjectsRequest) -> ObjectsJob:
+    """Check that the result may be written, and return the job; what an earlier call left is kept.
+
+    Raises
+    ------
+    InputError, MissingFileError, FormatError
+        As `find_objects`.
+    """
+    _forget_opened()
+    volume = open_volume(request.maps)
+    home = request.labels.parent
+    if request.out.suffix and request.labels != request.out and not request.out.is_dir():
+        raise InputError(
+            f"{request.out} ends with {request.out.suffix}; expected a folder, or a file that ends with one of "
+            f"{', '.join(SUFFIXES)}. Make the folder first, if it is one"
+        )
+    if not request.maps.scheme and request.maps.path.resolve() in (request.labels.resolve(), home.resolve()):
+        raise InputError(f"{request.out} is what is read; expected another place to write to. Choose a new one")
+    shutil.rmtree(_finished(request), ignore_errors=True)
+    if not request.state.exists():
+        for path in (request.labels, home / OBJECTS, home / DENSITY, home / PICTURE):
+            if path.exists():
+                raise InputError(f"{path} is there already; delete it, or choose another place to write to")
+    request.state.mkdir(parents=True, exist_ok=True)
+    block = block_for(volume.shape, volume.chunks, most=request.most_voxels)
+    return ObjectsJob(_with_voxel_size(request, volume), Grid(volume.shape, block))
+
+
+def _run_step(name: str, work: Work, ledger: Ledger, runner: Runner | None, report: Report | None) -> None:
+    def tell(done: int, blocks: int) -> None:
+        if report:
+            report(name, Progress(done, blocks))
+
+    run_missing(work, ledger, runner=runner, on_done=tell, name=f"{name}, block")
+
+
+def _only(labels: np.ndarray, count: int, kept: np.ndarray) -> np.ndarray:
+    """Return labels with none but those in `kept`, numbered anew from 1 in the same order."""
+    table = np.zeros(count + 1, np.int32)
+    kept = kept[kept > 0]
+    table[kept] = np.arange(1, len(kept) + 1)
+    return table[labels]
+
+
+def _grown(labels: np.ndarray, roi: Roi) -> np.ndarray:
+    """Return the labels of a box and of one voxel around it, as far as they go."""
+    return labels[tuple(slice(max(0, b - 1), e + 1) for b, e in zip(roi.begin, roi.end, strict=True))]
+
+
+def _with_voxel_size(request: ObjectsRequest, volume: Volume) -> ObjectsRequest:
+    """Return the request with the voxel size of the maps, where it has none."""
+    size, unit = volume.placement.voxel_size, volume.placement.unit
+    if request.voxel_size is not None or size is None:
+        return request
+    return replace(request, voxel_size=size, unit=SYMBOLS.get(unit or "", unit or VOXEL))
+
+
+def _full_name(maps: Address) -> str:
+    return str(maps) if maps.scheme else str(replace(maps, location=str(maps.path.absolute())))
+
+
+def _last_change(maps: Address) -> int:
+    """Return when a file or folder changed last; 0 for a store elsewhere."""
+    return 0 if maps.scheme else maps.path.stat().st_mtime_ns
+
+
+def _largest(dtype: np.dtype) -> float:
+    """Return the value of maps that means 1."""
+    return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+
+
+def _finished(request: ObjectsRequest) -> Path:
+    return request.state.with_name(f"{request.state.name}.finished")
+
+
+@lru_cache(maxsize=4)
+def _opened(address: Address) -> Volume:
+    return open_volume(address)
+
+
+@lru_cache(maxsize=4)
+def _target_of(path: Path, shape: Coordinate, dtype: np.dtype) -> ArrayFile:
+    return ArrayFile(path, shape, dtype)
+
+
+def _forget_opened() -> None:
+    _opened.cache_clear()
+    _target_of.cache_clear()
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with whole_file(path) as partial:
+        np.save(partial, array)

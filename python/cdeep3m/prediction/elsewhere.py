@@ -1,0 +1,217 @@
+"""Predict boxes in other processes and on other machines: whoever does a box writes it, so that no voxel travels.
+
+What is sent is small: where images, models and maps lie, and the number of a unit. A unit is all boxes of one plane, so
+that a plane's file is always made by one process. A worker loads the nets with its first unit and keeps them.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.engines.base import DenoisingEngine, Progress
+from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.open import open_maps
+from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.runner import InThisProcess
+from cdeep3m.prediction.streaming import fill_boxes, missing_boxes
+from cdeep3m.runners.base import require_all
+from cdeep3m.runs.ledger import share_of
+from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.tiling.variants import variants_for
+from cdeep3m.volumes.enhanced import open_enhanced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from cdeep3m.engines.base import InProcessEngine, Precision, TrainedModel
+    from cdeep3m.geometry import Roi
+    from cdeep3m.maps.base import Maps
+    from cdeep3m.runners.base import Runner
+    from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.volumes.base import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitWork:
+    """Predicts a unit and writes it, in any process that has the same files.
+
+    Attributes
+    ----------
+    images : Path
+    models : tuple of TrainedModel
+    engine : InProcessEngine
+    gpu : int
+    precision : {"float32", "fast"}
+    aug_speed : int
+    tiling : Tiling
+    out : Path
+        Folder of the run; paths are absolute.
+    averages : bool
+        Whether the average of the nets is written as well.
+    enhancement : Enhancement, optional
+        How images are enhanced before a net sees them.
+    key : str
+        What a process keeps the nets under; each run has its own.
+    """
+
+    images: Path
+    models: tuple[TrainedModel, ...]
+    engine: InProcessEngine
+    gpu: int
+    precision: Precision
+    aug_speed: int
+    tiling: Tiling
+    out: Path
+    averages: bool
+    enhancement: Enhancement | None = None
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __call__(self, number: int) -> None:
+        """Predict what is missing of a unit."""
+        with _TURN:
+            ready = _ready(self)
+            fill_boxes(
+                ready.outputs.maps,
+                ready.outputs.averaged,
+                ready.units[number],
+                ready.runner,
+                before_pass=PredictionRun(self.out).demand_no_kill,
+                report=_silent,
+            )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The maps of a run.
+
+    Attributes
+    ----------
+    maps : dict of str to Maps
+        The map of every net.
+    averaged : Maps, optional
+        That of their average.
+    """
+
+    maps: Mapping[str, Maps]
+    averaged: Maps | None
+
+    def missing(self, boxes: Sequence[Roi]) -> set[Roi]:
+        """Return the boxes that some map lacks."""
+        lacking = {box for box, _ in missing_boxes(boxes, self.maps)}
+        return lacking if self.averaged is None else lacking | set(self.averaged.missing(boxes))
+
+    def finish(self) -> None:
+        """Make sure that all maps are whole."""
+        for each in (*self.maps.values(), *([self.averaged] if self.averaged else [])):
+            each.finish()
+
+
+def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool) -> Outputs:
+    """Open the maps of a run."""
+    run, spec = PredictionRun(out), MapSpec(shape=volume.shape, placement=volume.placement)
+    maps = {net: open_maps(run.net_folder(net), spec, format_name="png") for net in nets}
+    return Outputs(maps, open_maps(run.fresh_ensemble_folder(), spec, format_name="png") if averages else None)
+
+
+def units_of(boxes: Sequence[Roi]) -> list[list[Roi]]:
+    """Return the boxes of every plane together, in order.
+
+    Examples
+    --------
+    >>> from cdeep3m.tiling.grid import Tiling
+    >>> [len(unit) for unit in units_of(Tiling.of((3, 1500, 1500)).boxes(largest_plane=10**6))]
+    [4, 4, 4]
+    """
+    return [list(group) for _, group in groupby(boxes, key=lambda box: box.begin[0])]
+
+
+def fill_elsewhere(
+    work: UnitWork,
+    outputs: Outputs,
+    runner: Runner,
+    *,
+    share: tuple[int, int] | None = None,
+    report: Callable[[str, Progress], None],
+) -> bool:
+    """Have the units predicted that maps lack, and account for every one.
+
+    Parameters
+    ----------
+    work : UnitWork
+    outputs : Outputs
+    runner : Runner
+    share : tuple of int, optional
+        Number of this share, from 1, and of all; default: everything.
+    report : callable
+        Told after every unit how far this share is, in planes.
+
+    Returns
+    -------
+    bool
+        Whether all maps are whole; always so without `share`.
+
+    Raises
+    ------
+    RunError
+        When a unit of this share is still missing in the end.
+    """
+    units = units_of(work.tiling.boxes())
+    mine = np.arange(len(units)) if share is None else share_of(np.arange(len(units)), number=share[0], of=share[1])
+    missing = _lacking(units, outputs, mine)
+    done, name = len(mine) - len(missing), ",".join(model.net for model in work.models)
+    for _ in runner.run(work, iter(missing.tolist())):
+        done += 1
+        report(name, Progress(done, len(mine)))
+    require_all(_lacking(units, outputs, mine), len(units), name="plane")
+    return not len(_lacking(units, outputs, np.arange(len(units))))
+
+
+def _lacking(units: Sequence[Sequence[Roi]], outputs: Outputs, numbers: np.ndarray) -> np.ndarray:
+    """Return those of `numbers` whose unit has a box that some map lacks."""
+    missing = outputs.missing([box for number in numbers.tolist() for box in units[number]])
+    return numbers[[not missing.isdisjoint(units[number]) for number in numbers.tolist()]]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What a worker keeps from one unit to the next."""
+
+    key: str
+    units: list[list[Roi]]
+    outputs: Outputs
+    runner: InThisProcess
+
+
+_TURN = threading.Lock()
+"""Threads of one worker take turns: they share its nets."""
+_KEPT: list[_Ready] = []
+
+
+def _ready(work: UnitWork) -> _Ready:
+    """Return nets, maps and images of a run, loaded once in this process."""
+    if not _KEPT or _KEPT[0].key != work.key:
+        denoise = work.engine.denoiser(work.gpu) if isinstance(work.engine, DenoisingEngine) else None
+        volume = open_enhanced(work.images, work.enhancement, rules=work.tiling.rules, denoise=denoise)
+        nets = {
+            model.net: NetInUse(
+                work.engine.load(model, gpu=work.gpu, precision=work.precision),
+                variants_for(model.net, work.aug_speed),
+            )
+            for model in work.models
+        }
+        runner = InThisProcess(volume=volume, nets=nets, tiling=work.tiling, rules=work.tiling.rules)
+        outputs = outputs_of(work.out, list(nets), volume, averages=work.averages)
+        _KEPT[:] = [_Ready(work.key, units_of(work.tiling.boxes()), outputs, runner)]
+    return _KEPT[0]
+
+
+def _silent(net: str, progress: Progress) -> None:
+    del net, progress

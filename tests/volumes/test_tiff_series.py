@@ -1,0 +1,150 @@
+"""TIFF files of ImageJ and OME: channels, times and images are chosen, voxel sizes are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.geometry import Placement, Roi
+from cdeep3m.rules import ORIGINAL
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.axes import Selection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDES = {"T": 2, "Z": 4, "C": 3, "Y": 5, "X": 6}
+ADDRESSES = np.arange(720, dtype=np.uint16).reshape(tuple(SIDES.values()))
+"""Axes t, z, c, y, x, as ImageJ orders them."""
+
+
+def read(path: Path | str, **selection: Any) -> np.ndarray:
+    volume = open_volume(path, selection=Selection(**selection))
+    return volume.read(Roi((0, 0, 0), volume.shape))
+
+
+def imagej(path: Path, values: np.ndarray, axes: str, **metadata: Any) -> Path:
+    options = {"resolution": metadata.pop("resolution")} if "resolution" in metadata else {}
+    tifffile.imwrite(path, values, imagej=True, metadata={"axes": axes, **metadata}, **options)
+    return path
+
+
+def ome(path: Path, values: np.ndarray, axes: str, **metadata: Any) -> Path:
+    tifffile.imwrite(path, values, ome=True, metadata={"axes": axes, **metadata})
+    return path
+
+
+@pytest.mark.parametrize("write", [imagej, ome])
+def test_the_channel_and_time_that_are_asked_for_are_read(write: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "v.tif", ADDRESSES, "TZCYX")
+    np.testing.assert_array_equal(read(path, time=1, channel=2), ADDRESSES[1, :, 2])
+    for selection, what in (({"time": 0}, "holds 3 channels"), ({"channel": 0}, "holds 2 times"), ({}, "holds")):
+        with pytest.raises(InputError, match=what):
+            read(path, **selection)
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "TCZYX", "ZTYX", "CYX"])
+def test_any_order_of_an_ome_tiff_reads_the_same(axes: str, tmp_path: Path) -> None:
+    full = ADDRESSES[tuple(slice(None) if axis in axes else 0 for axis in "TZCYX")]
+    path = ome(
+        tmp_path / "v.tif", full.transpose(["".join(a for a in "TZCYX" if a in axes).index(a) for a in axes]), axes
+    )
+    chosen = {name: 1 for name, axis in (("time", "T"), ("channel", "C")) if axis in axes}
+    expected = ADDRESSES[int("T" in axes), :, int("C" in axes)]
+    np.testing.assert_array_equal(read(path, **chosen), expected if "Z" in axes else expected[:1])
+
+
+def test_frames_of_imagej_without_slices_are_planes_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = imagej(tmp_path / "v.tif", ADDRESSES[0, :, 0], "TYX")
+    np.testing.assert_array_equal(read(path), ADDRESSES[0, :, 0])
+    assert "v.tif says that its planes are times; they are read as planes along z" in caplog.text
+    np.testing.assert_array_equal(read(path, axes="zyx"), ADDRESSES[0, :, 0])
+    np.testing.assert_array_equal(read(path, time=3), ADDRESSES[0, 3:, 0])
+
+
+def test_frames_of_an_ome_tiff_are_planes_where_the_user_says_so(tmp_path: Path) -> None:
+    path = ome(tmp_path / "v.tif", ADDRESSES[0, :, 0], "TYX")
+    with pytest.raises(InputError, match=r"holds 4 times; .* or --axes zyx where they are planes"):
+        read(path)
+    np.testing.assert_array_equal(read(path, axes="zyx"), ADDRESSES[0, :, 0])
+
+
+def test_plain_pages_are_planes(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", ADDRESSES[0, :, 0], metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(read(tmp_path / "v.tif"), ADDRESSES[0, :, 0])
+    np.testing.assert_array_equal(read(tmp_path / "v.tif", axes="tyx", time=2), ADDRESSES[0, 2:3, 0])
+    with pytest.raises(InputError, match="expected axes that end with yx"):
+        read(tmp_path / "v.tif", axes="xyz")
+    with pytest.raises(MissingFileError, match="leave out ::1"):
+        read(f"{tmp_path / 'v.tif'}::1")
+
+
+def test_more_axes_of_which_nothing_is_said_are_asked_for(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", ADDRESSES[0], photometric="minisblack")
+    with pytest.raises(InputError, match=r"shape \(4, 3, 5, 6\) and does not say .* --axes"):
+        read(tmp_path / "v.tif")
+    np.testing.assert_array_equal(read(tmp_path / "v.tif", axes="zcyx", channel=1), ADDRESSES[0, :, 1])
+
+
+def test_exact_mode_knows_of_no_channels(tmp_path: Path) -> None:
+    path = imagej(tmp_path / "v.tif", ADDRESSES[0], "ZCYX")
+    with pytest.raises(InputError, match="leave out --exact, or --roi, --channel"):
+        open_volume(path, rules=ORIGINAL, selection=Selection(channel=1))
+
+
+def test_imagej_s_voxel_size_is_read(tmp_path: Path) -> None:
+    path = imagej(tmp_path / "v.tif", ADDRESSES[0, :, 0], "ZYX", spacing=0.03, unit="um", resolution=(125.0, 100.0))
+    assert open_volume(path).placement == Placement((0.03, 0.01, 0.008), "micrometer")
+    assert open_volume(imagej(tmp_path / "w.tif", ADDRESSES[0, :, 0], "ZYX")).placement == Placement()
+
+
+def test_ome_s_voxel_size_is_read(tmp_path: Path) -> None:
+    sizes = {"PhysicalSizeX": 8, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 9, "PhysicalSizeYUnit": "nm"}
+    path = ome(tmp_path / "v.tif", ADDRESSES[0, :, 0], "ZYX", PhysicalSizeZ=30, PhysicalSizeZUnit="nm", **sizes)
+    assert open_volume(path).placement == Placement((30, 9, 8), "nanometer")
+
+
+def test_one_of_several_images_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "v.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number in range(2):
+            file.write(ADDRESSES[number, :, 0], metadata={"axes": "ZYX"}, photometric="minisblack")
+    np.testing.assert_array_equal(read(f"{path}::1"), ADDRESSES[1, :, 0])
+    with pytest.raises(InputError, match=r"holds 2 images; expected one to be named: .*v.ome.tif::0 to"):
+        read(path)
+    with pytest.raises(MissingFileError, match="found the image '2'; expected 0 to 1"):
+        read(f"{path}::2")
+
+
+def test_levels_of_an_ome_tiff_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "v.ome.tif"
+    values = np.arange(2 * 64 * 64, dtype=np.uint16).reshape(2, 64, 64)
+    sizes = {"PhysicalSizeX": 8, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 8, "PhysicalSizeYUnit": "nm"}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        options = {"photometric": "minisblack", "tile": (16, 16)}
+        file.write(values, subifds=1, metadata={"axes": "ZYX", **sizes}, **options)
+        file.write(values[:, ::2, ::2], subfiletype=1, **options)
+    np.testing.assert_array_equal(read(path), values)
+    np.testing.assert_array_equal(read(path, level=1), values[:, ::2, ::2])
+    assert open_volume(path, selection=Selection(level=1)).placement.voxel_size == (8, 16, 16)
+    with pytest.raises(InputError, match="has levels 0 to 1; found --level 2"):
+        read(path, level=2)
+
+
+def test_a_contiguous_file_of_imagej_is_read(tmp_path: Path) -> None:
+    path = imagej(tmp_path / "v.tif", ADDRESSES[0], "ZCYX")
+    data = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        second = file.pages.first.offset, file.pages[1].offset
+        assert file.series[0].dataoffset is not None
+    cut = data.replace(second[1].to_bytes(4, data[:2] == b"MM" and "big" or "little"), b"\0" * 4, 1)
+    path.write_bytes(cut)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+    np.testing.assert_array_equal(read(path, channel=2), ADDRESSES[0, :, 2])
