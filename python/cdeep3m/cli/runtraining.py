@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Train the nets 1fm, 3fm and 5fm.
 
-  AUGTRAIN  folder with the 16 .h5 files that PreprocessTrainingData.m made
+  AUGTRAIN  folder with the 16 .h5 files a volume that PreprocessTrainingData.m made
   TRAINOUT  folder of the training: <net>/trainedmodel gets the models
 
 The same command goes on where an interrupted one stopped.
@@ -78,6 +78,7 @@ def _create(options: argparse.Namespace, retrain: Path | None) -> int:
     """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before. Return how many planes."""
     from cdeep3m.runs.provenance import keep_record, trained_on
     from cdeep3m.training.folder import check_training_files, create_train_job
+    from cdeep3m.training.run import ignore_voxels_of
 
     planes = check_training_files(options.augmented)
     record = trained_on(options.augmented)
@@ -85,6 +86,8 @@ def _create(options: argparse.Namespace, retrain: Path | None) -> int:
     create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
     if record:
         keep_record(options.out, record)
+        if record.ignores_voxels:
+            ignore_voxels_of(options.out)
     return planes
 
 

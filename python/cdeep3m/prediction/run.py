@@ -222,9 +222,7 @@ def _predict(
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    if not _spread(
-                        request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, report
-                    ):
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, report):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)

@@ -32,6 +32,8 @@ class TrainedOn:
         How every plane was enhanced; None where the net saw gray values as they are.
     augmentation : str
         Secondary and tertiary augmentation in words; empty where there was none.
+    ignores_voxels : bool
+        Whether training files mark voxels that the loss leaves out.
     voxel_size : tuple of float, optional
         Along (z, y, x), where the volume says it.
     volumes : int
@@ -41,6 +43,7 @@ class TrainedOn:
     edition: int = 1
     enhancement: Enhancement | None = None
     augmentation: str = ""
+    ignores_voxels: bool = False
     voxel_size: tuple[float, float, float] | None = None
     volumes: int = 1
 

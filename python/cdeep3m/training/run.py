@@ -389,6 +389,13 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
             (folder / name).mkdir(exist_ok=True)
 
 
+def ignore_voxels_of(out: Path) -> None:
+    """Let the losses of all nets of a run leave out what training files mark as outside of their volumes."""
+    for net in NETS:
+        if (out / net / TRAIN_VAL).is_file():
+            ignore_voxels_outside(out / net / TRAIN_VAL)
+
+
 def ignore_voxels_outside(path: Path) -> None:
     """Let the losses of a train_val.prototxt leave voxels out that augmentation shows beyond the volume's edge."""
     net = prototxt.read_net(path)

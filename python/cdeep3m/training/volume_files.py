@@ -80,8 +80,13 @@ def write_volumes(volumes: Sequence[Given], out: str | os.PathLike[str], *, seed
         _write_volume(folder, number, data, label, augmentation, seed=seed)
         write_text(folder / SETTINGS.format(number), settings_text(given.secondary, given.tertiary))
     words = "; ".join(dict.fromkeys(a.words for a in augmentations if a))
-    record = TrainedOn(edition=2, enhancement=enhancement, augmentation=words, volumes=len(volumes))
-    record.write(folder)
+    TrainedOn(
+        edition=2,
+        enhancement=enhancement,
+        augmentation=words,
+        ignores_voxels=any(augmentation.changes_shape for augmentation in augmentations),
+        volumes=len(volumes),
+    ).write(folder)
     write_range(folder, joined(noted))
     return len(volumes) * len(VARIANTS)
 

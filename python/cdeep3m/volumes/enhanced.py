@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -100,11 +101,10 @@ def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: De
         Planes without contrast come as they are, in 8 bits.
     """
     levels = levels_of(volume, enhancement.cut, denoise=denoise) if enhancement.whole_volume else None
-    warned: list[bool] = []
+    unsaid = threading.Semaphore()
 
     def enhancer(plane: np.ndarray) -> np.ndarray:
-        if not warned and not has_contrast(plane):
-            warned.append(True)
+        if not has_contrast(plane) and unsaid.acquire(blocking=False):
             logger.warning("%s: planes without contrast are not enhanced; the net sees them as they are", name)
         return enhance(plane, cut=enhancement.cut, levels=levels, denoise=denoise)
 
