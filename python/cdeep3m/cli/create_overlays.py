@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +24,7 @@ Lay probability maps over the images, in green, as pictures.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("Create_overlays.py", exact=True, description=DESCRIPTION)
+    add_threads_option(parser)
     parser.add_argument("segmented", metavar="SEG")
     parser.add_argument("raw", metavar="RAW")
     parser.add_argument("out", metavar="OUT")
@@ -31,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _create(options: argparse.Namespace) -> None:
+    limit_threads(options, "Create_overlays")
     if rules_from(options).second_edition:
         from cdeep3m.prediction.as_edition_2 import write_overlays
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--whole_volume", action="store_true", help="percentiles of the whole volume instead of each plane's"
     )
+    add_threads_option(parser)
     parser.add_argument("images", metavar="IN")
     parser.add_argument("out", metavar="OUT")
     parser.add_argument("cut", nargs="?", type=int, default=2, metavar="CUT")
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _enhance(options: argparse.Namespace) -> None:
+    limit_threads(options, "enhance_stack", "enhance_stack_threadlimit")
     if rules_from(options).second_edition:
         from cdeep3m.prediction.as_edition_2 import write_enhanced
 

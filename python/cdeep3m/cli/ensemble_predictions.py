@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ Average the probability maps of several nets, plane by plane.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("EnsemblePredictions.m", exact=True, description=DESCRIPTION, usage=USAGE)
+    add_threads_option(parser)
     parser.add_argument("folders", nargs="*", metavar="IN")
     options = parser.parse(argv)
     parser.fewest_of_edition_2 = 1
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     def average() -> None:
+        limit_threads(options, "EnsemblePredictions", "ensemble")
         from functools import partial
 
         from cdeep3m.prediction import as_edition_2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -91,6 +92,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
     )
+    add_threads_option(parser)
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -120,6 +122,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
+    limit_threads(options, "enhance_stack", "Merge_LargeData", "EnsemblePredictions", "ensemble", "crop_png")
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
     from cdeep3m.prediction.run import PredictRequest, predict

@@ -39,7 +39,7 @@ def enhance_stack(images: str | os.PathLike[str], out: str | os.PathLike[str], e
     Raises
     ------
     InputError
-        `out` holds other files, or two images differ by their suffix only.
+        `out` holds other files.
     """
     volume = open_volume(images)
     names = _names(Path(images), volume)
@@ -61,11 +61,7 @@ def _names(images: Path, volume: Volume) -> list[str]:
     if not volume.is_folder:
         digits = max(4, len(str(volume.shape[0])))
         return [f"{images.stem}_{z + 1:0{digits}d}.png" for z in range(volume.shape[0])]
-    names = [f"{path.stem}.png" for path in image_files(images)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{images} holds several images that would become {twice}; expected different names")
-    return names
+    return [f"{path.stem}.png" for path in image_files(images)]
 
 
 def _check_folder(folder: Path, names: set[str], images: Path) -> None:
