@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write augcfg.ini, the strengths of the secondary augmentation, to the current folder: a number from 0 to 10 for each
-operation. Change them, and name the file where PreprocessTrainingData.py or `cdeep3m train --augment` takes a strength.
+operation. Change them, and name the file where PreprocessTrainingData.py or `cdeep3m train` takes a strength.
 """
 FILE = "augcfg.ini"
 
