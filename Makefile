@@ -1,5 +1,5 @@
 # make demo   train compact nets on a synthetic volume, predict another one, score the result
-# make test   the whole test suite, but for the tests that need a Docker engine: make test-docker
+# make test   the whole test suite, but for the tests that need a Docker engine or Slurm: make test-docker test-slurm
 #
 # Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
 # download: set PIP_EXTRA_INDEX_URL to the package index that PyTorch's installation page names for the CPU.
@@ -13,7 +13,7 @@ BENCH ?=
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker lint format nets proto scripts picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-docker test-slurm lint format nets proto scripts picture bench bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ $(BIN)/python3:
 	fi; exit 1
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python3
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[embedded,report,watershed,objects,dask,slurm,zarr,mrc,test,cloud-test]'
 	@touch $@
 
 $(VENV)/.linters: pyproject.toml constraints.txt $(VENV)/.installed
@@ -54,11 +54,15 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not slurm' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
+
+## make test-slurm    the tests that need Slurm; root starts one of the tests' own (Debian: slurm-wlm, munge)
+test-slurm: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slurm --durations 15 $(TESTS)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters

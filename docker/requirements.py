@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tomllib
 
-DEVELOPMENT = ("test", "lint")
+DEVELOPMENT = ("test", "cloud-test", "release", "lint")
 SUFFIX = {"cpu": "+cpu", "cuda": ""}
 """PyTorch's local version: its CPU build by name, so that pip never takes the CUDA build for it."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from box_work import WriteBox
 from cdeep3m.cli.common import run
 from cdeep3m.runners.base import run_missing
-from cdeep3m.runs.ledger import open_ledger, share_of
+from cdeep3m.system.ledger import open_ledger, share_of
 
 BOXES = 60
 

@@ -10,6 +10,7 @@ from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.scale import Scale
+from cdeep3m.nets.prototxts import deploy
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import TEST, NetParameter
 
@@ -43,3 +44,14 @@ def write_model(net: Net, folder: Path, name: str) -> TrainedModel:
     prototxt.write(model.deploy, net.message)
     caffemodel.write_model(model.weights, net.to_message())
     return model
+
+
+def publish_random(folder: Path) -> None:
+    """Write the folder of a training with a 3fm whose random weights are so large that planes differ in its maps."""
+    net = random_net(deploy("3fm", width=32, sides=(48, 64)))
+    for layer in net.layers:
+        if layer.name.startswith("conv") and layer.blobs:
+            layer.blobs[0].mul_(4)
+    (folder / "3fm" / "trainedmodel").mkdir(parents=True)
+    prototxt.write(folder / "3fm" / "deploy.prototxt", net.message)
+    caffemodel.write_model(folder / "3fm" / "trainedmodel" / "3fm_classifer_iter_1.caffemodel", net.to_message())

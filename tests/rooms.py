@@ -54,9 +54,10 @@ INSIDE = {
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
         planes tiff_codecs tiff_promises values
-        labels listing tiff_directories identity crop
+        labels listing samples tiff_directories identity crop
         base formats gray names stores
-        address axes arrays
+        address arrays
+        axes
         units damage mapped synthetic enhancement
     """,
     "maps": """
@@ -71,9 +72,10 @@ INSIDE = {
         pyramid agreement base array_files
     """,
     "prediction": """
+        estimate
         run
         run_as_edition_2
-        elsewhere
+        elsewhere facts
         streaming
         over_files runner as_edition_2
         core

@@ -19,6 +19,8 @@ ONLY_IN = {
     "torch": ("engines.embedded",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
+    "jinja2": ("report.page",),
+    "markupsafe": ("report",),
     "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting", "edition2.secondary"),
     "distributed": ("runners.dask", "runners.slurm"),
     "dask": ("runners.slurm",),

@@ -41,6 +41,8 @@ TICK = 0.2
 TERMINATED = 128 + signal.SIGTERM
 TIME = "mtime-ns"
 """Name under which an object keeps its file's time, which a run that goes on may look at."""
+LINK = "link-to"
+"""Name under which the object of a folder that is a link keeps what it is a link to."""
 PARTIAL = re.compile(r"\..*\.partial")
 """Names of files that are being written."""
 
@@ -239,12 +241,18 @@ class Mirror:
         """
         count = 0
         with self._reaching():
-            for name, tag in sorted(self._objects().items()):
+            objects = self._objects()
+            links = {name: target for name in objects if name.endswith("/") and (target := self._target(name))}
+            linked = [name for name in objects if any(name.startswith(link) for link in links)]
+            for name in sorted(name for name in objects if not name.endswith("/") and name not in linked):
                 path, known = self.folder / name, self._known.get(name)
-                if path.exists() and (known is None or known[2] == tag or known[:2] != state(path)):
+                if path.exists() and (known is None or known[2] == objects[name] or known[:2] != state(path)):
                     continue
-                self._bring(name, path, tag)
+                self._bring(name, path, objects[name])
                 count += 1
+            self._link(links)
+            now = dict(self._files())
+            self._known |= {name: [*now[name], objects[name]] for name in linked if name in now}
         return count
 
     def put(self) -> int:
@@ -263,16 +271,37 @@ class Mirror:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         self.client.download_file(self.bucket, self._key(name), str(partial))
-        found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))["Metadata"].get(TIME)
-        if found:
-            os.utime(partial, ns=(int(found), int(found)))
+        facts = self.client.head_object(Bucket=self.bucket, Key=self._key(name))
+        nanoseconds = int(facts["Metadata"].get(TIME) or int(facts["LastModified"].timestamp()) * 10**9)
+        os.utime(partial, ns=(nanoseconds, nanoseconds))
         partial.replace(path)
         self._known[name] = [*state(path), tag]
 
-    def _put(self, name: str, found: list[int]) -> None:
-        extra = {"Metadata": {TIME: str(found[1])}}
+    def _target(self, name: str) -> str:
+        """Return what a linked folder is a link to; nothing of a folder that is none."""
+        found = self.client.head_object(Bucket=self.bucket, Key=self._key(name))["Metadata"].get(LINK, "")
+        return found if found and self._inside(self.folder / name.rstrip("/"), found) else ""
+
+    def _link(self, links: dict[str, str]) -> None:
+        for name, target in links.items():
+            path = self.folder / name.rstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() and not path.is_symlink():
+                path.symlink_to(target)
+
+    def _inside(self, path: Path, target: str) -> bool:
+        """Whether a link at `path` would lead to another folder in this one, and not around in a circle."""
+        found = Path(os.path.normpath(path.parent / target))
+        return found.is_relative_to(self.folder) and not path.is_relative_to(found)
+
+    def _put(self, name: str, found: list[Any]) -> None:
         try:
-            self.client.upload_file(str(self.folder / name), self.bucket, self._key(name), ExtraArgs=extra)
+            if name.endswith("/"):
+                link = {LINK: found[0]}
+                self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=b"", Metadata=link)
+            else:
+                extra = {"Metadata": {TIME: str(found[1])}}
+                self.client.upload_file(str(self.folder / name), self.bucket, self._key(name), ExtraArgs=extra)
         except FileNotFoundError:
             return  # the command removed it meanwhile
         tag = self.client.head_object(Bucket=self.bucket, Key=self._key(name))["ETag"]
@@ -285,15 +314,25 @@ class Mirror:
         names = {key[len(self._key("")) :]: tag for key, tag in found.items()}
         if bad := [name for name in names if ".." in name.split("/") or name.startswith("/")]:
             raise JobError(f"s3://{self.bucket}/{self._key(bad[0])} leads out of its folder: delete it")
-        return {name: tag for name, tag in names.items() if name and not name.endswith("/")}
+        return {name: tag for name, tag in names.items() if name}
 
-    def _files(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield each whole file of the folder: its path in it, its size and time."""
-        for path in self.folder.rglob("*"):
-            if not PARTIAL.match(path.name):
+    def _files(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield each whole file of the folder: its path in it, its size and time.
+
+        Of a folder that is a link to another one here, its path with a slash and its target, and the files that it shows.
+        """
+        walk = [self.folder]
+        while walk:
+            for path in listed(walk.pop()):
+                name = path.relative_to(self.folder).as_posix()
                 with contextlib.suppress(FileNotFoundError):  # the command works on
-                    if path.is_file():
-                        yield path.relative_to(self.folder).as_posix(), state(path)
+                    if path.is_dir() and path.is_symlink() and self._inside(path, os.readlink(path)):
+                        yield f"{name}/", [os.readlink(path), 0]
+                        walk.append(path)
+                    elif path.is_dir() and not path.is_symlink():
+                        walk.append(path)
+                    elif path.is_file() and not PARTIAL.match(path.name):
+                        yield name, state(path)
 
     def _key(self, name: str) -> str:
         return f"{self.folder.name}/{name}"
@@ -315,6 +354,14 @@ class Mirror:
         partial = self.ledger.with_name(f"{self.ledger.name}.partial")
         partial.write_text(json.dumps(self._known))
         partial.replace(self.ledger)
+
+
+def listed(folder: Path) -> list[Path]:
+    """List a folder; one that the command has removed meanwhile is empty."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def state(path: Path) -> list[int]:

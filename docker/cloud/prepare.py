@@ -195,11 +195,13 @@ def install(settings: Settings, device: str) -> None:
     if settings.image:
         say(f"the image {settings.image}")
         run("docker", "pull", settings.image)
-        runner = write(Path("/usr/local/lib/cdeep3m/in-image"), in_image(settings.image, device), 0o755)
+        runner = write(BIN / "cdeep3m-in-image", in_image(settings.image, device), 0o755)
         names = run("docker", "run", "--rm", "--network", "none", settings.image, "python3", "-c", LIST_COMMANDS)
         link(dict.fromkeys(names.split(), runner))
+        write(BIN / "cdeep3m-python", f'#!/bin/sh\nexec {BIN}/cdeep3m-in-image python3 "$@"\n', 0o755)
         return
     build(settings, device)
+    write(BIN / "cdeep3m-python", f'#!/bin/sh\nexec {HOME}/bin/python3 "$@"\n', 0o755)
     names = run(HOME / "bin" / "python3", "-c", LIST_COMMANDS)
     link({name: HOME / "bin" / name for name in names.split()})
 
@@ -224,10 +226,12 @@ def in_image(image: str, device: str) -> str:
     return f"""\
 #!/bin/sh
 # A command of cdeep3m, in its image: it sees the working folder and /work, and no network.
+name=${{0##*/}}
+[ "$name" = cdeep3m-in-image ] || set -- "$name" "$@"
 [ -w /var/run/docker.sock ] || sudo="sudo -n"
 [ -t 0 ] && [ -t 1 ] && tty=-t
 exec ${{sudo-}} docker run --rm --init -i ${{tty-}} {gpus}--network none --user "$(id -u):$(id -g)" \\
-    -v {WORK}:{WORK} -v "$PWD:$PWD" -w "$PWD" {image} "${{0##*/}}" "$@"
+    -v {WORK}:{WORK} -v "$PWD:$PWD" -w "$PWD" {image} "$@"
 """
 
 

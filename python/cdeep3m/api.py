@@ -27,7 +27,7 @@ from cdeep3m.volumes.arrays import ArrayVolume
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdeep3m.geometry import Roi
     from cdeep3m.volumes.base import Volume
@@ -134,27 +134,31 @@ def predict(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     volume = _volume(images)
+    if out is not None:
+        return _predict_to(out, volume, loaded, fit=fit)
     tiling = Tiling.of(volume.shape, fit=fit)
-    plan = [(box, tuple(loaded.nets)) for box in tiling.boxes()]
-    boxes = predict_boxes(volume, plan, loaded.nets, tiling=tiling)
-    if out is None:
-        whole = np.empty(volume.shape, np.uint8)
-        for box, maps in boxes:
-            whole[box.slices] = average_nets(list(maps.values()))
-        return whole
-    return _keep(boxes, out, MapSpec(shape=volume.shape, placement=volume.placement))
+    whole = np.empty(volume.shape, np.uint8)
+    for box, found in predict_boxes(volume, _plan(tiling.boxes(), loaded), loaded.nets, tiling=tiling):
+        whole[box.slices] = average_nets(list(found.values()))
+    return whole
 
 
-def _keep(boxes: Iterator[tuple[Roi, dict[str, np.ndarray]]], out: Address, spec: MapSpec) -> Path:
-    """Write boxes to an address that holds nothing yet."""
+def _predict_to(out: Address, volume: Volume, model: Model, *, fit: bool) -> Path:
+    """Predict to an address that holds nothing yet."""
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} is there already; expected a new or empty one. Delete it or choose another")
-    maps = open_maps(out, spec)
-    for box, found in boxes:
+    maps = open_maps(out, MapSpec(shape=volume.shape, placement=volume.placement))
+    tiling = Tiling.of(volume.shape, fit=fit, chunks=maps.chunks)
+    boxes = maps.missing(tiling.boxes(chunks=maps.chunks))
+    for box, found in predict_boxes(volume, _plan(boxes, model), model.nets, tiling=tiling):
         maps.write(box, average_nets(list(found.values())))
     maps.finish()
     return path
+
+
+def _plan(boxes: Sequence[Roi], model: Model) -> list[tuple[Roi, tuple[str, ...]]]:
+    return [(box, tuple(model.nets)) for box in boxes]
 
 
 def _volume(images: np.ndarray | Volume | Address) -> Volume:

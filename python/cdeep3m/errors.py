@@ -186,6 +186,39 @@ def needing(package: str, *, extra: str, module: str) -> Iterator[None]:
 
 
 @contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Turn whatever the block makes of a damaged file into an error that names it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        What it should be, for the message.
+
+    Raises
+    ------
+    FormatError
+        When the block raises anything but an error of the system (no such file, no permission), a lack of memory, or
+        one of ours.
+    """
+    try:
+        yield
+    except (CDeep3MError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (
+            NESTED if isinstance(error, RecursionError) else printable(str(error) or type(error).__name__, longest=200)
+        )
+        raise FormatError(f"{os.fsdecode(path)} is no readable {what} ({reason}). Make or copy it again") from error
+
+
+NESTED = "it is nested too deeply"
+
+
+@contextmanager
 def pausing(exit_code: int) -> Iterator[None]:
     """Turn a full disk, wherever the block meets it, into the pause that the command's contract names.
 

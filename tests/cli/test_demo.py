@@ -41,7 +41,8 @@ def test_right_maps_pass_and_are_scored_and_drawn(tmp_path, commands, capsys):
     assert demo._demo(tmp_path / "demo", TINY) == 0
     shown = capsys.readouterr().out
     names = [command[0] for command in commands]
-    assert names == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh", "runprediction.sh"]
+    assert names == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh", "runprediction.sh", "cdeep3m"]
+    assert shown.splitlines()[-1].endswith("/demo/predicted/report.html")
     for name in ("1fm", "3fm", "5fm", "ensemble"):
         assert f"{name:16}     1.000     1.000     1.000" in shown
     with Image.open(tmp_path / "demo" / "overlay.png") as picture:
@@ -78,7 +79,7 @@ def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, c
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(RunError, match="no demo"):
         demo._demo(tmp_path / "mine", TINY)
-    assert len(commands) == 4
+    assert len(commands) == 5
 
 
 def test_a_command_that_fails_stops_the_demo(monkeypatch):

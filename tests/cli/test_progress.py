@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
+from cdeep3m.cli import progress as module
 from cdeep3m.cli.progress import ProgressDisplay
 from cdeep3m.engines.base import Progress
 
@@ -30,3 +32,28 @@ def test_terminal_shows_a_bar_for_each_job(capsys, monkeypatch):
     assert "1fm: 100%" in drawn
     assert "3fm:  50%" in drawn
     assert "loss 0.25" in drawn
+
+
+def test_rate_and_time_to_come_are_those_of_the_later_half(capsys, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with ProgressDisplay("plane") as show:
+        for done, seconds in ((0, 0), (1, 50), (2, 1), (3, 1), (4, 1), *((done, 1) for done in range(5, 61))):
+            now[0] += seconds
+            show("1fm", Progress(done, 200))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "plane" in last
+    assert "1 planes/s" in last
+    left = re.search(r"about (\d) min left", last)
+    assert left is not None
+    assert int(left[1]) <= 3
+
+
+def test_jobs_of_unknown_length_tell_their_rate_alone(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with ProgressDisplay("plane") as show:
+        for done in range(3):
+            now[0] += 30
+            show("1fm", Progress(done, 0))
+    assert capsys.readouterr().err.splitlines()[-1] == "1fm: plane 2, 2 planes/min"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,17 @@ def test_object_that_somebody_changed_is_brought_again_and_a_file_changed_here_s
     assert objects(s3) == {"mito/ours": b"2\n", "mito/seen": b"changed\n", "mito/theirs": b"changed\n"}
 
 
+def test_folder_that_is_a_link_is_whole_in_the_bucket_and_a_link_on_the_next_machine(s3, machine):
+    made = "mkdir 1fm; echo 1 >1fm/plane; ln -s 1fm ensembled; ln -s . circle; ln -s /etc outside"
+    finish(job(machine("one"), "mito", "sh", "-c", made))
+    assert objects(s3) == {"mito/1fm/plane": b"1\n", "mito/ensembled/": b"", "mito/ensembled/plane": b"1\n"}
+    two = machine("two")
+    said = finish(job(two, "mito", "sh", "-c", "readlink ensembled; cat ensembled/plane; rm ensembled"))
+    assert "1fm\n1\n" in said
+    assert "put 0 files" in said
+    assert {*objects(s3)} == {"mito/1fm/plane"}
+
+
 def test_times_of_files_are_those_of_the_first_machine(s3, machine):
     finish(job(machine("one"), "mito", "touch", "-d", "2020-02-03T04:05:06.789", "plane"))
     two = machine("two")
@@ -230,19 +242,25 @@ def test_command_that_does_not_exist_is_one_line(s3, machine):
 def test_prediction_that_a_spot_machine_lost_goes_on_on_a_new_one(s3, machine, tmp_path):
     """The bytes are those of a prediction that nothing interrupted."""
     lab = tmp_path / "lab"
-    write_model(random_net(deploy("1fm", width=32)), lab / "trained", "1fm")
+    (lab / "trained" / "1fm" / "trainedmodel").mkdir(parents=True)
+    model = write_model(random_net(deploy("1fm", width=32)), lab / "trained" / "1fm", "1fm")
+    model.weights.replace(model.deploy.parent / "trainedmodel" / model.weights.name)
     (lab / "images").mkdir()
     for z, plane in enumerate(np.random.default_rng(0).integers(0, 255, (12, 96, 80), dtype=np.uint8)):
         Image.fromarray(plane).save(lab / "images" / f"plane_{z:02d}.png")
     for path in (path for path in lab.rglob("*") if path.is_file()):
         s3.upload_file(str(path), BUCKET, f"mito/{path.relative_to(lab)}")
-    predict = [sys.executable, "-m", "cdeep3m.cli.runprediction", "--models", "1fm", "--gpu", "-1"]
-    first = job(machine("one"), "mito", *predict, "trained", "images", "predicted")
+    predict = [sys.executable, "-m", "cdeep3m.cli.runprediction", "--models", "1fm", "--augspeed", "10", "--gpu", "-1"]
+    environment = machine("one")
+    first = job(environment, "mito", *predict, "trained", "images", "predicted")
     wait_for(lambda: any(key.endswith(".png") for key in objects(s3, "mito/predicted/")))
     first.send_signal(signal.SIGTERM)
     finish(first, status=143)
     assert "mito/predicted/DONE" not in objects(s3)
-    finish(job(machine("two"), "mito", *predict, "trained", "images", "predicted"))
+    kept = objects(s3, "mito/predicted/1fm/")
+    assert 0 < len(kept) < 12
+    shutil.rmtree(environment["CDEEP3M_WORK"])  # a new machine has the same folder, and nothing in it
+    finish(job(environment, "mito", *predict, "trained", "images", "predicted"))
     assert objects(s3)["mito/predicted/DONE"] == b"success\n0\n"
     subprocess.run([*predict, "trained", "images", "whole"], cwd=lab, check=True, capture_output=True)
     for path in sorted((lab / "whole" / "ensembled").glob("*.png")):

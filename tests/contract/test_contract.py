@@ -600,6 +600,14 @@ def _(world):
     return world.work("predictworker.sh")
 
 
+@when("predictworker.sh", "KILL.REQUEST comes with the first variant")
+def _(world):
+    out = world.run_folder(speed="4")
+    assert world.work("preprocessworker.sh") == 0
+    world.caffe.behaves(f"touch {out / 'KILL.REQUEST'}")
+    return world.work("predictworker.sh")
+
+
 SITE = """#!/bin/sh
 [ $# = 5 ] && [ "$1 $2" = "--gpu -1" ] && [ -e "$3"/*.caffemodel ] && [ -e "$4/image_stacks_v1.h5" ] || exit 9
 touch site-was-called

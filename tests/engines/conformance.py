@@ -98,6 +98,9 @@ class EngineTests:
     predicts_only_itself = False
     """Whether what an engine predicts does not depend on its weights."""
 
+    odd_name = "a run's \u00e9 folder, 1:2"
+    """Name of a folder that shells, lists and mounts may trip over."""
+
     @pytest.fixture
     def engine(self) -> Engine:
         raise NotImplementedError
@@ -109,7 +112,7 @@ class EngineTests:
     @pytest.fixture
     def job(self, tmp_path):
         """Two stacks of a model whose folders' names are none that shells like."""
-        folder = tmp_path / "a run's \u00e9 folder, 1:2"
+        folder = tmp_path / self.odd_name
         (folder / "aug").mkdir(parents=True)
         stacks = [
             (make_stack(folder / "aug" / f"image_stacks_v{k}.h5", addresses(planes)), folder / "out" / f"v{k}")

@@ -228,7 +228,7 @@ def test_a_folder_that_is_there_is_left_alone(archive, place):
 
 
 def test_what_a_killed_fetch_left_is_cleared_away(archive, place):
-    (place / ".model.unpacking" / "old").mkdir(parents=True)
+    (place / ".model.partial-1" / "old").mkdir(parents=True)
     fetch(request_of(archive, place))
     assert names(place) == ["model"]
 

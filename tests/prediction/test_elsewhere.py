@@ -15,10 +15,8 @@ from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, InputError, RunError, StoppedError
 from cdeep3m.geometry import Roi
-from cdeep3m.nets.prototxts import deploy
 from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.run import PredictRequest, predict
-from cdeep3m.proto.caffemodel import write_model
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runners.dask import OnDask
@@ -27,9 +25,8 @@ from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.volumes import open_volume
 from dask_cluster import IGNORING, local_cluster
-from deploy_spellings import plain
 from octave_cases import png_folder
-from random_nets import random_net
+from random_nets import publish_random
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,18 +57,6 @@ def trained(tmp_path: Path) -> Path:
 @pytest.fixture
 def request_(tmp_path: Path, images: Path, trained: Path) -> PredictRequest:
     return PredictRequest(trained=trained, images=images, out=tmp_path / "out", nets=("1fm", "3fm"), aug_speed=10)
-
-
-def publish(folder: Path) -> None:
-    """Write a 3fm with random weights, large enough that its scores differ from plane to plane."""
-    message = deploy("3fm", width=32, sides=(48, 64))
-    net = random_net(message)
-    for layer in net.layers:
-        if layer.name.startswith("conv") and layer.blobs:
-            layer.blobs[0].mul_(4)
-    (folder / "3fm" / "trainedmodel").mkdir(parents=True)
-    (folder / "3fm" / "deploy.prototxt").write_text(plain(message))
-    write_model(folder / "3fm" / "trainedmodel" / "3fm_classifer_iter_1.caffemodel", net.to_message())
 
 
 def other(request: PredictRequest, **changes: object) -> PredictRequest:
@@ -244,7 +229,7 @@ def test_engines_over_files_are_refused(request_):
 
 @pytest.mark.parametrize("options", [["--workers", "2"], ["--share", "1/1"]])
 def test_the_command_predicts_the_same_in_processes_with_fewer_threads(tmp_path, options, monkeypatch):
-    publish(tmp_path / "model")
+    publish_random(tmp_path / "model")
     noise = np.random.default_rng(0).integers(0, 256, (3, 40, 56), dtype=np.uint8)
     images = png_folder(tmp_path / "images", noise)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -256,7 +241,7 @@ def test_the_command_predicts_the_same_in_processes_with_fewer_threads(tmp_path,
 
 
 def test_a_share_says_that_others_are_not_finished(images, tmp_path, capsys):
-    publish(tmp_path / "model")
+    publish_random(tmp_path / "model")
     words = ["--augspeed", "10", "--gpu", "-1", "--fit", str(tmp_path / "model"), str(images), str(tmp_path / "out")]
     assert main(["--share", "2/2", *words]) == 0
     assert capsys.readouterr().out.startswith("Share 2 of 2 is finished. Others are not yet")

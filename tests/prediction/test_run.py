@@ -112,6 +112,7 @@ def test_a_run_leaves_the_original_s_files(request_):
         + [f"{folder}/{plane}" for folder in ("1fm", "3fm", "ensembled") for plane in planes]
         + ["predict.config", "readme.txt", "de_augmentation_info.mat", "package_processing_info.txt"]
         + [f"logs/{stage}.log" for stage in ("preprocess", "prediction", "postprocess")]
+        + ["logs/events.jsonl"]
     )
     assert (request_.out / "DONE").read_text() == "success\n0\n"
     assert_array_equal(read_folder(request_.out / "ensembled"), maps_of(addresses((4, 20, 24))))

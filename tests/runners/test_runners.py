@@ -18,7 +18,7 @@ from cdeep3m.runners.base import InThisProcess, run_missing
 from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import MOST_DEATHS, Processes, one_for_each_gpu, shares_of_cores
 from cdeep3m.runners.slurm import slurm_options
-from cdeep3m.runs.ledger import open_ledger
+from cdeep3m.system.ledger import open_ledger
 from dask_cluster import IGNORING, local_cluster
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ from box_work import WriteBox
 from cdeep3m.cli.common import run
 from cdeep3m.runners.base import run_missing
 from cdeep3m.runners.processes import Processes
-from cdeep3m.runs.ledger import open_ledger
+from cdeep3m.system.ledger import open_ledger
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cdeep3m.errors import MissingFileError, MissingModelError
-from cdeep3m.proto.caffe_pb2 import SolverState
-from cdeep3m.proto.caffemodel import write_state
-from cdeep3m.runs.trained import MODEL_SUFFIX, TrainedRun, learned_net, model_at, snapshots
+from cdeep3m.runs.trained import MODEL_SUFFIX, TrainedRun, model_at, snapshots
 
 
 @pytest.fixture
@@ -73,20 +71,3 @@ def test_a_model_is_found_by_file_and_by_folder(run):
 def test_a_place_without_a_model_is_refused(run, name):
     with pytest.raises(MissingModelError, match=r"no \.caffemodel file"):
         model_at(run.folder / name)
-
-
-def test_the_model_beside_a_state_comes_before_the_path_of_another_machine(tmp_path):
-    state, beside = tmp_path / "1fm_iter_3.solverstate", tmp_path / "1fm_iter_3.caffemodel"
-    write_state(state, SolverState(iter=3, learned_net="/elsewhere/run/1fm_iter_3.caffemodel"))
-    with pytest.raises(MissingFileError, match=r"1fm_iter_3\.caffemodel is not there"):
-        learned_net(state)
-    beside.touch()
-    assert learned_net(state) == beside
-
-
-def test_the_path_in_a_state_is_used_where_nothing_lies_beside_it(tmp_path):
-    (tmp_path / "other").mkdir()
-    model = tmp_path / "other" / "weights.caffemodel"
-    model.touch()
-    write_state(tmp_path / "1fm_iter_3.solverstate", SolverState(iter=3, learned_net=str(model)))
-    assert learned_net(tmp_path / "1fm_iter_3.solverstate") == model

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,13 +17,17 @@ from cdeep3m.engines.docker.containers import OWNER
 from cdeep3m.engines.docker.daemon import connect, describe
 from cdeep3m.engines.docker.engine import DockerCaffe
 from cdeep3m.engines.images import Lock, find_image
+from cdeep3m.errors import EngineError
 from engines.conformance import EngineTests
 from podman_service import PodmanService, RefusedError, find_obstacle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.docker, pytest.mark.podman, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image_archive(docker_client, caffe_image, tmp_path_factory):
     """The image of docker/Dockerfile in a file, as `docker save` writes it."""
     path = tmp_path_factory.mktemp("image") / "image.tar"
@@ -31,24 +38,39 @@ def image_archive(docker_client, caffe_image, tmp_path_factory):
     path.unlink()
 
 
+@contextmanager
+def podman(request: pytest.FixtureRequest, *, rootless: bool) -> Iterator[PodmanService]:
+    """A Podman with the image, or a skip that says why there is none."""
+    if obstacle := find_obstacle(rootless=rootless):
+        pytest.skip(obstacle)
+    service = PodmanService(rootless=rootless)
+    try:
+        service.start()
+        service.load(request.getfixturevalue("image_archive"))
+        yield service
+    except RefusedError as refusal:
+        pytest.skip(str(refusal))
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def root_podman(request):
+    with podman(request, rootless=False) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def rootless_podman(request):
+    with podman(request, rootless=True) as service:
+        yield service
+
+
 class PodmanTests(EngineTests):
     """The suite, on a Podman of the tests' own."""
 
     rootless = False
-
-    @pytest.fixture(scope="class")
-    def service(self, request):
-        if obstacle := find_obstacle(rootless=self.rootless):
-            pytest.skip(obstacle)
-        service = PodmanService(rootless=self.rootless)
-        try:
-            service.start()
-            service.load(request.getfixturevalue("image_archive"))
-            yield service
-        except RefusedError as refusal:
-            pytest.skip(str(refusal))
-        finally:
-            service.stop()
+    odd_name = "a run's \u00e9 folder, 1 2"
 
     @pytest.fixture
     def client(self, service, monkeypatch):
@@ -70,6 +92,12 @@ class PodmanTests(EngineTests):
         assert daemon.rootless == self.rootless
         assert "CPU" in engine.device(CPU)
 
+    def test_a_path_with_a_comma_and_a_colon_is_one_line(self, engine, job, tmp_path):
+        folder = tmp_path / "1:2, 3"
+        folder.mkdir()
+        with pytest.raises(EngineError, match=r"1:2, 3.*with a comma and a colon; rename it"):
+            engine.predict(replace(job, stacks=[(job.stacks[0][0], folder / "v1")]))
+
     def test_what_is_written_is_the_caller_s(self, engine, job):
         engine.predict(job)
         (plane, *_) = job.stacks[0][1].iterdir()
@@ -83,11 +111,19 @@ class PodmanTests(EngineTests):
 class TestRootPodman(PodmanTests):
     """Podman as root runs tools as the caller."""
 
+    @pytest.fixture
+    def service(self, root_podman):
+        return root_podman
+
 
 class TestRootlessPodman(PodmanTests):
     """Podman of a user runs tools as that user, root within the container."""
 
     rootless = True
+
+    @pytest.fixture
+    def service(self, rootless_podman):
+        return rootless_podman
 
     @pytest.fixture
     def tmp_path(self, service, monkeypatch):

@@ -14,11 +14,13 @@ import pytest
 
 from box_share import BOXES
 from box_work import WriteBox, boxes_in
+from cdeep3m.cli.predict import main
 from cdeep3m.objects.job import ObjectsRequest, find_objects
 from cdeep3m.runners.slurm import OnSlurm
-from cdeep3m.runs.ledger import open_ledger
+from cdeep3m.system.ledger import open_ledger
 from cdeep3m.volumes.address import Address
 from octave_cases import png_folder
+from random_nets import publish_random
 from slurm_machine import PrivateSlurm, find_obstacle
 
 if TYPE_CHECKING:
@@ -126,6 +128,30 @@ def test_a_node_that_is_drained_and_resumed_completes_the_array(slurm, tmp_path)
     slurm.wait_for(job)
     assert boxes_in(tmp_path) == SQUARES
     assert missing_of(tmp_path) == []
+
+
+def planes_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "3fm").glob("*.png"))}
+
+
+def test_predictions_by_an_array_with_a_cancelled_share_are_those_of_one_process(slurm, tmp_path):
+    publish_random(tmp_path / "model")
+    images = png_folder(tmp_path / "images", np.random.default_rng(0).integers(0, 256, (12, 64, 64)).astype(np.uint8))
+    words = ["--augspeed", "2", "--gpu", "-1", "--fit", str(tmp_path / "model"), str(images)]
+    command = " ".join(["-m cdeep3m.cli.predict --share $SLURM_ARRAY_TASK_ID/3", *words, str(tmp_path / "array")])
+    script = f"#!/bin/bash\nexport OMP_NUM_THREADS=1\nexec {sys.executable} {command}\n"
+    job = slurm.submit(script, "--array=1-3")
+    deadline = time.monotonic() + 60
+    while not planes_in(tmp_path / "array") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    slurm.run("scancel", f"{job}_1")
+    slurm.wait_for(job)
+    assert not (tmp_path / "array" / "DONE").exists()
+    assert len(planes_in(tmp_path / "array")) < 12
+    slurm.wait_for(slurm.submit(script, "--array=1-3"))
+    assert (tmp_path / "array" / "DONE").exists()
+    assert main([*words, str(tmp_path / "one")]) == 0
+    assert planes_in(tmp_path / "array") == planes_in(tmp_path / "one")
 
 
 def options_in(folder: Path) -> dict[str, str]:

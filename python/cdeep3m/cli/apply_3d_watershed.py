@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="how much more probable than the insides of two objects the boundary between them must be, from 0 to 1: "
         "less gives more objects (default: hm3d:0.15)",
     )
+    add_selection_options(parser)
     options = parser.parse(argv)
 
     def apply() -> None:
         from cdeep3m.objects.segmentation import label_objects
 
         count = label_objects(
-            options.segmented, options.raw, options.out, depth=options.depth, rules=rules_from(options)
+            address_of(options.segmented, options),
+            address_of(options.raw, options),
+            options.out,
+            depth=options.depth,
+            rules=rules_from(options),
         )
         print(f"{count} objects written to {options.out}")
 

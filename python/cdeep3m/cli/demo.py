@@ -130,8 +130,11 @@ def _demo(out: Path, settings: Settings) -> int:
     results = _scores(out)
     ensemble = results["ensemble"]
     print(f"\n{_table(results)}\n\nPicture: {_write_picture(out, ensemble.threshold)} ({LEGEND})")
+    _run_command(_report_command(out, ensemble.threshold))
     print(f"{time.monotonic() - begin:.0f} s in all")
-    return _verdict(ensemble.scores.f1)
+    status = _verdict(ensemble.scores.f1)
+    print(f"Open this page in a browser: {(out / 'predicted' / 'report.html').resolve()}")
+    return status
 
 
 def _claim(out: Path, settings: Settings) -> None:
@@ -193,9 +196,22 @@ def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
     for volume, predicted in (("calibration", "calibrated"), ("held_out", "predicted")):
         yield [
             "runprediction.sh",
-            *("--augspeed", f"{settings.augspeed}", "--fit"),
+            *("--augspeed", f"{settings.augspeed}", "--fit", "--no-report"),
             *(f"{out / 'trained'}", f"{out / volume / 'images'}", f"{out / predicted}"),
         ]
+
+
+def _report_command(out: Path, threshold: int) -> list[str]:
+    labels = out / "held_out" / "labels"
+    return [
+        "cdeep3m",
+        "report",
+        "--labels",
+        f"{labels}",
+        "--threshold",
+        f"{threshold / 255:.3f}",
+        f"{out / 'predicted'}",
+    ]
 
 
 def _run_command(command: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", metavar="IN", help="the volume to change")
     parser.add_argument("reference", metavar="REF", help="the volume to match")
     parser.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    add_selection_options(parser)
     options = parser.parse(argv)
 
     def match() -> None:
         from cdeep3m.preprocessing.histograms import match_images
 
-        count = match_images(options.images, options.reference, options.out, rules=rules_from(options))
+        images, reference = (address_of(text, options) for text in (options.images, options.reference))
+        count = match_images(images, reference, options.out, rules=rules_from(options))
         print(f"{count} planes written to {options.out}")
 
     return run(match, debug=options.debug)

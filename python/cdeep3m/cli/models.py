@@ -107,7 +107,7 @@ def _print_info(path: Path, described: FileInfo, *, layers: bool = True) -> None
     width = max(map(len, facts), default=0)
     print(f"{path}: {described.kind}")
     for key, value in facts.items():
-        print(f"  {key:{width}}  {printable(value)}")
+        print(f"  {key:{width}}  {printable(str(value))}")
     if layers and described.layers:
         _print_layers(described.layers)
 
@@ -141,7 +141,7 @@ def fit_in_words(fit: Fit | None) -> str:
 
 
 def _print_layers(layers: Sequence[LayerInfo]) -> None:
-    rows = [(printable(layer.name), printable(layer.type), _blobs_in_words(layer)) for layer in layers]
+    rows = [(printable(str(layer.name)), printable(str(layer.type)), _blobs_in_words(layer)) for layer in layers]
     names, kinds = (max(len(row[k]) for row in rows) for k in (0, 1))
     print()
     for name, kind, blobs in rows:

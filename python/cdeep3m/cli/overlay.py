@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("raw", metavar="RAW", help="the images")
     parser.add_argument("segmented", metavar="SEGMENTED", help="what was found in them")
     parser.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    add_selection_options(parser)
     options = parser.parse(argv)
 
     def lay() -> None:
         from cdeep3m.report.overlay import overlay_volumes
 
-        print(f"{overlay_volumes(options.raw, options.segmented, options.out)} planes written to {options.out}")
+        raw, segmented = (address_of(text, options) for text in (options.raw, options.segmented))
+        print(f"{overlay_volumes(raw, segmented, options.out)} planes written to {options.out}")
 
     return run(lay, debug=options.debug)
 

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = """\
-Predict IMAGES with a trained MODEL; write 8-bit probability maps.
+Predict IMAGES with a trained MODEL; write probability maps.
 
   MODEL   folder of a training (`cdeep3m train`, runtraining.sh) or of a released CDeep3M model
-  IMAGES  folder of .png or .tif images, or one .tif or .h5 stack
-  OUT     gets one folder a net, and ensembled/Segmented_0001.png ...: the average of the nets
+  IMAGES  folder of .png or .tif images; .tif, .h5 or .mrc; .zarr, .n5 or precomputed:// folder, or its s3:// or
+          https:// address; IMAGES::NAME names a dataset inside
+  OUT     gets one folder a net, and ensembled/Segmented_0001.png ... (--format: Segmented.zarr ...): the
+          average of the nets
 
 The same command goes on where an interrupted one stopped.
 """
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_prediction_options(parser)
     parser.add_argument("--models", metavar="LIST", help="nets to use, such as 1fm,3fm (default: all that are trained)")
     parser.add_argument("trained", type=Path, metavar="MODEL")
-    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("out", type=Path, metavar="OUT")
     options = parser.parse(argv)
     return run(lambda: _predict(options), debug=options.debug)

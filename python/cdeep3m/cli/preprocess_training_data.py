@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +49,7 @@ def parser() -> CommandParser:
     made.fewest_of_edition_2 = FEWEST
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentations (default: 0)")
     made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC [TER]] ... OUT", help="what to read and write")
+    add_selection_options(made)
     return made
 
 
@@ -70,7 +72,7 @@ def preprocess(args: argparse.Namespace) -> None:
 
         count = write_training_data(volumes, out, chance=chance_of(args.seed), confirm=confirm)
     elif args.edition == 1 and len(args.words) == FEWEST:
-        _as_the_first_edition(args.words, rules)
+        _as_the_first_edition(args, rules)
         return
     else:
         from cdeep3m.training.volume_files import write_volumes
@@ -79,13 +81,14 @@ def preprocess(args: argparse.Namespace) -> None:
     print(f"Wrote {count} training stacks of {len(volumes)} volume{'s' * (len(volumes) > 1)} to {out}")
 
 
-def _as_the_first_edition(words: Sequence[str], rules: Rules) -> None:
+def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
     from cdeep3m.runs.gray_range import write_range
     from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
 
-    images, labels, out = words
+    images_word, labels_word, out = args.words
+    images, labels = address_of(images_word, args), address_of(labels_word, args, labels=True)
     data, label = load_labelled_volume(images, labels, rules=rules, confirm=confirm, scratch=out)
-    print(f"Read {describe_size(data.shape)} of {images} with labels of {labels}", flush=True)
+    print(f"Read {describe_size(data.shape)} of {images_word} with labels of {labels_word}", flush=True)
     files = write_training_stacks(out, data, label, rules=rules)
     write_range(Path(out), training_range(images, labels, data))
     print(f"Wrote {len(files)} training stacks to {out}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
 from cdeep3m.cli.preprocess_training_data import FEWEST, INPUTS, confirm, describe_size, show_usage_as_success
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +40,7 @@ def parser() -> CommandParser:
     made = CommandParser("PreprocessValidation", exact=True, description=DESCRIPTION, epilog=INPUTS, usage=USAGE)
     made.fewest_of_edition_2 = FEWEST
     made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC] OUT", help="what to read and write")
+    add_selection_options(made)
     return made
 
 
@@ -60,8 +62,8 @@ def preprocess(args: argparse.Namespace) -> None:
     from cdeep3m.volumes.enhancement import Enhancement
 
     data, label = load_labelled_volume(
-        images,
-        labels,
+        address_of(images, args),
+        address_of(labels, args, labels=True),
         rules=rules,
         same_size=False,
         confirm=confirm,

@@ -7,20 +7,24 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from cdeep3m.runs.pace import Pace
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from cdeep3m.engines.base import Progress
 
 SECONDS_BETWEEN_LINES = 20.0
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+OPEN_BAR = "{desc}: {n_fmt}{postfix}"
 
 
 class _Job:
-    """One named job: where it was when it was first seen, and what shows it."""
+    """One named job: how fast it goes, and what shows it."""
 
-    def __init__(self, progress: Progress, bar: Any) -> None:
+    def __init__(self, bar: Any) -> None:
         self.bar = bar
-        self.first = (time.monotonic(), progress.done)
+        self.pace = Pace()
         self.last_line = 0.0
 
 
@@ -42,8 +46,9 @@ class ProgressDisplay:
         """Show that the job `name` is at `progress`."""
         with self._lock:
             job = self._jobs.get(name) or self._start(name, progress)
+            job.pace.note(time.monotonic(), progress.done)
             if job.bar is not None:
-                self._draw(job.bar, progress)
+                self._draw(job, progress)
             elif progress.done == progress.total or time.monotonic() - job.last_line > SECONDS_BETWEEN_LINES:
                 job.last_line = time.monotonic()
                 print(self._line(name, job, progress), file=sys.stderr, flush=True)
@@ -55,25 +60,28 @@ class ProgressDisplay:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            bar = tqdm(total=progress.total or None, initial=progress.done, desc=name, unit=self._unit)
-        self._jobs[name] = _Job(progress, bar)
+            style = BAR if progress.total else OPEN_BAR
+            bar = tqdm(total=progress.total or None, initial=progress.done, desc=name, bar_format=style)
+        self._jobs[name] = _Job(bar)
         return self._jobs[name]
 
-    def _draw(self, bar: Any, progress: Progress) -> None:
-        bar.n = progress.done
-        if progress.loss is not None:
-            bar.set_postfix_str(f"loss {progress.loss:.4g}", refresh=False)
-        bar.refresh()
+    def _draw(self, job: _Job, progress: Progress) -> None:
+        job.bar.n = progress.done
+        job.bar.set_postfix_str(", ".join(self._said(job, progress)), refresh=False)
+        job.bar.refresh()
 
     def _line(self, name: str, job: _Job, progress: Progress) -> str:
-        if not progress.total:
-            return f"{name}: {self._unit} {progress.done}"
-        started, done_before = job.first
-        loss = "" if progress.loss is None else f", loss {progress.loss:.4g}"
-        new = progress.done - done_before
-        left = (time.monotonic() - started) / new * (progress.total - progress.done) if new else 0.0
-        eta = f", about {_duration(left)} left" if left >= 1 else ""
-        return f"{name}: {self._unit} {progress.done} of {progress.total}{loss}{eta}"
+        of = f" of {progress.total}" if progress.total else ""
+        return ", ".join([f"{name}: {self._unit} {progress.done}{of}", *self._said(job, progress)])
+
+    def _said(self, job: _Job, progress: Progress) -> list[str]:
+        """Return the loss, the rate and the time to come, as far as they are known."""
+        said = [] if progress.loss is None else [f"loss {progress.loss:.4g}"]
+        if progress.done == progress.total:
+            return said
+        rate, left = job.pace.rate, job.pace.left(progress.total)
+        said += [speed(rate, self._unit)] if rate else []
+        return [*said, f"about {duration(left)} left"] if left is not None and left >= 1 else said
 
     def _end(self, name: str) -> None:
         job = self._jobs.pop(name)
@@ -94,12 +102,26 @@ class ProgressDisplay:
         self.close()
 
 
-def _duration(seconds: float) -> str:
+def speed(rate: float, unit: str) -> str:
+    """Return how many are done in a second, a minute or an hour, whichever is a number that people read.
+
+    Examples
+    --------
+    >>> speed(12.34, "plane"), speed(0.5, "plane"), speed(0.002, "plane")
+    ('12 planes/s', '30 planes/min', '7.2 planes/h')
+    """
+    for name, seconds in (("s", 1), ("min", 60), ("h", 3600)):
+        if rate * seconds >= 1 or name == "h":
+            return f"{rate * seconds:.2g} {unit}s/{name}"
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
     """Return a time as people say it.
 
     Examples
     --------
-    >>> _duration(42), _duration(100), _duration(7300)
+    >>> duration(42), duration(100), duration(7300)
     ('42 s', '2 min', '2 h 2 min')
     """
     minutes = round(seconds / 60)

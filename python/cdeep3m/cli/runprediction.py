@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 from cdeep3m.cli.threads import add_threads_option, limit_threads
+from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +53,7 @@ def _parser() -> CommandParser:
     add_prediction_options(parser)
     parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to use (default: 1fm,3fm,5fm)")
     parser.add_argument("trained", type=Path, metavar="TRAINOUT")
-    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("out", type=Path, metavar="PREDICTOUT")
     return parser
 
@@ -98,7 +100,10 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict anew over what an earlier run left in the folder, of these or of other images",
     )
+    add_selection_options(parser)
+    add_map_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_runner_options(parser)
     add_share_option(parser)
     parser.add_argument(
@@ -130,7 +135,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
 
     request = PredictRequest(
         trained=options.trained,
-        images=options.images,
+        images=path_or_address(options.images, options),
         out=options.out,
         nets=nets,
         aug_speed=speed_of(options.augspeed),
@@ -141,11 +146,13 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         overwrite=options.overwrite,
         denoise=options.denoise,
         whole_volume=options.whole_volume,
+        format=options.format,
+        dtype=options.dtype,
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
     runner, gpu = runner_for(options, engine, gpus)
-    with ProgressDisplay("plane") as report:
+    with ProgressDisplay("plane" if request.format == "png" else "box") as report:
         if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0
@@ -154,6 +161,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         return 0
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:
         _overlay(options)
+    report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
@@ -47,6 +48,7 @@ def _parser() -> CommandParser:
     add_solver_options(parser)
     add_augmentation_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_net_options(parser)
     parser.add_argument(
         "--validation_dir", type=Path, metavar="DIR", help="folder made by PreprocessValidation.m (default: AUGTRAIN)"
@@ -71,6 +73,7 @@ def _run(options: argparse.Namespace) -> None:
         planes = _create(options, request.retrain)
     with failing_with(TRAINING_FAILED):
         train_with(options, request_of(options, planes=planes))
+    report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser("SNEMI3D_metrics", description=DESCRIPTION, epilog=INPUTS)
     parser.add_argument("truth", metavar="A", help="the ground truth")
     parser.add_argument("segmented", metavar="B", help="what is scored")
+    add_selection_options(parser)
     options = parser.parse(argv)
 
     def score() -> None:
         from cdeep3m.objects.segmentation import score_segmentation
 
-        scores = score_segmentation(options.truth, options.segmented)
+        scores = score_segmentation(*(address_of(text, options) for text in (options.truth, options.segmented)))
         print(f"adapted Rand error: {scores.error:.6f} (precision {scores.precision:.6f}, recall {scores.recall:.6f})")
 
     return run(score, debug=options.debug)

@@ -11,8 +11,10 @@ from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
+from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
+from cdeep3m.cli.volume_options import add_selection_options, path_or_address
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Train nets on IMAGES and their LABELS.
 
-  IMAGES  folder of .png or .tif images, or one .tif or .h5 stack
+  IMAGES  folder of .png or .tif images; .tif, .h5 or .mrc; .zarr, .n5 or precomputed:// folder, or its s3:// or
+          https:// address; IMAGES::NAME names a dataset inside
   LABELS  the same planes: 0 background, any one other value foreground
   OUT     folder of the training, the MODEL of `cdeep3m predict`
 
@@ -40,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_solver_options(parser)
     add_augmentation_options(parser)
     add_engine_options(parser)
+    add_report_option(parser)
     add_net_options(parser)
     parser.add_argument(
         "--validation",
         nargs=2,
-        type=Path,
         metavar=("IMAGES", "LABELS"),
         help="volume to test on during the training (default: the training volume)",
     )
@@ -53,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs=2,
         action="append",
         default=[],
-        type=Path,
         metavar=("IMAGES", "LABELS"),
         help="another volume to train on, of any size; may be given several times",
     )
@@ -81,14 +83,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PNG",
         help="draw patches as the training will see them, as a picture, and do not train",
     )
-    parser.add_argument("images", type=Path, metavar="IMAGES")
-    parser.add_argument("labels", type=Path, metavar="LABELS")
+    add_selection_options(parser)
+    parser.add_argument("images", metavar="IMAGES")
+    parser.add_argument("labels", metavar="LABELS")
     parser.add_argument("out", type=Path, metavar="OUT")
     options = parser.parse(argv)
     return run(lambda: _train(options), debug=options.debug)
 
 
 def _train(options: argparse.Namespace) -> None:
+
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record
     from cdeep3m.system.files import demand_apart
@@ -96,23 +100,25 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.sources import Source, load_sources, record_of
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
-    pairs = [(options.images, options.labels), *options.add]
-    read = [path for pair in (*pairs, *([options.validation] if options.validation else [])) for path in pair]
-    demand_apart(options.out, read, below=NETS)
-    weights = _weights(options.weights, len(pairs))
+    named = [(options.images, options.labels), *options.add, *([options.validation] if options.validation else [])]
+    pairs = [
+        (path_or_address(images, options), path_or_address(labels, options, labels=True)) for images, labels in named
+    ]
+    demand_apart(options.out, [path for pair in pairs for path in pair], below=NETS)
+    count = 1 + len(options.add)
+    weights = _weights(options.weights, count)
     enhancement = _enhancement(options)
     load = partial(load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement)
-    loaded = load([Source(images, labels, weight) for (images, labels), weight in zip(pairs, weights, strict=True)])
+    loaded = load([Source(*pair, weight) for pair, weight in zip(pairs[:count], weights, strict=True)])
     request = request_of(options, planes=loaded.training[0].data.shape[-1])
     if options.show_augmentation:
         _show(options, request, loaded.training)
         return
-    validation = loaded.training[:1]
-    if options.validation:
-        validation = load([Source(*options.validation)]).training[:1]
+    validation = load([Source(*pairs[-1])]).training[:1] if options.validation else loaded.training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=loaded.images)
     keep_record(options.out, record_of(loaded, enhancement=enhancement, augmentation=request.augmentation))
     train_with(options, request, training=loaded.training, validation=validation)
+    report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
+    from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.axes import Selection
 
 FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "n5", "precomputed")
@@ -30,6 +33,40 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses the format and the type of probability maps."""
+    parser.add_argument("--format", choices=FORMATS, default="png", help="format of the maps (default: png)")
+    parser.add_argument(
+        "--dtype",
+        choices=MAP_TYPES,
+        default="uint8",
+        help="type of the maps: probabilities times 255 or 65535, or as they are (default: uint8; png has no other)",
+    )
+
+
+def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) -> str | Address:
+    """Return what a user names: the text where that is a path, or an address where it or an option says more.
+
+    Parameters
+    ----------
+    text : str
+    options : Namespace
+        With those of `add_selection_options`.
+    labels : bool
+        Whether these are the labels of other images, to which --channel does not belong.
+
+    Raises
+    ------
+    InputError
+        The options make no sense.
+    """
+    from cdeep3m.volumes.address import Address
+
+    selection = selection_of(options)
+    named = replace(Address.of(text), selection=replace(selection, channel=None) if labels else selection)
+    return text if named == Address(text) and not named.scheme else named
+
+
 def selection_of(options: argparse.Namespace) -> Selection:
     """Return what the options of `add_selection_options` ask for.
 
@@ -47,3 +84,9 @@ def selection_of(options: argparse.Namespace) -> Selection:
         level=options.level,
         roi=None if options.roi is None else parse_roi(options.roi),
     )
+
+
+def path_or_address(text: str, options: argparse.Namespace, *, labels: bool = False) -> Path | Address:
+    """Return as `address_of`, with a path as one."""
+    named = address_of(text, options, labels=labels)
+    return Path(named) if isinstance(named, str) else named

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cdeep3m.geometry import Placement
 from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
@@ -79,11 +80,14 @@ class LabelledVolume:
         Class of every voxel: 0 background, 1 foreground.
     weight : float
         How often patches come from it, compared with other volumes.
+    placement : Placement
+        Size of a voxel along (z, y, x), as far as it is known.
     """
 
     data: np.ndarray
     label: np.ndarray
     weight: float = 1.0
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.engines.nvidia import Version, dotted, version
-from cdeep3m.errors import FormatError, InputError
-from cdeep3m.system.files import write_text
+from cdeep3m.errors import FormatError, InputError, reading
+from cdeep3m.system.files import demand_file, write_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,7 +104,13 @@ def known_images() -> dict[str, Image]:
     shipped = files("cdeep3m.engines").joinpath(CATALOGUE).read_text(encoding="utf-8")
     known = _parse(shipped, CATALOGUE)
     own = config_folder() / CATALOGUE
-    return known | _parse(own.read_text(encoding="utf-8"), str(own)) if own.is_file() else known
+    return known | _parse(_text_of(own), str(own)) if own.is_file() else known
+
+
+def _text_of(path: Path) -> str:
+    with reading(path, "TOML file"):
+        demand_file(path)
+        return path.read_text(encoding="utf-8")
 
 
 def find_image(name: str = "") -> Image:
@@ -172,7 +178,7 @@ class Lock:
         """
         if not self.path.is_file():
             return {}
-        pins = _toml(self.path.read_text(encoding="utf-8"), str(self.path))
+        pins = _toml(_text_of(self.path), str(self.path))
         wrong = [name for name, pin in pins.items() if not isinstance(pin, str) or not DIGEST.fullmatch(pin)]
         if wrong:
             raise FormatError(f"{self.path}: {wrong[0]} has no sha256 digest; delete its line, or the file")
@@ -215,10 +221,8 @@ def _parse(text: str, source: str) -> dict[str, Image]:
 
 
 def _toml(text: str, source: str) -> dict[str, Any]:
-    try:
+    with reading(source, "TOML file"):
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FormatError(f"{source} is no TOML file: {error}") from None
 
 
 def _image(name: str, entry: Any, source: str) -> Image:

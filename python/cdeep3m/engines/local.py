@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,8 @@ from cdeep3m.engines.base import ALL_GPUS, CPU
 from cdeep3m.engines.nvidia import visible_gpus
 from cdeep3m.engines.tools import GLOG_FOLDER, PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError
+from cdeep3m.system.children import options_of_child
+from cdeep3m.system.files import scratch_folder
 from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _place_of_logs(call: ToolCall) -> Iterator[ToolCall]:
     if call.own_logs:
         yield call
         return
-    with tempfile.TemporaryDirectory(prefix="cdeep3m-") as folder:
-        yield replace(call, own_logs=Path(folder))
+    with scratch_folder(call.folder / "glog") as folder:
+        yield replace(call, own_logs=folder)
 
 
 def _start(command: list[str], call: ToolCall) -> subprocess.Popen[str]:
@@ -162,6 +163,7 @@ def _start(command: list[str], call: ToolCall) -> subprocess.Popen[str]:
             text=True,
             errors="replace",
             start_new_session=True,
+            **options_of_child(),
         )
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be run ({error.strerror}): is it built for this machine?") from None

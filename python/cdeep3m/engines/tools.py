@@ -6,12 +6,10 @@ import logging
 import os
 import re
 import signal
-import tempfile
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
@@ -19,10 +17,13 @@ from cdeep3m.engines.job_files import training_files
 from cdeep3m.errors import EngineError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import read_state, write_state
+from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.proto.prototxt import read_solver, write
+from cdeep3m.system.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
 
     from cdeep3m.engines.base import PredictJob, TrainedModel, TrainJob
 
@@ -293,7 +294,7 @@ def train_call(job: TrainJob) -> ToolCall:
     arguments = ["train", f"--solver={os.path.abspath(job.solver)}"]
     arguments += [f"--snapshot={os.path.abspath(job.snapshot)}"] if job.snapshot else []
     arguments += [f"--weights={os.path.abspath(job.weights)}"] if job.weights else []
-    models = [_learned_net(job.snapshot, job.folder)] if job.snapshot else []
+    models = [learned_net(job.snapshot, folder=job.folder).absolute()] if job.snapshot else []
     logs = _existing(job.log.absolute().parent if job.log else None)
     return ToolCall(
         tool=TRAIN_TOOL,
@@ -387,8 +388,8 @@ def _file(path: Path) -> Path:
 @contextmanager
 def _as_caffe_takes_it(job: TrainJob) -> Iterator[TrainJob]:
     """Yield `job` with copies of its solver and snapshot, where Caffe itself would not take these as they are."""
-    with tempfile.TemporaryDirectory(prefix="cdeep3m-") as folder:
-        yield _from_where_it_lies(_on_the_cpu(job, Path(folder)), Path(folder))
+    with scratch_folder(job.folder / "caffe") as folder:
+        yield _from_where_it_lies(_on_the_cpu(job, folder), folder)
 
 
 def _on_the_cpu(job: TrainJob, folder: Path) -> TrainJob:
@@ -406,23 +407,11 @@ def _from_where_it_lies(job: TrainJob, folder: Path) -> TrainJob:
 
     Caffe takes the model's name in a .solverstate as it is; a run that was moved or copied keeps the old one.
     """
-    if job.snapshot is None or _named_model(job.snapshot, job.folder).is_file():
+    if job.snapshot is None:
         return job
-    state = read_state(job.snapshot)
-    state.learned_net = str(_learned_net(job.snapshot, job.folder))
+    state, model = read_state(job.snapshot), learned_net(job.snapshot, folder=job.folder).absolute()
+    if (job.folder.absolute() / state.learned_net) == model:
+        return job
+    state.learned_net = str(model)
     write_state(folder / job.snapshot.name, state)
     return replace(job, snapshot=folder / job.snapshot.name)
-
-
-def _learned_net(state: Path, folder: Path) -> Path:
-    """Return the model that belongs to a state: the file it names, or the same name beside the state."""
-    named = _named_model(state, folder)
-    beside = state.absolute().parent / named.name
-    found = next((path for path in (named, beside) if path.is_file()), None)
-    if found is None:
-        raise MissingFileError(f"{beside} is not there; {state.name} goes on from it. Copy it beside the state.")
-    return found
-
-
-def _named_model(state: Path, folder: Path) -> Path:
-    return folder.absolute() / read_state(state).learned_net

@@ -59,6 +59,11 @@ class Scores:
         """Harmonic mean of precision and recall (Dice); nan when neither side has foreground."""
         return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
 
+    @property
+    def iou(self) -> float:
+        """Intersection over union (Jaccard); nan when neither side has foreground."""
+        return _ratio(self.true_positive, self.true_positive + self.false_positive + self.false_negative)
+
 
 def count_values(maps: Iterable[np.ndarray], labels: Iterable[np.ndarray]) -> np.ndarray:
     """Count the values of probability maps, apart for background and foreground.

@@ -21,7 +21,6 @@ from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
-from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.mapped import release, zeros
 from cdeep3m.volumes.stores import Store
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdeep3m.maps.base import Maps, MapType
+    from cdeep3m.volumes.axes import Selection
     from cdeep3m.volumes.base import Volume
 
 VOXELS_OF_A_BOX = 2**24
@@ -175,13 +175,13 @@ def convert(
         The volume cannot be read, a value does not fit, or something else is at `out`.
     """
     source, target = Address.of(address), Address.of(out)
-    volume = open_volume(source, role="values", selection=selection)
-    wanted = selection or Selection()
+    wanted = selection or source.selection
+    volume = open_volume(source, role="values", selection=wanted)
     spec = MapSpec(
         shape=volume.shape,
         dtype=cast("MapType", dtype or volume.dtype.name),
         placement=volume.placement,
-        source=f"{_absolute(source)} {wanted}",
+        source=f"{source.absolute()} {wanted}",
         labels=labels,
         planes="Plane",
     )
@@ -206,10 +206,6 @@ def _alone(maps: Maps, target: Address) -> Iterator[None]:
     Finished(ledger, run_of(maps.spec, "PNG", maps.chunks)).begin([])
     yield
     ledger.remove_all()
-
-
-def _absolute(address: Address) -> str:
-    return str(address) if address.scheme else str(Address(str(address.path.absolute()), address.dataset))
 
 
 class KeptSlab:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,6 @@ import numpy as np
 from cdeep3m.errors import InputError
 from cdeep3m.maps.chunked import run_of
 from cdeep3m.maps.progress import Finished
-from cdeep3m.system.files import whole_file
 from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.open import open_volume
 from cdeep3m.volumes.stores import Store
@@ -78,6 +79,7 @@ class FileMaps:
             return []
         if not self._partial.exists():
             self._ledger.remove_all()
+            self._make()
         self._finished.begin(boxes)
         return self._finished.missing(boxes)
 
@@ -120,20 +122,23 @@ class FileMaps:
     def _open(self) -> np.ndarray:
         with self._lock:
             if self._array is None:
-                if not self._partial.exists():
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
-                    self._make()
                 self._array = self._mapped(self._partial)
             return self._array
 
     def _make(self) -> None:
-        """Make the file, whole; room for it is taken on the disk now, not when it is full in the middle."""
-        with whole_file(self._partial) as new:
+        """Make the file, whole, unless another process does; take room for it on the disk now, not in the middle."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._partial.with_name(f"{self._partial.stem}-{uuid.uuid4().hex}{self._partial.suffix}")
+        try:
             self._create(new)
             with new.open("r+b") as file:
                 size = new.stat().st_size
                 if hasattr(os, "posix_fallocate") and size:
                     os.posix_fallocate(file.fileno(), 0, size)
+            with suppress(FileExistsError):
+                os.link(new, self._partial)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def _demand_same(path: Path, spec: MapSpec) -> None:

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
+from cdeep3m.maps.chunked import chunks_for
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import Format, expected, format_of
 
 if TYPE_CHECKING:
     import os
 
+    from cdeep3m.geometry import Coordinate
     from cdeep3m.maps.base import Maps, MapSpec
+
+CHUNKED_OME = ("ome-zarr", "ome-zarr-0.4")
 
 FORMATS: list[Format] = [
     Format(
@@ -71,6 +75,35 @@ FORMATS: list[Format] = [
     ),
 ]
 """What can be written. Each module has `open_maps(address, spec) -> Maps`, which goes on with what is there."""
+
+
+SUFFIXES = {
+    **{"tif": ".tif", "h5": ".h5", "mrc": ".mrc", "n5": ".n5", "precomputed": ".precomputed"},
+    **dict.fromkeys(CHUNKED_OME, ".zarr"),
+}
+"""Suffix of a map in a folder of its own, `Segmented.zarr`; images have names of their own."""
+
+
+def place_of(folder: Path, format_name: str, *, planes: str = "Segmented") -> Path:
+    """Return where a map of a format goes in a folder that is its own.
+
+    Examples
+    --------
+    >>> place_of(Path("1fm"), "ome-zarr").as_posix(), place_of(Path("1fm"), "png").as_posix()
+    ('1fm/Segmented.zarr', '1fm')
+    """
+    return folder if format_name == "png" else folder / f"{planes}{SUFFIXES[format_name]}"
+
+
+def chunks_of(format_name: str, shape: Coordinate) -> Coordinate:
+    """Return the chunks of a map of a format; every voxel for itself where it has none.
+
+    Examples
+    --------
+    >>> chunks_of("n5", (10, 500, 500)), chunks_of("tif", (10, 500, 500))
+    ((10, 64, 64), (1, 1, 1))
+    """
+    return chunks_for(shape) if format_name in (*CHUNKED_OME, "n5", "precomputed") else (1, 1, 1)
 
 
 def open_maps(address: str | os.PathLike[str] | Address, spec: MapSpec, *, format_name: str | None = None) -> Maps:

@@ -102,6 +102,7 @@ class Finished:
         if self._ledger is not None:
             if any(box not in self._numbers for box in boxes):
                 raise ValueError("other boxes than before")
+            self.refresh()
             return False
         self._numbers = {box: number for number, box in enumerate(boxes)}
         digest = hashlib.sha256(repr([(box.begin, box.end) for box in boxes]).encode()).hexdigest()

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
+import os
 import shutil
 import tarfile
+import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from cdeep3m.errors import FormatError, RunError
 from cdeep3m.proto.foreign import PROBED, looks_like
+from cdeep3m.system.files import demand_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 20
+COMPRESSIONS: dict[bytes, Callable[..., IO[bytes]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+LARGEST_READ = 16 * 2**20
+MOST_SECONDS = 6 * 3600
+MOST_FILES = 10_000
+LONGEST_NAME = 1000
+MOST_FROM_A_BYTE = 50
+"""So many bytes may come out of one; weights shrink by less than a half."""
+MOST_ANYWAY = 2**30
 
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 """What readers of archives and of their compressions raise for damaged ones; bzip2's an OSError without a number."""
@@ -49,8 +66,11 @@ def unpack(archive: Path, folder: Path) -> None:
     RunError
         There is no room for its files.
     """
-    with _reporting_damage(archive), tarfile.open(archive, "r:*") as tar:
-        for member in tar:
+    unpacked = 0
+    with _reporting_damage(archive), _opened(archive) as tar:
+        for number, member in enumerate(tar, start=1):
+            unpacked += member.size
+            _demand_within_bounds(archive, number, unpacked)
             place = folder / _safe_name(member, archive)
             if member.isdir():
                 place.mkdir(parents=True, exist_ok=True)
@@ -60,9 +80,50 @@ def unpack(archive: Path, folder: Path) -> None:
                 _write(tar, member, place)
 
 
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar archive, whatever it is compressed with; a header cannot ask for more memory than headers need."""
+    demand_file(archive)
+    with open(archive, "rb") as file:
+        start = file.read(PROBED)
+    opener = next((opener for magic, opener in COMPRESSIONS.items() if start.startswith(magic)), open)
+    with opener(archive, "rb") as plain, tarfile.TarFile(fileobj=_Bounded(plain)) as tar:
+        yield tar
+
+
+class _Bounded:
+    """A file for `tarfile` that gives no more than `LARGEST_READ` bytes at a time, and only until a deadline."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._end = time.monotonic() + MOST_SECONDS
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes."""
+        if not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        if time.monotonic() > self._end:
+            raise tarfile.ReadError(f"it takes more than {MOST_SECONDS} s to unpack")
+        return self._file.read(size)
+
+
+def _demand_within_bounds(archive: Path, number: int, unpacked: int) -> None:
+    """Refuse an archive that would fill a disk with files or bytes."""
+    if number > MOST_FILES:
+        raise FormatError(
+            f"{archive} holds more than {MOST_FILES} files; a trained model was expected; do not trust it."
+        )
+    most = MOST_FROM_A_BYTE * archive.stat().st_size + MOST_ANYWAY
+    if unpacked > most:
+        raise FormatError(f"{archive} would unpack to more than {most} bytes; a trained model was expected.")
+
+
 def _safe_name(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
     """Return the name of `member`, which leads to a place below any folder it is joined to."""
     name = PurePosixPath(member.name)
+    if len(os.fsencode(member.name)) > LONGEST_NAME:
+        raise FormatError(f"{archive}: it holds a name of {len(member.name)} characters; do not trust it.")
     if name.is_absolute() or ".." in name.parts or "\\" in member.name or "\0" in member.name:
         raise FormatError(f"{archive}: it holds {member.name!r}, a name that leads out of its folder; do not trust it.")
     if not member.isdir() and (not member.isreg() or member.issparse()):

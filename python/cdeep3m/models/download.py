@@ -17,10 +17,11 @@ import time
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.client import HTTPException
+from ipaddress import ip_address
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
@@ -29,6 +30,7 @@ from cdeep3m.system.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.client import HTTPMessage
     from pathlib import Path
 
 CHUNK = 1 << 18
@@ -39,6 +41,10 @@ ATTEMPTS = 5
 
 PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
+
+MOST_BYTES = 50_000_000_000
+MOST_SECONDS = 24 * 3600
+"""A download that is larger, or takes longer, is none of a model."""
 
 TIMEOUT = 60.0
 """Seconds of silence after which a connection counts as cut."""
@@ -118,6 +124,7 @@ def download(
             if not _size(file):
                 part.unlink()
             raise
+        os.fsync(file.fileno())
         part.replace(target)
     note.unlink(missing_ok=True)
     return fetched.found
@@ -175,8 +182,14 @@ def _receive(source: _Source, file: IO[bytes], note: Path, report: Callable[[Pro
 
 
 def _copy(response: Any, file: IO[bytes], total: int | None, report: Callable[[Progress], None]) -> None:
-    told = -1
+    told, end = -1, time.monotonic() + MOST_SECONDS
+    if total is not None and total > MOST_BYTES:
+        raise DownloadError(f"the server offers {total} bytes; expected a trained model, {MOST_BYTES} bytes at most")
     while chunk := _read(response):
+        if file.tell() + len(chunk) > MOST_BYTES:
+            raise DownloadError(f"more than {MOST_BYTES} bytes have come; expected a trained model")
+        if time.monotonic() > end:
+            raise DownloadError(f"not whole after {MOST_SECONDS} s; the same command goes on where this one stopped")
         file.write(chunk)
         if (now := _megabytes(file.tell())) > told:
             told = now
@@ -190,7 +203,7 @@ def _megabytes(size: int) -> int:
 
 def _read(response: Any) -> bytes:
     try:
-        return bytes(response.read(CHUNK))
+        return bytes(response.read1(CHUNK))
     except (HTTPException, OSError) as error:
         raise _Cut(f"the connection was cut ({_reason(error)})") from None
 
@@ -221,6 +234,36 @@ def _connect(request: Request, *, anywhere: bool) -> Any:
             f"{url} leads to {response.url}, which is not protected. Give that address if you trust it."
         )
     return response
+
+
+def urlopen(request: Request, timeout: float = TIMEOUT) -> Any:
+    """Open a connection; see `_Redirects`."""
+    return build_opener(_Redirects).open(request, timeout=timeout)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows a server to other addresses of http and https, but from the outside to no machine of this network."""
+
+    max_redirections = 5
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Return the request to the new address."""
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise DownloadError(f"{req.full_url} leads to {newurl}, which is no address of https:// or http://")
+        if _is_inside(newurl) and not _is_inside(req.full_url):
+            raise DownloadError(f"{req.full_url} leads to {newurl}, a machine of this network. Do not trust it")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_inside(url: str) -> bool:
+    """Return whether an address names this machine, or one of a private network."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".localhost", ".local", ".internal"))
 
 
 def _reason(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from cdeep3m.models.download import ATTEMPTS, PAUSE, download
 from cdeep3m.models.published import PublishedModel, find, published_models
 from cdeep3m.models.verify import NetReport, net_folders, verify
 from cdeep3m.proto.foreign import PAGE, PROBED, TEXT, looks_like
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import flush_tree, scratch_folder, settle_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,6 +94,8 @@ def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetRep
     NetError
         A net in it is not whole.
     """
+    if _was_fetched(request):
+        return verify(request.out)
     if request.out.exists():
         raise RunError(
             f"{request.out} is there already: choose another folder, "
@@ -107,6 +108,16 @@ def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetRep
         digest = _check_archive(archive, model, request.sha256)
         source = {"source": request.source, "sha256": digest, "model": asdict(model) if model else None}
         return _unpacked(archive, request.out, source)
+
+
+def _was_fetched(request: FetchRequest) -> bool:
+    """Return whether `out` is what the same request fetched before."""
+    try:
+        noted = json.loads((request.out / SOURCE).read_text(encoding="utf-8"))
+        source, sha256 = str(noted["source"]), str(noted["sha256"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+    return source == request.source and request.sha256 in (None, sha256)
 
 
 @contextmanager
@@ -185,18 +196,14 @@ def _check_archive(archive: Path, model: PublishedModel | None, sha256: str | No
 
 def _unpacked(archive: Path, out: Path, source: Mapping[str, object]) -> list[NetReport]:
     """Unpack and check beside `out`, then take its name."""
-    partial = out.with_name(f".{out.name}.unpacking")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with scratch_folder(out) as partial:
         unpack(archive, partial)
         folder = training_folder(partial, archive)
         reports = _checked(folder)
         note = {**source, "fetched": time.strftime("%Y-%m-%d %H:%M:%S"), "cdeep3m": __version__}
         write_text(folder / SOURCE, json.dumps(note, indent=1) + "\n")
-        folder.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        flush_tree(folder)
+        settle_folder(folder, out)
     return [replace(each, weights=out / each.weights.relative_to(folder)) if each.weights else each for each in reports]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.errors import FormatError, MissingFileError, MissingModelError
+from cdeep3m.errors import FormatError, MissingFileError, MissingModelError, reading
 from cdeep3m.models.verify import net_folders, parameters_in, shapes_of
 from cdeep3m.nets.fits import Fit, expected_shapes, fit_of_history, fit_of_layers
 from cdeep3m.nets.shapes import Shape, blob_shapes
@@ -96,6 +96,11 @@ def info(path: Path) -> FileInfo:
     """
     if not path.is_file():
         raise MissingFileError(f"{path} is no file; a .caffemodel, .solverstate or .prototxt was expected.")
+    with reading(path, "model or net"):
+        return _info(path)
+
+
+def _info(path: Path) -> FileInfo:
     with open(path, "rb") as file:
         kind = looks_like(file.read(PROBED))
     if kind == MODEL or (kind != STATE and path.suffix == ".caffemodel"):

@@ -17,12 +17,12 @@ from cdeep3m.nets.prototxts import DEPLOY, LABEL_CLASS_SELECTION, SOLVER, TRAIN_
 from cdeep3m.nets.shapes import blob_shapes
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import blob_shape, blob_to_array, read_model, read_state
+from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.runs.trained import (
     MODEL_SUFFIX,
     STATE_SUFFIX,
     is_visible,
     iteration_of,
-    learned_net,
     snapshots,
     weights_in,
     with_deploy,
@@ -189,7 +189,8 @@ def _check_prediction(weights: Path, net: str, engine: InProcessEngine) -> None:
     try:
         engine.load(with_deploy(weights, net))
     except NetError as error:
-        raise NetError(f"{weights}: {error}") from None
+        named = str(weights) in str(error) or str(weights.parent.parent) in str(error)
+        raise NetError(str(error) if named else f"{weights}: {error}") from None
 
 
 def _check_values(weights: Path) -> None:

@@ -33,8 +33,8 @@ from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
 from cdeep3m.runners.base import run_missing
-from cdeep3m.runs.ledger import Ledger, open_ledger
 from cdeep3m.system.files import whole_file
+from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.units import SYMBOLS
 

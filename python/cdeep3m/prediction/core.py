@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import LoadedNet
     from cdeep3m.geometry import Roi
+    from cdeep3m.maps.base import MapType
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
@@ -80,6 +81,44 @@ def average_nets(maps: Sequence[np.ndarray]) -> np.ndarray:
     return maps[0] if len(maps) == 1 else stitching.ensemble(maps)
 
 
+def average_unrounded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the probabilities of several nets.
+
+    Parameters
+    ----------
+    probabilities : sequence of ndarray of float32, all of one shape
+
+    Returns
+    -------
+    ndarray of float32, of that shape
+    """
+    if len(probabilities) == 1:
+        return probabilities[0]
+    total = np.zeros(probabilities[0].shape)
+    for one in probabilities:
+        total += one
+    return (total / len(probabilities)).astype(np.float32)
+
+
+def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
+    """Return probabilities as a map of a type: times 65535 or 255 and rounded, or as they are.
+
+    Parameters
+    ----------
+    probability : ndarray of float32
+        In [0, 1]; NaN becomes 0 in whole numbers.
+
+    Examples
+    --------
+    >>> to_map_type(np.float32([0, 0.5, 1]), "uint16").tolist()
+    [0, 32768, 65535]
+    """
+    if dtype == "float32":
+        return probability
+    scaled = np.nan_to_num(probability.astype(np.float64)) * np.iinfo(dtype).max
+    return np.clip(np.floor(scaled + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
+
+
 def predict_boxes(
     volume: Volume,
     plan: Sequence[tuple[Roi, Collection[str]]],
@@ -87,6 +126,7 @@ def predict_boxes(
     *,
     tiling: Tiling,
     rules: Rules = CORRECTED,
+    unrounded: bool = False,
     before_pass: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Roi, dict[str, np.ndarray]]]:
     """Predict boxes one after another, each with the nets that it names; images are read once for all of them.
@@ -101,19 +141,23 @@ def predict_boxes(
     tiling : Tiling
         How the volume is cut.
     rules : Rules
+    unrounded : bool
+        Yield probabilities as they are, in [0, 1], instead of maps.
     before_pass : callable, optional
         Called before each box, and before each variant of a window is made; what it raises ends the prediction.
 
     Yields
     ------
     Roi, dict of str to ndarray of uint8, shape of the box
-        A box and its probability map by each of its nets.
+        A box and its probability map by each of its nets; float32 where `unrounded`.
     """
     reader = PackageReader(volume, tiling, frames=max(one.net.frames for one in nets.values()))
     with ExitStack() as stack:
         streams = {
             name: stack.enter_context(
-                closing(_stream(one, [box for box, names in plan if name in names], reader, tiling, before_pass))
+                closing(
+                    _stream(one, [box for box, names in plan if name in names], reader, tiling, unrounded, before_pass)
+                )
             )
             for name, one in nets.items()
         }
@@ -121,7 +165,7 @@ def predict_boxes(
             if before_pass:
                 before_pass()
             values = {name: next(streams[name]) for name in nets if name in names}
-            yield box, {name: _to_maps(found, rules) for name, found in values.items()}
+            yield box, values if unrounded else {name: _to_maps(found, rules) for name, found in values.items()}
 
 
 def _stream(
@@ -129,9 +173,10 @@ def _stream(
     boxes: Sequence[Roi],
     reader: PackageReader,
     tiling: Tiling,
+    unrounded: bool,
     before_pass: Callable[[], None] | None,
 ) -> Generator[np.ndarray, None, None]:
-    """Yield what one net makes of each box: 16-bit probabilities, as packages are stored in."""
+    """Yield what one net makes of each box: 16-bit probabilities, as packages are stored in, or unrounded ones."""
 
     def parts() -> Iterator[tuple[Package, int]]:
         return ((package, z) for box in boxes for z in planes_of(box) for package in tiling.packages_meeting(box, z))
@@ -148,11 +193,12 @@ def _stream(
     with closing(made):
         predictions = one.net.foreground(made)
         for box in boxes:
-            values = np.zeros(box.shape, dtype=np.uint16)
+            values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
             for z, plane in zip(planes_of(box), values, strict=True):
                 for package in tiling.packages_meeting(box, z):
                     mean = stitching.average(zip(one.variants, predictions))  # noqa: B905 - the predictions go on
-                    stitching.paste(plane, package, stitching.to_png16(mean), begin=box.begin[1:])
+                    tile = mean if unrounded else stitching.to_png16(mean)
+                    stitching.paste(plane, package, tile, begin=box.begin[1:])
             yield values
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from cdeep3m.engines.base import DenoisingEngine, Progress
 from cdeep3m.maps.base import MapSpec
-from cdeep3m.maps.open import open_maps
+from cdeep3m.maps.open import chunks_of, open_maps, place_of
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.runner import InThisProcess
-from cdeep3m.prediction.streaming import fill_boxes, missing_boxes
+from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
-from cdeep3m.runs.ledger import share_of
 from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes.enhanced import open_enhanced
 
@@ -32,11 +32,30 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import InProcessEngine, Precision, TrainedModel
     from cdeep3m.geometry import Roi
-    from cdeep3m.maps.base import Maps
+    from cdeep3m.maps.base import Maps, MapType
     from cdeep3m.runners.base import Runner
     from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.base import Volume
     from cdeep3m.volumes.enhancement import Enhancement
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapKind:
+    """What the maps of a run are.
+
+    Attributes
+    ----------
+    format : str
+        One of `maps.open.FORMATS`.
+    dtype : {"uint8", "uint16", "float32"}
+    source : str
+        What they are made from.
+    """
+
+    format: str = "png"
+    dtype: MapType = "uint8"
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +64,7 @@ class UnitWork:
 
     Attributes
     ----------
-    images : Path
+    images : Path or Address
     models : tuple of TrainedModel
     engine : InProcessEngine
     gpu : int
@@ -58,11 +77,13 @@ class UnitWork:
         Whether the average of the nets is written as well.
     enhancement : Enhancement, optional
         How images are enhanced before a net sees them.
+    kind : MapKind
+        Format and type of the maps.
     key : str
         What a process keeps the nets under; each run has its own.
     """
 
-    images: Path
+    images: Path | Address
     models: tuple[TrainedModel, ...]
     engine: InProcessEngine
     gpu: int
@@ -72,6 +93,7 @@ class UnitWork:
     out: Path
     averages: bool
     enhancement: Enhancement | None = None
+    kind: MapKind = field(default_factory=lambda: MapKind())
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __call__(self, number: int) -> None:
@@ -114,11 +136,19 @@ class Outputs:
             each.finish()
 
 
-def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool) -> Outputs:
+def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool, kind: MapKind) -> Outputs:
     """Open the maps of a run."""
-    run, spec = PredictionRun(out), MapSpec(shape=volume.shape, placement=volume.placement)
-    maps = {net: open_maps(run.net_folder(net), spec, format_name="png") for net in nets}
-    return Outputs(maps, open_maps(run.fresh_ensemble_folder(), spec, format_name="png") if averages else None)
+    run = PredictionRun(out)
+    spec = MapSpec(shape=volume.shape, dtype=kind.dtype, placement=volume.placement, source=kind.source)
+
+    def opened(folder: Path) -> Maps:
+        if kind.format != "png":
+            folder.mkdir(exist_ok=True)
+        return open_maps(place_of(folder, kind.format), spec, format_name=kind.format)
+
+    return Outputs(
+        {net: opened(run.net_folder(net)) for net in nets}, opened(run.fresh_ensemble_folder()) if averages else None
+    )
 
 
 def units_of(boxes: Sequence[Roi]) -> list[list[Roi]]:
@@ -163,7 +193,9 @@ def fill_elsewhere(
     RunError
         When a unit of this share is still missing in the end.
     """
-    units = units_of(work.tiling.boxes())
+    boxes = work.tiling.boxes(chunks=chunks_of(work.kind.format, work.tiling.shape))
+    outputs.missing(boxes)
+    units = units_of(boxes)
     mine = np.arange(len(units)) if share is None else share_of(np.arange(len(units)), number=share[0], of=share[1])
     missing = _lacking(units, outputs, mine)
     done, name = len(mine) - len(missing), ",".join(model.net for model in work.models)
@@ -207,9 +239,17 @@ def _ready(work: UnitWork) -> _Ready:
             )
             for model in work.models
         }
-        runner = InThisProcess(volume=volume, nets=nets, tiling=work.tiling, rules=work.tiling.rules)
-        outputs = outputs_of(work.out, list(nets), volume, averages=work.averages)
-        _KEPT[:] = [_Ready(work.key, units_of(work.tiling.boxes()), outputs, runner)]
+        outputs = outputs_of(work.out, list(nets), volume, averages=work.averages, kind=work.kind)
+        runner = InThisProcess(
+            volume=volume,
+            nets=nets,
+            tiling=work.tiling,
+            rules=work.tiling.rules,
+            unrounded=is_unrounded(outputs.maps),
+        )
+        boxes = work.tiling.boxes(chunks=chunks_of(work.kind.format, volume.shape))
+        outputs.missing(boxes)
+        _KEPT[:] = [_Ready(work.key, units_of(boxes), outputs, runner)]
     return _KEPT[0]
 
 

@@ -21,36 +21,41 @@ from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, Tra
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.base import MapSpec
-from cdeep3m.maps.open import open_maps
+from cdeep3m.maps.open import chunks_of
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
-from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.runner import InThisProcess
-from cdeep3m.prediction.streaming import fill, missing_boxes
+from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runners.base import InThisProcess as InOrder
+from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
 from cdeep3m.runs.provenance import describe_enhancement, trained_on
+from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
+    from cdeep3m.maps.base import MapType
     from cdeep3m.runners.base import Runner
     from cdeep3m.volumes.base import Volume
 
@@ -92,6 +97,11 @@ class PredictRequest:
     overwrite : bool
         Remove what an earlier run left in `out`, whatever that was made of.
 
+    format : str
+        Format of the maps, one of `maps.open.FORMATS`.
+    dtype : {"uint8", "uint16", "float32"}
+        Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
+
     Raises
     ------
     InputError
@@ -99,7 +109,7 @@ class PredictRequest:
     """
 
     trained: Path
-    images: Path
+    images: Path | Address
     out: Path
     nets: tuple[str, ...] = ("1fm", "3fm", "5fm")
     aug_speed: int = 1
@@ -110,6 +120,8 @@ class PredictRequest:
     denoise: int | None = None
     whole_volume: bool = False
     overwrite: bool = False
+    format: str = "png"
+    dtype: MapType = "uint8"
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -122,6 +134,15 @@ class PredictRequest:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
         for net in self.nets:
             demand_net_name(net)
+        if self.rules is ORIGINAL and self.is_new:
+            raise InputError("the original writes 8-bit PNG images: use either --exact or --format and --dtype")
+        if self.format == "png" and self.dtype != "uint8":
+            raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether maps are anything but the original's, 8-bit PNG images."""
+        return (self.format, self.dtype) != ("png", "uint8")
 
     @property
     def fast(self) -> bool:
@@ -176,7 +197,7 @@ def predict(
         )
     _demand_apart(request)
     with pausing(10):
-        return _predict(request, engine, gpu=gpu, also=also, report=report or _silent, runner=runner, share=share)
+        return _predict(request, engine, gpu=gpu, also=also, report=report, runner=runner, share=share)
 
 
 def _predict(
@@ -185,7 +206,7 @@ def _predict(
     *,
     gpu: int,
     also: Sequence[int],
-    report: Report,
+    report: Report | None,
     runner: Runner | None,
     share: tuple[int, int] | None,
 ) -> bool:
@@ -201,7 +222,7 @@ def _predict(
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
         if request.rules.second_edition:
-            _as_edition_2(request, engine, gpu, run, models, report)
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
             return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
@@ -211,26 +232,34 @@ def _predict(
             say_enhancement(request)
             if enhancement is None:
                 _check_gray_values(volume, request)
-            tiling = Tiling.of(volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit)
+            chunks = chunks_of(request.format, volume.shape)
+            tiling = Tiling.of(
+                volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit, chunks=chunks
+            )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
-        with run.recording_errors():
+        begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
+        with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
+            noted = events.reporting(report)
+            events.write("images", **facts_of_images(request.images, volume, tiling))
+            for model in models.values():
+                events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, report):
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    _stream(request, engine, gpu, run, models, seen, tiling, report)
+                    _stream(request, engine, gpu, run, models, seen, tiling, noted)
                 else:
                     work = _over_files(request, run, tiling)
-                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=report)
+                    predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
             with failing_with(12), run.finishing() as ours:
                 if ours:
                     averaged = isinstance(engine, InProcessEngine) and _averages_arrays(request)
@@ -249,6 +278,8 @@ def _as_edition_2(
 ) -> None:
     """Predict exactly as CDeep3M2 does; planes are enhanced unless `denoise` is 0, whatever the model's record says."""
     with run.recording_errors():
+        if isinstance(request.images, Address):
+            raise InputError(f"CDeep3M2 reads folders and .tif stacks, not {request.images}; leave out --exact")
         images = enhance_first(request.images, run.folder, request.denoise)
         with failing_with(4):
             define_packages(images, run.folder)
@@ -332,6 +363,8 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
     given = {
         "--fit": request.fit,
         "--precision fast": request.fast,
+        "--format and --dtype": request.is_new,
+        "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
     asked = [option for option, wanted in given.items() if wanted]
@@ -339,7 +372,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         raise InputError(f"the engine {engine.name} predicts files as Caffe does: leave {' and '.join(asked)} out")
 
 
-def warn_of_labels(volume: Volume, images: Path) -> None:
+def warn_of_labels(volume: Volume, images: Path | Address) -> None:
     """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
     values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
     if len(values) < FEWEST_IMAGE_VALUES:
@@ -356,7 +389,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> 
     return FileRun(
         run=run,
         trained=request.trained,
-        images=request.images,
+        images=Path(request.images),
         nets=request.nets,
         aug_speed=request.aug_speed,
         tiling=tiling,
@@ -386,12 +419,25 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "fit": str(request.fit).lower(),
         "precision": request.precision,
         "enhancement": enhancement.text if enhancement else "none",
+        **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
+        **_selected(request.images),
         **({IMAGES: images} if images else {}),
     }
 
 
+def _selected(images: Path | Address) -> dict[str, str]:
+    """Return which part of the images was asked for, as predict.config says it."""
+    if not isinstance(images, Address) or images.selection == Selection():
+        return {}
+    return {"selection": str(images.selection)}
+
+
 def _size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
+
+
+def _kind_of(request: PredictRequest) -> MapKind:
+    return MapKind(format=request.format, dtype=request.dtype, source=str(request.images.absolute()))
 
 
 def _stream(
@@ -405,17 +451,14 @@ def _stream(
     report: Report,
 ) -> None:
     """Predict what is missing of every net in this process, and average the nets from arrays where rules allow it."""
-    spec = MapSpec(shape=volume.shape, placement=volume.placement)
-    maps = {net: open_maps(run.net_folder(net), spec, format_name="png") for net in models}
-    averaged = None
-    if _averages_arrays(request):
-        averaged = open_maps(run.fresh_ensemble_folder(), spec, format_name="png")
-    boxes = tiling.boxes()
-    lacking = Counter(net for _, nets in missing_boxes(boxes, maps) for net in nets)
+    outputs = outputs_of(run.folder, list(models), volume, averages=_averages_arrays(request), kind=_kind_of(request))
+    maps, averaged = outputs.maps, outputs.averaged
+    boxes = tiling.boxes(chunks=chunks_of(request.format, volume.shape))
+    lacking = Counter(net for _, nets in plan_of(boxes, maps, averaged) for net in nets)
     nets = {net: _load(request, engine, gpu, run, models[net], volume, tiling) for net in models if lacking[net]}
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules)
+    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
     fill(maps, averaged, boxes, runner, before_pass=run.demand_no_kill, report=report)
     for net in models:
         run.mark_net_done(net)
@@ -450,8 +493,9 @@ def _spread(
         out=run.folder.absolute(),
         averages=_averages_arrays(request),
         enhancement=enhancement_of(request),
+        kind=_kind_of(request),
     )
-    outputs = outputs_of(work.out, list(models), volume, averages=work.averages)
+    outputs = outputs_of(work.out, list(models), volume, averages=work.averages, kind=work.kind)
     if not fill_elsewhere(work, outputs, runner, share=share, report=report):
         return False
     outputs.finish()
@@ -508,10 +552,8 @@ def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) ->
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 
 
-def _silent(net: str, progress: Progress) -> None:
-    del net, progress
-
-
-def images_of(path: Path) -> Path:
+def images_of(path: Path | Address) -> Path | Address:
     """Return the images that `path` means: itself, or those that an AUG folder (PreprocessImageData) was made from."""
+    if isinstance(path, Address):
+        return path
     return Path(images_of_packages(path)) if is_package_folder(path) else path

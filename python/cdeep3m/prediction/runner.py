@@ -42,17 +42,26 @@ class InThisProcess:
     nets : mapping of str to NetInUse
     tiling : Tiling
     rules : Rules
+    unrounded : bool
+        Whether boxes come as probabilities instead of maps; see `predict_boxes`.
     """
 
     volume: Volume
     nets: Mapping[str, NetInUse]
     tiling: Tiling
     rules: Rules
+    unrounded: bool = False
 
     def run(
         self, plan: Sequence[tuple[Roi, Collection[str]]], *, before_pass: Callable[[], None] | None = None
     ) -> Iterator[tuple[Roi, dict[str, np.ndarray]]]:
         """Yield the boxes in the order of the plan."""
         return predict_boxes(
-            self.volume, plan, self.nets, tiling=self.tiling, rules=self.rules, before_pass=before_pass
+            self.volume,
+            plan,
+            self.nets,
+            tiling=self.tiling,
+            rules=self.rules,
+            unrounded=self.unrounded,
+            before_pass=before_pass,
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import Progress
-from cdeep3m.prediction.core import average_nets
+from cdeep3m.prediction.core import average_nets, average_unrounded, to_map_type
 from cdeep3m.system.threads import Background
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cdeep3m.maps.base import Maps
     from cdeep3m.prediction.runner import Runner
 
+_AVERAGE = "\0"
+"""Stands for the average among the names of nets: it is made of probabilities, and these are not on disk."""
 WAITING = 4
 """So many boxes may wait to be written."""
 
@@ -27,6 +29,19 @@ def missing_boxes(boxes: Sequence[Roi], maps: Mapping[str, Maps]) -> list[tuple[
     lacking = {name: set(each.missing(boxes)) for name, each in maps.items()}
     plan = ((box, tuple(name for name in maps if box in lacking[name])) for box in boxes)
     return [(box, names) for box, names in plan if names]
+
+
+def is_unrounded(maps: Mapping[str, Maps]) -> bool:
+    """Return whether maps have more than 8 bits, so that nets are averaged before anything is rounded."""
+    return any(each.spec.dtype != "uint8" for each in maps.values())
+
+
+def plan_of(boxes: Sequence[Roi], maps: Mapping[str, Maps], averaged: Maps | None) -> list[tuple[Roi, tuple[str, ...]]]:
+    """Return the boxes that have to be predicted, in order, and by which nets; see `fill`."""
+    if averaged is None or not is_unrounded(maps):
+        return missing_boxes(boxes, maps)
+    plan = missing_boxes(boxes, {**maps, _AVERAGE: averaged})
+    return [(box, tuple(maps) if _AVERAGE in names else names) for box, names in plan]
 
 
 def fill(
@@ -65,6 +80,8 @@ def fill_boxes(
 ) -> None:
     """Predict those of some boxes that maps lack, write them, and the average of the nets beside them.
 
+    Maps of more than 8 bits are averaged before anything is rounded: all nets predict a box that the average lacks.
+
     Parameters
     ----------
     maps : mapping of str to Maps
@@ -78,15 +95,19 @@ def fill_boxes(
     report : callable
         Told after every box: a net and how far it is, in boxes.
     """
-    plan = missing_boxes(boxes, maps)
+    unrounded = is_unrounded(maps)
+    plan = plan_of(boxes, maps, averaged)
     lacking = Counter(name for _, names in plan for name in names)
     done = {name: len(boxes) - lacking[name] for name in maps}
     to_average = set(averaged.missing(boxes)) if averaged else set()
     with Background(depth=WAITING) as writing:
         for box, found in runner.run(plan, before_pass=before_pass) if plan else ():
             for name, values in found.items():
-                writing.call(maps[name].write, box, values)
-            if averaged and (box in to_average or found):
+                writing.call(_write, maps[name], box, values, unrounded)
+            if averaged and unrounded and box in to_average:
+                writing.call(_write, averaged, box, average_unrounded(list(found.values())), unrounded)
+                to_average.discard(box)
+            elif averaged and not unrounded and (box in to_average or found):
                 writing.call(_average, averaged, box, found, maps)
                 to_average.discard(box)
             for name in found:
@@ -95,6 +116,10 @@ def fill_boxes(
     if averaged:
         for box in (box for box in boxes if box in to_average):
             _average(averaged, box, {}, maps)
+
+
+def _write(maps: Maps, box: Roi, values: np.ndarray, unrounded: bool) -> None:
+    maps.write(box, to_map_type(values, maps.spec.dtype) if unrounded else values)
 
 
 def _average(averaged: Maps, box: Roi, found: Mapping[str, np.ndarray], maps: Mapping[str, Maps]) -> None:

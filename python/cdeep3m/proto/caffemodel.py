@@ -12,7 +12,7 @@ from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverState
 from cdeep3m.proto.foreign import MODEL, STATE, looks_like
 from cdeep3m.proto.upgrade import upgraded
-from cdeep3m.system.files import whole_file
+from cdeep3m.system.files import demand_file, whole_file
 
 if TYPE_CHECKING:
     import os
@@ -173,6 +173,8 @@ def _varint(number: int) -> bytes:
 
 def _read(path: str | os.PathLike[str], message: M) -> M:
     try:
+        if Path(path).exists() and not Path(path).is_dir():
+            demand_file(path)
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; {_kind(message)} was expected.") from None

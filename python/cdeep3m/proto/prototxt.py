@@ -17,7 +17,7 @@ from cdeep3m.proto.edit import with_fields
 from cdeep3m.proto.foreign import TEXT, looks_like
 from cdeep3m.proto.unknown import unknown_fields
 from cdeep3m.proto.upgrade import upgraded
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import demand_file, write_text
 
 if TYPE_CHECKING:
     import os
@@ -201,6 +201,8 @@ def _read(path: str | os.PathLike[str], message: M) -> M:
     text = _text(Path(path))
     try:
         _parse(path, text, message)
+    except RecursionError as error:
+        raise FormatError(f"{path} is no readable .prototxt file (it is nested too deeply). Make it again") from error
     except text_format.ParseError as error:
         raise FormatError(_parse_error(path, error, type(message).__name__)) from error
     if not message.ListFields():
@@ -265,6 +267,8 @@ def _upgraded(path: str | os.PathLike[str], net: NetParameter) -> NetParameter:
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_dir():
+            demand_file(path)
         content = path.read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; a .prototxt file was expected.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import PredictJob, Progress
@@ -11,6 +11,7 @@ from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
 from cdeep3m.maps.agreement import Agreement, agreement_of
 from cdeep3m.prediction.over_files.postprocess import PREDICTION, read_prediction
+from cdeep3m.system.files import scratch_folder
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import write_datasets
@@ -108,8 +109,7 @@ def _predictions(
     planes: range,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield what both engines make of some planes of a package, cut to what the package is trusted for."""
-    with TemporaryDirectory(prefix="cdeep3m-") as made:
-        folder = Path(made)
+    with scratch_folder(Path(gettempdir()) / "cdeep3m-fidelity") as folder:
         stack = folder / "image_stacks_v1.h5"
         begin, end = package.read.begin, package.read.end
         box = Roi((planes.start, *begin[1:]), (planes.stop, *end[1:]))

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import needing
 from cdeep3m.evaluation.learning_curves import ITERATION
+from cdeep3m.evaluation.precision_recall import precision_recall
+from cdeep3m.evaluation.scores import score
 from cdeep3m.system.files import whole_file
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -63,6 +66,46 @@ def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
         if axes.lines:
             axes.legend(loc="best")
     (below or [above])[-1].set_xlabel("iteration")
+    return figure
+
+
+def plot_scores(counts: np.ndarray, *, threshold: int) -> Figure:
+    """Draw precision against recall, and precision, recall and F1 against the threshold.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (2, 256)
+        Voxels per value, of the background and of the foreground (`count_values`).
+    threshold : int
+        The one to mark.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    with needing("matplotlib", extra="report", module="matplotlib"):
+        from matplotlib.figure import Figure
+
+    curve, chosen = precision_recall(counts), score(counts, threshold=threshold)
+    probabilities = curve.thresholds / 255
+    figure = Figure((10, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(curve.recall, curve.precision)
+    left.plot([chosen.recall], [chosen.precision], "o", label=f"threshold {threshold / 255:.2f}")
+    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    right.plot(probabilities, curve.precision, label="precision")
+    right.plot(probabilities, curve.recall, label="recall")
+    right.plot(probabilities, [score(counts, threshold=int(value)).f1 for value in curve.thresholds], label="F1")
+    right.axvline(threshold / 255, color="gray", linestyle="--")
+    right.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
+    for axes in (left, right):
+        axes.grid(visible=True, alpha=0.25)
+        axes.legend(loc="best")
     return figure
 
 

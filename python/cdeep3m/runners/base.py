@@ -11,7 +11,7 @@ from cdeep3m.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
 
-    from cdeep3m.runs.ledger import Ledger
+    from cdeep3m.system.ledger import Ledger
 
 Work = Callable[[int], None]
 """Does a box, whose number it gets. It can be pickled, and may be called again for the same box, anywhere."""

@@ -212,7 +212,7 @@ class PredictionRun:
             own_folder(self.net_folder(net))
 
     def _holds_results(self) -> bool:
-        found = (self.folder.glob(pattern) for pattern in ("*/Segmented_*.png", "*/Pkg*", "augimages/*/Pkg*", "DONE"))
+        found = (self.folder.glob(pattern) for pattern in ("*/Segmented*", "*/Pkg*", "augimages/*/Pkg*", "DONE"))
         return any(True for paths in found for _ in paths)
 
     def discard(self, nets: Iterable[str]) -> None:
@@ -394,8 +394,16 @@ def _remove_results(folder: Path) -> None:
     (folder / "DONE").unlink(missing_ok=True)
     for path in folder.glob("Segmented_*.png"):
         path.unlink()
-    for path in folder.glob("Pkg*"):
+    for pattern in ("Pkg*", "Segmented.*", ".Segmented.partial.*"):
+        for path in folder.glob(pattern):
+            _remove_whole(path)
+
+
+def _remove_whole(path: Path) -> None:
+    if path.is_dir():
         _remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_tree(path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
-from cdeep3m.proto.caffemodel import read_state
 from cdeep3m.volumes.names import listing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODEL_SUFFIX = ".caffemodel"
 STATE_SUFFIX = ".solverstate"
@@ -196,21 +198,3 @@ def with_deploy(weights: Path, net: str) -> TrainedModel:
             f"{deploy} is not there; {weights.name} cannot predict without the net it was trained for."
         )
     return TrainedModel(net=net, deploy=deploy, weights=weights)
-
-
-def learned_net(state: Path) -> Path:
-    """Return the model that belongs to a solver state: the file it names, or the same name beside the state.
-
-    States carry the path of the machine that trained; a state that was copied elsewhere lies beside its model.
-
-    Raises
-    ------
-    MissingFileError
-        Neither is there.
-    """
-    named = Path(read_state(state).learned_net)
-    candidates = [state.parent / named.name, named, state.with_suffix(MODEL_SUFFIX)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise MissingFileError(f"{candidates[0]} is not there; {state.name} goes on from it. Copy it beside the state.")

@@ -90,6 +90,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Path
         Where to write.
     """
+    with scratch_folder(folder) as partial:
+        yield partial
+        settle_folder(partial, folder)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `folder`, empty, that is removed after the block, or else by the next call."""
     home = folder.absolute().parent
     home.mkdir(parents=True, exist_ok=True)
     _sweep_once(home)
@@ -99,13 +107,17 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         lock = _owned(partial, os.O_RDONLY)
         yield partial
-        flush(partial)
-        partial.rename(folder)
-        flush(home)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
+
+
+def settle_folder(partial: Path, folder: Path) -> None:
+    """Let a folder take its name, once it is on the disk."""
+    flush(partial)
+    partial.rename(folder)
+    flush(folder.absolute().parent)
 
 
 def partial_name(target: Path) -> Path:
@@ -167,6 +179,14 @@ def flush(path: str | os.PathLike[str]) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def flush_tree(folder: Path) -> None:
+    """Wait until all files below `folder` are on the disk."""
+    for home, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            flush(os.path.join(home, name))
+        flush(home)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from cdeep3m.errors import FormatError, RunError
+from cdeep3m.system.files import partial_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,7 +83,7 @@ class LedgerFolder:
     def create(self, name: str, content: bytes) -> None:
         """Make a file, whole; the first one to come wins."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.partial-{uuid.uuid4().hex}"
+        partial = partial_name(self.folder / name)
         try:
             partial.write_bytes(content)
             # A link, unlike a new name, is refused where there is a file already, on shared file systems too.

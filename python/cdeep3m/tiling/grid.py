@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 SMALLEST_SIDE = 14
 """The smallest height and width that can be predicted."""
 LARGEST_PLANE = 2**26
-"""Planes of more voxels are predicted tile by tile."""
+"""Planes of more voxels are predicted tile by tile, and so are planes that are written as chunks, if as many of them as
+a chunk is deep have more than twice as many."""
+LARGEST_TILE = 1000
+"""Voxels that a tile is trusted for along an axis, at most."""
+EVERY_VOXEL = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,18 @@ class Tiling:
 
     @classmethod
     def of(
-        cls, shape: Coordinate, *, rules: Rules = CORRECTED, folder_input: bool = False, fit: bool = False
+        cls,
+        shape: Coordinate,
+        *,
+        rules: Rules = CORRECTED,
+        folder_input: bool = False,
+        fit: bool = False,
+        chunks: Coordinate = EVERY_VOXEL,
     ) -> Tiling:
         """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
 
-        In corrected mode an axis that is not cut is read whole (correction 3).
+        In corrected mode an axis that is not cut is read whole (correction 3). Where results are written as chunks that
+        are too many to be written plane by plane, tiles meet where chunks do instead.
 
         Raises
         ------
@@ -105,7 +116,10 @@ class Tiling:
         planes, height, width = shape
         if not rules.octave_areas:
             require_sides(height, width)
-        rows, columns = axis_ranges(height, width, skip_first=rules.octave_areas)
+        if _by_tiles(shape, chunks, LARGEST_PLANE) and chunks != EVERY_VOXEL and not rules.octave_areas:
+            rows, columns = _aligned_ranges(height, chunks[1]), _aligned_ranges(width, chunks[2])
+        else:
+            rows, columns = axis_ranges(height, width, skip_first=rules.octave_areas)
         return cls(
             shape=shape,
             rows=rows,
@@ -156,17 +170,23 @@ class Tiling:
         y, x = (max(span.read[1] - span.read[0] for span in spans) for spans in (self._y_spans, self._x_spans))
         return y, x
 
-    def boxes(self, *, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
+    def boxes(self, *, chunks: Coordinate = EVERY_VOXEL, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
         """Return boxes that cover the volume once, in the order in which they are best predicted.
 
         Whole planes, one after the other, where a plane has no more voxels than `largest_plane` or the rules scale
-        each plane by itself; else tiles of planes.
+        each plane by itself; else tiles of planes. Where results are written as chunks, as many planes as these are
+        deep at a time.
         """
         planes, height, width = self.shape
-        if self.rules.scales_planes_alone or height * width <= largest_plane:
-            return [Roi((z, 0, 0), (z + 1, height, width)) for z in range(planes)]
-        ranges = [(y.write, x.write) for y in self._y_spans for x in self._x_spans]
-        return [Roi((z, y[0], x[0]), (z + 1, y[1], x[1])) for z in range(planes) for y, x in ranges]
+        if self.rules.scales_planes_alone or not _by_tiles(self.shape, chunks, largest_plane):
+            ranges = [((0, height), (0, width))]
+        else:
+            ranges = [(y.write, x.write) for y in self._y_spans for x in self._x_spans]
+        return [
+            Roi((z, y[0], x[0]), (min(z + chunks[0], planes), y[1], x[1]))
+            for z in range(0, planes, chunks[0])
+            for y, x in ranges
+        ]
 
     def package(self, tile: int, z_block: int) -> Package:
         """Return the package of a tile and a z-block, both counted from 1.
@@ -214,6 +234,28 @@ class Tiling:
         if self.tiles == 1:
             return Span(loaded, (0, side), merge_large_data.crop_begin(side))
         return Span(loaded, merge_large_data.trusted_range(*read, side), merge_large_data.HALO)
+
+
+def _by_tiles(shape: Coordinate, chunks: Coordinate, largest_plane: int) -> bool:
+    """Return whether planes, as many as a chunk is deep, are predicted tile by tile rather than whole."""
+    voxels = shape[1] * shape[2] * min(chunks[0], shape[0])
+    return voxels > (largest_plane if chunks == EVERY_VOXEL else 2 * largest_plane)
+
+
+def _aligned_ranges(side: int, chunk: int) -> tuple[Range, ...]:
+    """Return what the tiles of an axis read, so that what they are trusted for ends where chunks do.
+
+    Examples
+    --------
+    >>> _aligned_ranges(2000, 64)
+    ((0, 972), (948, 1932), (1908, 2000))
+    """
+    step = max(1, LARGEST_TILE // chunk) * chunk
+    if side <= step:
+        return ((0, side),)
+    begins = [begin for begin in range(0, side, step) if side - begin >= SMALLEST_SIDE or begin == 0]
+    ends = [*begins[1:], side]
+    return tuple((max(0, b - HALO), min(e + HALO, side)) for b, e in zip(begins, ends, strict=True))
 
 
 def _span(read: Range, end: int, side: int) -> Span:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 INFO = "de_augmentation_info.mat"
 JSON = "de_augmentation_info.json"
 """What CDeep3M2 writes instead."""
+NUMBER = re.compile(r"\d+(\.\d*)?([eE]\+?\d+)?")
+"""As Octave writes it."""
 COUNTS = "package_processing_info.txt"
 
 
@@ -146,6 +148,8 @@ def parse_info(text: str, path: Path) -> Info:
             "num_of_pkg, imagesize and z_blocks in Octave's text format). Run DefDataPackages again."
         )
     height, width, planes = sizes
+    if min(sizes) < 1:
+        raise FormatError(f"{path} names an image of {width} x {height} x {planes} voxels. Run DefDataPackages again.")
     corners = [(packages[i], packages[i + 1], packages[i + 2], packages[i + 3]) for i in range(0, len(packages), 4)]
     cuts = (0, *blocks[1:])
     if (
@@ -158,7 +162,20 @@ def parse_info(text: str, path: Path) -> Info:
             "Run DefDataPackages again."
         )
     rows, columns = _grid([from_octave_area(area) for area in corners], path)
+    for ranges, side in ((rows, height), (columns, width)):
+        if not _covers(ranges, side):
+            raise FormatError(
+                f"{path} describes packages that do not fit {height} x {width}: run DefDataPackages again"
+            )
     return Info((planes, height, width), rows, columns, cuts)
+
+
+def _covers(ranges: tuple[Range, ...], side: int) -> bool:
+    """Return whether tiles begin at 0, follow each other within a side, and reach its end."""
+    begins = [begin for begin, _ in ranges]
+    joined = all(begin <= end for (begin, _), (_, end) in zip(ranges[1:], ranges, strict=False))
+    whole = begins[:1] == [0] and begins == sorted(set(begins)) and ranges[-1][1] >= side
+    return whole and joined and all(0 <= begin < min(end, side) for begin, end in ranges)
 
 
 def _grid(areas: list[Area], path: Path) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
@@ -179,8 +196,14 @@ def _variables(text: str) -> dict[str, list[int]]:
         if name and name[1] != "<cell-element>":
             numbers = found.setdefault(name[1], [])
         elif not line.startswith("#"):
-            numbers.extend(int(float(word)) for word in line.split() if re.fullmatch(r"[\d.eE+]+", word))
+            numbers.extend(_whole(word) for word in line.split() if NUMBER.fullmatch(word))
     return found
+
+
+def _whole(word: str) -> int:
+    """Return a number as an int; one that is too large to be a size as -1, which fits nothing."""
+    value = float(word)
+    return int(value) if abs(value) < 2**53 else -1
 
 
 def _matrix(name: str, values: tuple[int, ...]) -> str:

@@ -26,10 +26,14 @@ from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
+from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, learned_net, snapshots, weights_in
+from cdeep3m.runs.events import recorded
+from cdeep3m.runs.states import training_events
+from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
+from cdeep3m.training.facts import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -353,22 +357,27 @@ def _train_on(
         return
     if snapshot:
         log.info("%s goes on from %s", job.net, snapshot.name)
-    _note(job, f"{job.net} was trained by {engine.name}, {engine.device(job.gpu)}")
-    engine.train(
-        TrainJob(
-            solver=job.folder / SOLVER,
-            folder=job.folder,
-            gpu=job.gpu,
-            snapshot=snapshot,
-            weights=None if snapshot else job.weights,
-            log=job.folder / "log" / "out.log",
-            training=training,
-            validation=validation,
-            rules=job.rules,
-            augmentation=job.augmentation or None,
-        ),
-        report=(lambda progress: report(job.net, progress)) if report else None,
-    )
+    runs_on = f"{engine.name}, {engine.device(job.gpu)}"
+    _note(job, f"{job.net} was trained by {runs_on}")
+    facts = {"engine": runs_on, "net": job.net, "iterations": job.settings.numiterations, "from": reached or 0}
+    with recorded(training_events(job.folder.parent, job.net), kind="training", **facts) as recorder:
+        recorder.write("data", **facts_of(job.folder.parent, training, validation))
+        noted = recorder.reporting(report)
+        engine.train(
+            TrainJob(
+                solver=job.folder / SOLVER,
+                folder=job.folder,
+                gpu=job.gpu,
+                snapshot=snapshot,
+                weights=None if snapshot else job.weights,
+                log=job.folder / "log" / "out.log",
+                training=training,
+                validation=validation,
+                rules=job.rules,
+                augmentation=job.augmentation or None,
+            ),
+            report=lambda progress: noted(job.net, progress),
+        )
 
 
 @contextmanager

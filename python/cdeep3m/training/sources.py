@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.engines.base import LabelledVolume
     from cdeep3m.rules import Rules
+    from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.enhancement import Enhancement
 
 
@@ -28,14 +29,14 @@ class Source:
 
     Attributes
     ----------
-    images, labels : Path
-        Folders, or stacks of any format.
+    images, labels : Path or Address
+        Folders, or volumes of any format.
     weight : float
         How often patches come from it, compared with other volumes.
     """
 
-    images: Path
-    labels: Path
+    images: Path | Address
+    labels: Path | Address
     weight: float = 1.0
 
 

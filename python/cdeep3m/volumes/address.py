@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cdeep3m.errors import InputError
+from cdeep3m.volumes.axes import Selection
 
 INSIDE = "::"
 """Stands between a file or store and the dataset inside: `volume.h5::volumes/raw`."""
+ANYTHING = Selection()
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
@@ -24,17 +26,20 @@ class Address:
         A path, or an address with a scheme such as `s3://bucket/cells.zarr`.
     dataset : str
         The dataset inside; empty where none is named.
+    selection : Selection
+        Which part of it is meant, and what its axes are where it does not say.
 
     Examples
     --------
-    >>> Address.of("s3://lab/cells.zarr::0")
-    Address(location='s3://lab/cells.zarr', dataset='0')
+    >>> str(Address.of("s3://lab/cells.zarr::0")), Address.of("s3://lab/cells.zarr::0").dataset
+    ('s3://lab/cells.zarr::0', '0')
     >>> Address.of("images/raw.TIF").suffix, Address.of("s3://lab/cells.zarr").scheme
     ('.tif', 's3')
     """
 
     location: str
     dataset: str = ""
+    selection: Selection = ANYTHING
 
     @classmethod
     def of(cls, named: str | os.PathLike[str] | Address) -> Address:
@@ -70,6 +75,14 @@ class Address:
     def suffix(self) -> str:
         """The suffix of the last component, in lower case; empty where it has none."""
         return os.path.splitext(self.location.rstrip("/"))[1].lower()
+
+    def absolute(self) -> Address:
+        """Return the address with the path from the root, as `Path.absolute` does."""
+        return self if self.scheme else replace(self, location=os.path.abspath(self.location))
+
+    def __fspath__(self) -> str:
+        """Return the location: what looks at the file or folder itself, such as at its date, takes addresses, too."""
+        return self.location
 
     def __str__(self) -> str:
         return f"{self.location}{INSIDE}{self.dataset}" if self.dataset else self.location

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cdeep3m.errors import CDeep3MError, FormatError
+from cdeep3m.errors import CDeep3MError, FormatError, printable
 
 if TYPE_CHECKING:
     import os
@@ -40,5 +40,5 @@ def decoding(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 def damaged(path: str | os.PathLike[str], kind: str, why: str) -> FormatError:
     """Return the error for a file that is truncated, damaged or of another format."""
-    reason = " ".join(why.split()).rstrip(".")
+    reason = printable(" ".join(why.split()).rstrip("."), longest=200)
     return FormatError(f"{path} is no readable {kind} file ({reason}). Copy or export it again")

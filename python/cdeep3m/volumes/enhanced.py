@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from cdeep3m.volumes.enhancement import (
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
     from cdeep3m.rules import Rules
@@ -122,7 +122,7 @@ def open_enhanced(
     volume = open_volume(path, rules=rules)
     if enhancement is None:
         return volume
-    return enhanced(volume, enhancement, name=os.fspath(path), denoise=denoise)
+    return enhanced(volume, enhancement, name=str(path), denoise=denoise)
 
 
 def levels_of(volume: Volume, cut: int, *, denoise: Denoiser | None = None) -> Levels:

@@ -136,7 +136,7 @@ def open_volume(
     if found is None:
         suffix = named.suffix or "file without a suffix, not a"
         raise InputError(f"{named} is a {suffix} file; expected {expected(FORMATS)}")
-    wanted = selection or Selection()
+    wanted = selection or named.selection
     if rules.octave_images:
         _refuse_what_exact_mode_lacks(named, found, wanted)
     chosen = replace(wanted, roi=None)

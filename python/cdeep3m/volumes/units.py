@@ -68,6 +68,20 @@ def in_unit(lengths: tuple[float, float, float], unit: str, wanted: str) -> tupl
     return z, y, x
 
 
+def in_nanometers(placement: Placement) -> tuple[float, float, float] | None:
+    """Return the size of a voxel along (z, y, x) in nanometres; None where it is not known.
+
+    Examples
+    --------
+    >>> in_nanometers(Placement((0.03, 0.008, 0.008), "micrometer")), in_nanometers(Placement())
+    ((30.0, 8.0, 8.0), None)
+    """
+    if placement.voxel_size is None or placement.unit is None:
+        return None
+    z, y, x = (round(side, 6) for side in in_unit(placement.voxel_size, placement.unit, "nanometer"))
+    return z, y, x
+
+
 def placed(
     voxel_size: tuple[float, float, float], unit: str | None, offset: tuple[float, float, float], *, name: str
 ) -> Placement:

@@ -36,6 +36,9 @@ TOOL = "cdeep3m.tool"
 PASSED_ON = ("OMP_NUM_THREADS", "CDEEP3M_EXACT")
 """Variables of our environment that the tools see, too."""
 
+MOST_PROCESSES = 4096
+"""Processes and threads of a container."""
+
 ONLY_GPU = 0
 """The number of the one GPU that a container sees."""
 
@@ -48,12 +51,16 @@ def options_of(call: ToolCall, content: Content, daemon: Daemon, *, memory: str 
         "entrypoint": [content.program(call.tool)],
         "command": call.command(call.gpu if call.gpu in (CPU, ALL_GPUS) else ONLY_GPU),
         "working_dir": os.path.abspath(call.folder),
-        "mounts": mounts_of(call),
+        **_mounting(mounts_of(call), daemon),
         "network_mode": "none",
         "environment": _environment(call),
         "labels": {OWNER: owner(), TOOL: call.tool},
         "device_requests": [] if call.gpu == CPU else [gpu_request(call.gpu, daemon)],
         "security_opt": security,
+        "cap_drop": ["ALL"],
+        "pids_limit": MOST_PROCESSES,
+        "read_only": True,
+        "tmpfs": {"/tmp": ""},
         "stop_signal": call.stop_signal.name,
         "log_config": LogConfig(type="none"),
         **user_options(daemon),
@@ -98,6 +105,27 @@ def mounts_of(call: ToolCall) -> list[Mount]:
         *(Mount(name, str(path), type="bind", read_only=True) for name, path in read.items() if name not in seen),
         *(Mount(name, str(path), type="bind", read_only=False) for name, path in written.items()),
     ]
+
+
+def _mounting(mounts: Sequence[Mount], daemon: Daemon) -> dict[str, Any]:
+    """Return mounts as the SDK's `containers.create` takes them.
+
+    Podman takes apart at commas what describes a mount, and at colons its older form.
+
+    Raises
+    ------
+    EngineError
+        A path has both, and the daemon is Podman.
+    """
+    odd = [mount for mount in mounts if daemon.podman and "," in mount["Source"] + mount["Target"]]
+    for mount in odd:
+        if ":" in mount["Source"] + mount["Target"]:
+            raise EngineError(
+                f"{mount['Target']}: {daemon.version} shows containers no path with a comma and a colon; rename it"
+            )
+    rights = {True: "ro", False: "rw"}
+    binds = [f"{mount['Source']}:{mount['Target']}:{rights[mount['ReadOnly']]}" for mount in odd]
+    return {"mounts": [mount for mount in mounts if mount not in odd], **({"volumes": binds} if binds else {})}
 
 
 def _is_in(name: Path, path: Path, folders: dict[str, Path]) -> bool:

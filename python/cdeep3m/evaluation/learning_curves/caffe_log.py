@@ -172,7 +172,7 @@ class _Rates:
 def _table(rows: dict[int, _Row], rates: _Rates) -> Table:
     """Make a table of the rows that have all outputs; a log that was cut off may end with one that has not."""
     names = max((tuple(row.outputs) for row in rows.values()), key=len, default=())
-    whole = [row for _, row in sorted(rows.items()) if len(row.outputs) == len(names)]
+    whole = [row for _, row in sorted(rows.items()) if row.outputs.keys() == set(names)]
     return Table(
         (*KEYS, *names),
         tuple(

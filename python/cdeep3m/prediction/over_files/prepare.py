@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.errors import InputError, MissingFileError, printable
 from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
@@ -282,9 +282,10 @@ def images_of_packages(aug: str | os.PathLike[str]) -> str:
             f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "
             "or give the images themselves."
         ) from None
-    if not Path(images).exists():
+    if not os.path.exists(images):  # of a name that is none, too
         raise MissingFileError(
-            f"{aug} was made from {images}, which is no longer there; run PreprocessImageData IMAGES {aug} again."
+            f"{aug} was made from {printable(images, longest=200)}, which is no longer there; "
+            f"run PreprocessImageData IMAGES {aug} again."
         )
     return images
 

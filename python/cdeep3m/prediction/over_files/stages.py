@@ -192,7 +192,7 @@ class FileRun:
             if command:
                 predict_by_site(command, model.weights.parent, aug, out, gpus=gpus)
             else:
-                predict_stacks(model, aug, out, engine, gpus=gpus)
+                predict_stacks(model, aug, out, engine, gpus=gpus, between=self.run.demand_no_kill)
             self.run.log("prediction", f"{net} {package.name}: predicted by {model.weights.name}")
         shutil.rmtree(self.augmented(net, package), ignore_errors=True)
 
@@ -255,7 +255,15 @@ def _read_tiling(folder: Path, *, rules: Rules, images: Path) -> Tiling:
     return found[0]
 
 
-def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *, gpus: Sequence[int]) -> int:
+def predict_stacks(
+    model: TrainedModel,
+    aug: Path,
+    out: Path,
+    engine: Engine,
+    *,
+    gpus: Sequence[int],
+    between: Callable[[], None] = lambda: None,
+) -> int:
     """Predict every `*_v<i>.h5` of a folder to `v<i>/test.h5_shift_<k>.h5` (caffepredict.sh).
 
     A variant's folder appears when all of its planes are there, so an interrupted prediction goes on with the next one.
@@ -272,6 +280,8 @@ def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *,
         What runs the net.
     gpus : sequence of int
         GPU numbers, or CPU alone. An engine whose jobs run outside this process is dealt the variants side by side.
+    between : callable
+        Called after every variant; what it raises ends the prediction.
 
     Returns
     -------
@@ -298,9 +308,9 @@ def predict_stacks(model: TrainedModel, aug: Path, out: Path, engine: Engine, *,
             job.partial.mkdir()
     with failing_with(ENGINE_FAILED):
         if isinstance(engine, ParallelEngine) and len(gpus) > 1:
-            _deal(jobs, model, engine, gpus, log=out / "out.log")
+            _deal(jobs, model, engine, gpus, log=out / "out.log", between=between)
         elif jobs:
-            _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log")
+            _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log", between=between)
     write_text(out / PREDICTED, PREDICTED_WELL)
     return len(stacks)
 
@@ -328,30 +338,40 @@ def _predict_jobs(
     gpu: int,
     *,
     log: Path,
-    go_on: Callable[[], bool] = lambda: True,
+    between: Callable[[], None],
 ) -> None:
-    """Predict some stacks one after another, as long as `go_on` says."""
+    """Predict some stacks one after another, until `between` raises an error."""
 
     def settle(progress: Progress) -> None:
         job = jobs[progress.done - 1]
         job.partial.rename(job.final)
         flush(job.final.parent)
-        if progress.done < len(jobs) and not go_on():
-            raise EngineError("stopped because another GPU's variant failed")
+        between()
 
     stacks = [(job.stack, job.partial) for job in jobs]
     engine.predict(PredictJob(model=model, stacks=stacks, gpu=gpu, log=log), report=settle)
 
 
 def _deal(
-    jobs: Sequence[_StackJob], model: TrainedModel, engine: ParallelEngine, gpus: Sequence[int], *, log: Path
+    jobs: Sequence[_StackJob],
+    model: TrainedModel,
+    engine: ParallelEngine,
+    gpus: Sequence[int],
+    *,
+    log: Path,
+    between: Callable[[], None],
 ) -> None:
     """Predict stacks on several GPUs at the same time; after an error each ends with the stack that it is at."""
     failures: list[BaseException] = []
 
+    def check() -> None:
+        between()
+        if failures:
+            raise EngineError("stopped because another GPU's variant failed")
+
     def run_on(gpu: int, dealt: Sequence[_StackJob]) -> None:
         try:
-            _predict_jobs(dealt, model, engine, gpu, log=log, go_on=lambda: not failures)
+            _predict_jobs(dealt, model, engine, gpu, log=log, between=check)
         except (CDeep3MError, OSError) as error:
             failures.append(error)
 

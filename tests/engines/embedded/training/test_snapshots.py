@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cdeep3m.engines.embedded.training.snapshots import restore, weights_of, write_solver_state
+from cdeep3m.engines.embedded.training.snapshots import restore, write_solver_state
 from cdeep3m.engines.embedded.training.solver import Sgd
-from cdeep3m.errors import FormatError, MissingFileError
+from cdeep3m.errors import FormatError
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverParameter, SolverState
 from cdeep3m.proto.caffemodel import read_state, write_model, write_state
 
@@ -31,27 +31,6 @@ def test_a_state_holds_iteration_step_history_and_the_name_of_the_weights(tmp_pa
     assert (state.iter, state.learned_net, state.current_step) == (7, "a/x_iter_7.caffemodel", 2)
     assert [list(blob.shape.dim) for blob in state.history] == [[2, 3], [1]]
     assert list(state.history[0].data) == [0, 0, 0, 0, 0, 5]
-
-
-@pytest.mark.parametrize("name", ["gone/x.caffemodel", "/other/machine/x.caffemodel", r"C:\other\x.caffemodel"])
-def test_weights_of_another_machine_lie_beside_the_state(tmp_path, name):
-    (tmp_path / "x.caffemodel").touch()
-    state = SolverState(iter=1, learned_net=name)
-    assert weights_of(tmp_path / "x.solverstate", state, tmp_path / "work") == tmp_path / "x.caffemodel"
-
-
-def test_weights_where_the_state_says_come_first(tmp_path):
-    for folder in ("work/here", "states"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "x.caffemodel").touch()
-    state = SolverState(iter=1, learned_net="here/x.caffemodel")
-    found = weights_of(tmp_path / "states" / "x.solverstate", state, tmp_path / "work")
-    assert found == tmp_path / "work" / "here" / "x.caffemodel"
-
-
-def test_missing_weights_are_told(tmp_path):
-    with pytest.raises(MissingFileError, match="copy them there"):
-        weights_of(tmp_path / "x.solverstate", SolverState(iter=1, learned_net="x.caffemodel"), tmp_path)
 
 
 def test_a_history_with_the_shapes_of_old_files_is_read(tmp_path):

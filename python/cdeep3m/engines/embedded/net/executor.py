@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,13 +11,13 @@ import torch
 
 from cdeep3m.engines.embedded.net.layers import make_layer
 from cdeep3m.engines.embedded.net.layers.base import Context, Layer, Shape, Step, show
-from cdeep3m.errors import NetError
+from cdeep3m.errors import CDeep3MError, NetError, printable
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import array_to_blob, blob_shape, blob_to_array
 from cdeep3m.proto.prototxt import input_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 LEGACY_AXES = 4
 """Axes of a blob in files older than BlobShape."""
@@ -216,11 +217,13 @@ class Net:
             if name not in self.shapes:
                 raise NetError(f"layer {message.name} ({message.type}): no layer before it makes its bottom {name!r}")
         shapes = [self.shapes[name] for name in message.bottom]
-        layer = make_layer(message, shapes, self.context)
+        with _setting_up(message):
+            layer = make_layer(message, shapes, self.context)
         for name in set(layer.tops) - set(layer.bottoms):
             if name in self.shapes and layer.type != "Input":
                 raise layer.error(f"its top {name!r} is another layer's, too")
-        tops = layer.top_shapes(*shapes)
+        with _setting_up(message):
+            tops = layer.top_shapes(*shapes)
         if len(tops) != len(layer.tops):
             raise layer.error(f"{len(layer.tops)} tops, expected {len(tops)}")
         self.shapes.update(zip(layer.tops, tops, strict=True))
@@ -324,3 +327,15 @@ def _match(layer: Layer, stored: Sequence[caffe_pb2.BlobProto]) -> list[tuple[to
 
 def _legacy(shape: Shape) -> Shape:
     return (1,) * (LEGACY_AXES - len(shape)) + shape
+
+
+@contextmanager
+def _setting_up(message: caffe_pb2.LayerParameter) -> Iterator[None]:
+    """Name the layer in whatever its settings lead to that nobody foresaw."""
+    try:
+        yield
+    except (CDeep3MError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        words = printable(str(error).split("\n", 1)[0] or type(error).__name__, longest=200)
+        raise NetError(f"layer {message.name} ({message.type}) cannot be set up as it is described: {words}") from error

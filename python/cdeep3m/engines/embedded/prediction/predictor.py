@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from cdeep3m.engines.embedded.fast.prediction_net import FusedNet
 from cdeep3m.engines.embedded.net.executor import Net
-from cdeep3m.errors import NetError
+from cdeep3m.errors import CDeep3MError, NetError, printable
 from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
@@ -18,11 +19,15 @@ from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from cdeep3m.engines.base import Precision, TrainedModel
 
 FOREGROUND = 1
 INPUT_AXES = 5
+SCORES_AXES = 3
+ROOM_FOR_WEIGHTS = 4
+"""A net's blobs take so many times as much memory as its weights' file, at most (in half precision: twice)."""
 
 NUMBERS = {"float32": torch.float32, "fast": torch.bfloat16}
 """Type of the numbers at each precision."""
@@ -63,6 +68,12 @@ class Predictor:
             or the weights do not fit it.
         """
         self._message = read_net(model.deploy)
+        self._deploy = model.deploy
+        with _naming(model.deploy):
+            _demand_weights_of(self._message, model)
+            self._build(model, device, precision)
+
+    def _build(self, model: TrainedModel, device: torch.device, precision: Precision) -> None:
         net = Net(self._message, phase=caffe_pb2.TEST, device=device)
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
@@ -81,6 +92,10 @@ class Predictor:
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window; see `LoadedNet.foreground`."""
         for scores in self._scores(windows):
+            if scores.ndim != SCORES_AXES:
+                raise NetError(
+                    f"{self._deploy} gives blobs of {scores.ndim} axes for a window; expected (classes, x, y)"
+                )
             yield _foreground(scores, softmax=self._net.softmax).t().cpu().numpy()
 
     def probabilities(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -98,7 +113,7 @@ class Predictor:
             for batch in _batches(windows, self._windows_at_once):
                 self._check(batch[0])
                 blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
-                with torch.inference_mode():
+                with torch.inference_mode(), _naming(self._deploy), running():
                     scores = self._net.forward({self._input: blob.float()})
                 yield from scores.float()
 
@@ -120,6 +135,41 @@ class Predictor:
             return max(1, min(MOST_WINDOWS, VOXELS_AT_ONCE // voxels))
         memory = torch.cuda.get_device_properties(self._device).total_memory
         return max(1, min(MOST_WINDOWS, memory // 2 // (BYTES_PER_VOXEL * voxels)))
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Say of a net what it cannot compute; a lack of memory stays one."""
+    try:
+        yield
+    except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        if isinstance(error, CDeep3MError | torch.OutOfMemoryError) or "alloc" in str(error):
+            raise
+        words = printable(str(error).split("\n", 1)[0], longest=200)
+        raise NetError(f"the net cannot compute what it describes: {words}") from error
+
+
+@contextmanager
+def _naming(deploy: Path) -> Iterator[None]:
+    """Name the file of a net in an error of one of its layers."""
+    try:
+        yield
+    except NetError as error:
+        if str(deploy) in str(error):
+            raise
+        raise NetError(f"{deploy}: {error}") from error
+
+
+def _demand_weights_of(message: caffe_pb2.NetParameter, model: TrainedModel) -> None:
+    """Refuse a net whose blobs are far larger than the weights that are there, before memory is taken for them."""
+    learnable = Net(message, phase=caffe_pb2.TEST, device="meta").learnable
+    if not model.weights.is_file():
+        return
+    needed, there = sum(4 * one.blob.numel() for one in learnable), model.weights.stat().st_size
+    if needed > ROOM_FOR_WEIGHTS * there + 2**20:
+        raise NetError(
+            f"its weights would take {needed} bytes, {model.weights} holds {there}; they do not fit each other"
+        )
 
 
 def _batches(windows: Iterable[np.ndarray], size: Callable[[np.ndarray], int]) -> Iterator[list[np.ndarray]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import torch
 
 from cdeep3m.engines.embedded.training.solver import current_step
-from cdeep3m.errors import FormatError, MissingFileError
+from cdeep3m.errors import FormatError
 from cdeep3m.proto.caffe_pb2 import SolverState
 from cdeep3m.proto.caffemodel import (
     array_to_blob,
@@ -19,8 +18,11 @@ from cdeep3m.proto.caffemodel import (
     write_model,
     write_state,
 )
+from cdeep3m.proto.learned_net import learned_net
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cdeep3m.engines.embedded.net.executor import Net
     from cdeep3m.engines.embedded.training.solver import Sgd
 
@@ -92,36 +94,11 @@ def restore(path: Path, folder: Path, net: Net, solver: Sgd) -> None:
     """
     state = read_state(path)
     history = _fitting_history(path, state, solver)
-    net.load_weights(read_model(weights_of(path, state, folder)))
+    net.load_weights(read_model(learned_net(path, folder=folder)))
     with torch.no_grad():
         for step, values in zip(solver.history, history, strict=True):
             step.copy_(values)
     solver.iteration = state.iter
-
-
-def weights_of(path: Path, state: SolverState, folder: Path) -> Path:
-    """Return the .caffemodel that belongs to a solver state.
-
-    Parameters
-    ----------
-    path : Path
-        The .solverstate.
-    state : SolverState
-        Its content; `learned_net` may be a path of another machine: then a file of that name beside `path` counts.
-    folder : Path
-        What a relative `learned_net` counts from.
-
-    Raises
-    ------
-    MissingFileError
-        The weights are in neither place.
-    """
-    recorded = folder / state.learned_net
-    beside = path.parent / PureWindowsPath(state.learned_net).name
-    for candidate in (recorded, beside):
-        if state.learned_net and candidate.is_file():
-            return candidate
-    raise MissingFileError(f"the weights of {path} are neither at {recorded} nor beside it; copy them there")
 
 
 def _fitting_history(path: Path, state: SolverState, solver: Sgd) -> list[torch.Tensor]:

@@ -1,0 +1,193 @@
+"""`cdeep3m estimate train|predict`: time, memory, disk and cost, before the hours are spent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.engine_options import add_engine_options, container_options
+from cdeep3m.cli.progress import duration
+from cdeep3m.cli.training_options import add_run_options, add_solver_options
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from cdeep3m.engines.base import Engine
+
+DESCRIPTION = """\
+Say how long a training or a prediction will take here, how much memory and disk, and what it will cost, from a
+measurement of less than a minute a net on this machine and on your own data. Nothing is kept.
+
+  cdeep3m estimate train IMAGES LABELS     with the options of `cdeep3m train`
+  cdeep3m estimate predict MODEL IMAGES    with the options of `cdeep3m predict`
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    kind, rest = (words[0], words[1:]) if words and words[0] in ("train", "predict") else ("", words)
+    if kind == "train":
+        options = _train_parser().parse(rest)
+        return run(lambda: _train(options), debug=options.debug)
+    if kind == "predict":
+        options = _predict_parser().parse(rest)
+        return run(lambda: _predict(options), debug=options.debug)
+    usages = "\n".join(each().format_usage() for each in (_train_parser, _predict_parser))
+    parser = CommandParser("cdeep3m estimate", description=DESCRIPTION, epilog=usages)
+    parser.add_argument("kind", choices=("train", "predict"), metavar="train|predict")
+    parser.parse(rest)
+    raise AssertionError("unreachable: the parser takes no other kind")
+
+
+def _add_shared_options(parser: CommandParser) -> None:
+    add_engine_options(parser)
+    parser.add_argument("--price", type=float, metavar="P", help="of an hour on this device: adds the cost")
+    parser.add_argument("--seconds", type=float, metavar="S", help="to measure each net for (default: about 15)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _train_parser() -> CommandParser:
+    parser = CommandParser("cdeep3m estimate train", description=DESCRIPTION)
+    add_run_options(parser)
+    add_solver_options(parser)
+    add_net_options(parser)
+    _add_shared_options(parser)
+    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("labels", type=Path, metavar="LABELS")
+    return parser
+
+
+def _predict_parser() -> CommandParser:
+    parser = CommandParser("cdeep3m estimate predict", description=DESCRIPTION)
+    _add_shared_options(parser)
+    parser.add_argument("--augspeed", type=int, default=1, metavar="1|2|4|10", help="variants, as for predict")
+    parser.add_argument("--fit", action="store_true", help="predict no more than is there, as for predict")
+    parser.add_argument("--precision", choices=("float32", "fast"), default="float32", help="as for predict")
+    parser.add_argument("--models", metavar="LIST", help="nets to use (default: all that are trained)")
+    parser.add_argument("trained", type=Path, metavar="MODEL")
+    parser.add_argument("images", type=Path, metavar="IMAGES")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from cdeep3m.cli.trainworker import request_of
+    from cdeep3m.training.data import load_labelled_volume, training_variants
+    from cdeep3m.training.estimate import SECONDS, estimate_training
+    from cdeep3m.training.run import check_retrain
+
+    options.out, options.exact = Path("estimate"), False
+    request_of(options, planes=0)
+    training = training_variants(*load_labelled_volume(options.images, options.labels))
+    request = request_of(options, planes=training[0].data.shape[-1])
+    check_retrain(request.retrain)
+    engine, gpu = _engine(options)
+    costs = estimate_training(
+        replace(request, gpus=(gpu,), retrain=None),
+        engine,
+        training=training,
+        validation=training[:1],
+        make=make_of(options),
+        like=like_of(options, request.retrain),
+        seconds=options.seconds or SECONDS,
+    )
+    rows = [
+        {
+            "net": cost.net,
+            "seconds": cost.seconds,
+            "iterations": cost.iterations,
+            "seconds_an_iteration": cost.iteration,
+            "tests": cost.tests,
+            "seconds_a_test": cost.test,
+        }
+        for cost in costs
+    ]
+    _say(options, rows, seconds=sum(cost.seconds for cost in costs), disk=sum(cost.disk for cost in costs))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from cdeep3m.engines.base import InProcessEngine
+    from cdeep3m.errors import InputError
+    from cdeep3m.prediction.estimate import SECONDS, estimate_prediction
+    from cdeep3m.prediction.run import PredictRequest, images_of
+    from cdeep3m.runs.trained import TrainedRun
+    from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.volumes import open_volume
+
+    trained = TrainedRun(options.trained)
+    nets = tuple(options.models.split(",")) if options.models else tuple(trained.nets())
+    request = PredictRequest(
+        trained=options.trained,
+        images=images_of(options.images),
+        out=Path("estimate"),
+        nets=nets,
+        aug_speed=options.augspeed,
+        fit=options.fit,
+        precision=options.precision,
+    )
+    models = {net: trained.model(net) for net in nets}
+    engine, gpu = _engine(options)
+    if not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} cannot be measured here: choose --engine embedded")
+    volume = open_volume(request.images)
+    tiling = Tiling.of(volume.shape, folder_input=volume.is_folder, fit=request.fit)
+    cost = estimate_prediction(request, engine, models, volume, tiling, gpu=gpu, seconds=options.seconds or SECONDS)
+    rows = [
+        {"net": net.net, "seconds": net.seconds, "passes": net.passes, "seconds_a_pass": net.one_pass}
+        for net in cost.nets
+    ]
+    _say(options, rows, seconds=cost.seconds, disk=cost.disk, voxels=cost.voxels)
+
+
+def _engine(options: argparse.Namespace) -> tuple[Engine, int]:
+    from cdeep3m.engines.select import select_engine
+
+    logging.getLogger("cdeep3m").setLevel(logging.WARNING)  # what it does is no run of the user's
+    engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}", file=sys.stderr)
+    return engine, gpus[0]
+
+
+def _say(
+    options: argparse.Namespace, nets: list[dict[str, Any]], *, seconds: float, disk: int, voxels: int | None = None
+) -> None:
+    from cdeep3m.runs.events import peak_memory
+
+    cost = seconds / 3600 * options.price if options.price else None
+    memory = peak_memory()
+    told = {"seconds": seconds, "memory": memory, "disk": disk, "cost": cost, "nets": nets}
+    if options.json:
+        print(json.dumps(told, indent=1))
+        return
+    for net in nets:
+        rest = ", ".join(_said(name, value) for name, value in net.items() if name not in ("net", "seconds"))
+        print(f"{net['net']:8} {duration(net['seconds']):>12}   {rest}")
+    print(f"{'in all':8} {duration(seconds):>12}")
+    print(f"{'memory':8} {memory / 1e9:>9.1f} GB   of this machine; that of a GPU is not in it")
+    print(f"{'disk':8} {disk / 1e9:>9.2g} GB")
+    if cost is not None:
+        each = f"   {cost / voxels * 1e6:.3g} a million voxels" if voxels else ""
+        print(f"{'cost':8} {cost:>12.2f}{each}")
+
+
+def _said(name: str, value: float) -> str:
+    """Return a number with its name, as a table shows it.
+
+    Examples
+    --------
+    >>> _said("seconds_a_pass", 1.234), _said("passes", 40)
+    ('1.23 seconds a pass', '40 passes')
+    """
+    return f"{value if isinstance(value, int) else format(value, '.3g')} {name.replace('_', ' ')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

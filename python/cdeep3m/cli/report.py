@@ -1,0 +1,90 @@
+"""`cdeep3m report`: one page about a run, to look at, to mail and to keep."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.score import threshold_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+DESCRIPTION = """\
+Write RUN/report.html: one page that holds everything in itself and asks no network.
+
+  RUN  folder of a prediction: planes with a slider for the threshold, scores, objects, times, warnings
+       or of a training: curves, what was trained on, times, what to try next
+
+Trainings and predictions write it at their end; this command writes it anew, with labels where there are some.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = CommandParser("cdeep3m report", description=DESCRIPTION)
+    parser.add_argument(
+        "--images", type=Path, metavar="IMAGES", help="images of a prediction (default: those that it predicted)"
+    )
+    parser.add_argument("--labels", type=Path, metavar="LABELS", help="ground truth of all planes of a prediction")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: RUN/report.html)")
+    parser.add_argument(
+        "--threshold", default="0.5", metavar="T", help="where the slider of a prediction begins, 0 to 1 (default: 0.5)"
+    )
+    parser.add_argument("--price", type=float, metavar="P", help="of an hour on the device: adds what the run cost")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("run", type=Path, metavar="RUN")
+    options = parser.parse(argv)
+    return run(lambda: _report(options), debug=options.debug)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from cdeep3m.evaluation.run_findings import findings_in
+    from cdeep3m.report.write import write_report
+
+    path = write_report(
+        options.run,
+        images=options.images,
+        labels=options.labels,
+        threshold=threshold_of(options.threshold),
+        out=options.out,
+        price=options.price,
+    )
+    for finding in findings_in(options.run):
+        print(f"Look: {finding}", file=sys.stderr)
+    print(f"Report: {path}")
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+
+
+def add_report_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of commands that write a page at their end."""
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
+def report_at_end(options: argparse.Namespace) -> None:
+    """Say what looks wrong about the run in `options.out`, and write its page; nothing here fails a finished run."""
+    from cdeep3m.errors import CDeep3MError, MissingExtraError, describe
+    from cdeep3m.evaluation.run_findings import findings_in
+
+    try:
+        for finding in findings_in(options.out):
+            print(f"Look: {finding}", file=sys.stderr)
+        if options.no_report:
+            return
+        from cdeep3m.report.write import write_report
+
+        print(f"Report: {write_report(options.out, count_objects=False)}")
+    except MissingExtraError:
+        print("No report: it needs jinja2, pip install 'cdeep3m[report]'", file=sys.stderr)
+    except (CDeep3MError, OSError) as error:
+        print(f"No report: {describe(error)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What a prediction works on and with, as data for its report."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from cdeep3m.errors import CDeep3MError
+from cdeep3m.matlab_ports.break_large_img import HALO
+from cdeep3m.runs.events import last_attempt, read_events
+from cdeep3m.runs.states import training_events
+from cdeep3m.runs.trained import iteration_of
+from cdeep3m.volumes.samples import gray_histogram, sampled_planes
+from cdeep3m.volumes.units import in_nanometers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cdeep3m.engines.base import TrainedModel
+    from cdeep3m.matlab_ports.break_large_img import Range
+    from cdeep3m.tiling.grid import Tiling
+    from cdeep3m.volumes import Volume
+
+PLANES = 6
+"""So many planes stand for the gray values of all."""
+MOST_SEAMS = 1000
+TRAINED_ON = ("shape", "type", "histogram", "foreground", "voxel_size")
+"""What a prediction notes of the data that its models were trained on."""
+
+
+def facts_of_images(images: Path, volume: Volume, tiling: Tiling) -> dict[str, Any]:
+    """Return size, type, gray values and where tiles meet; gray values only where planes can be read alone."""
+    facts = {
+        "path": str(images),
+        "shape": list(volume.shape),
+        "type": volume.dtype.name,
+        **({"voxel_size": size} if (size := in_nanometers(volume.placement)) else {}),
+        "packages": len(tiling.packages),
+        "seams": {"rows": _seams(tiling.rows), "columns": _seams(tiling.columns)},
+    }
+    try:
+        histogram = sum(gray_histogram(plane) for plane in sampled_planes(volume, PLANES))
+    except (CDeep3MError, OSError):
+        return facts
+    return facts | {"histogram": histogram.tolist()}  # type: ignore[union-attr]
+
+
+def _seams(reads: Sequence[Range]) -> list[int]:
+    """Return the first row or column that each tile but the first is trusted for."""
+    return [begin + HALO for begin, _ in reads[1 : 1 + MOST_SEAMS]]
+
+
+def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:
+    """Return what identifies a model, and the gray values that it was trained on where its run noted them."""
+    with open(model.weights, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    data = training_data(trained, model.net)
+    return {
+        "net": model.net,
+        "file": model.weights.name,
+        "iteration": iteration_of(model.weights),
+        "sha256": digest.hexdigest(),
+        "trained_on": {
+            key: data[key] for key in ("shape", "type", "histogram", "foreground", "voxel_size") if key in data
+        },
+    }
+
+
+def training_data(trained: Path, net: str) -> dict[str, Any]:
+    """Return what a net was trained on, as its training noted it last; empty where it did not."""
+    events = last_attempt(read_events(training_events(trained, net)))
+    return next((dict(event.values) for event in reversed(events) if event.name == "data"), {})

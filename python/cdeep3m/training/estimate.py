@@ -1,0 +1,150 @@
+"""How long a training will take, and how much memory and disk, from a few of its own iterations."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from cdeep3m.nets.prototxts import SOLVER
+from cdeep3m.proto import prototxt
+from cdeep3m.training.folder import create_run
+from cdeep3m.training.run import NetTraining, train_net
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdeep3m.engines.base import Engine, LabelledVolume, Progress
+    from cdeep3m.nets.prototxts import NetMake
+    from cdeep3m.training.run import TrainRequest
+
+SECONDS = 20.0
+"""So long the iterations of each net are measured, after two that tell how many that are."""
+FEWEST, MOST = 4, 60
+"""Iterations that are measured."""
+WARM = 2
+NEVER = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetCost:
+    """What the training of one net costs.
+
+    Attributes
+    ----------
+    net : str
+    start : float
+        Seconds until the first iteration is done.
+    iteration, test : float
+        Seconds of an iteration, and of a test on the validation volume.
+    iterations, tests : int
+        How many there will be.
+    disk : int
+        Bytes of all snapshots.
+    """
+
+    net: str
+    start: float
+    iteration: float
+    test: float
+    iterations: int
+    tests: int
+    disk: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole training."""
+        return self.start + self.iteration * (self.iterations - 1) + self.test * self.tests
+
+
+def estimate_training(
+    request: TrainRequest,
+    engine: Engine,
+    *,
+    training: Sequence[LabelledVolume],
+    validation: Sequence[LabelledVolume],
+    make: NetMake | None = None,
+    like: Path | None = None,
+    seconds: float = SECONDS,
+) -> list[NetCost]:
+    """Train every net for some iterations in a temporary folder, and count how many the whole takes.
+
+    Parameters
+    ----------
+    request : TrainRequest
+        What would be trained; its folder is not touched.
+    engine : Engine
+    training, validation : sequences of LabelledVolume
+    make, like
+        As of `create_run`.
+    seconds : float
+        To measure each net for.
+
+    Returns
+    -------
+    list of NetCost
+    """
+    with TemporaryDirectory(prefix="cdeep3m-") as made:
+        out = Path(made) / "trained"
+        create_run(out, make=make, like=like)
+        return [
+            _estimate(replace(request, out=out), net, engine, training, validation, seconds) for net in request.nets
+        ]
+
+
+def _estimate(
+    request: TrainRequest,
+    net: str,
+    engine: Engine,
+    training: Sequence[LabelledVolume],
+    validation: Sequence[LabelledVolume],
+    seconds: float,
+) -> NetCost:
+    folder, wanted = request.out / net, request.settings
+    every = wanted.test_interval or int(prototxt.read_solver(folder / SOLVER).test_interval)
+    moments: list[float] = []
+
+    def train(iterations: int, test_interval: int) -> None:
+        settings = replace(wanted, numiterations=iterations, test_interval=test_interval, snapshot_interval=NEVER)
+        job = NetTraining(folder=folder, settings=settings, gpu=request.gpus[0], rules=request.rules)
+        moments[:] = [time.perf_counter()]
+        train_net(job, engine, report=_note(moments), training=training, validation=validation)
+
+    train(WARM, NEVER)
+    start, warm = moments[1] - moments[0], moments[-1] - moments[-2]
+    count = max(FEWEST, min(MOST, round(seconds / max(warm, 1e-6))))
+    tested = WARM + count // 2
+    train(WARM + count, tested)
+    gaps = [after - before for before, after in zip(moments[1:], moments[2:], strict=False)]
+    iteration = median(gaps)
+    snapshots = max(1, wanted.numiterations // wanted.snapshot_interval)
+    return NetCost(
+        net=net,
+        start=start,
+        iteration=_mean_without(gaps, max(gaps)) if len(gaps) > FEWEST else iteration,
+        test=max(0.0, max(gaps) - iteration),
+        iterations=wanted.numiterations,
+        tests=wanted.numiterations // every,
+        disk=snapshots * _snapshot_bytes(folder),
+    )
+
+
+def _note(moments: list[float]) -> Callable[[str, Progress], None]:
+    def note(net: str, progress: Progress) -> None:
+        del net, progress
+        moments.append(time.perf_counter())
+
+    return note
+
+
+def _mean_without(gaps: Sequence[float], one: float) -> float:
+    return (sum(gaps) - one) / (len(gaps) - 1)
+
+
+def _snapshot_bytes(folder: Path) -> int:
+    """Return the bytes of the last snapshot, model and state."""
+    found = sorted((folder / "trainedmodel").glob("*_iter_*"), key=lambda path: path.stat().st_mtime)
+    return sum(path.stat().st_size for path in found[-2:])

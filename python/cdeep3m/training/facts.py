@@ -1,0 +1,98 @@
+"""What a net is trained on, as data for its report: sizes, gray values, part of foreground, a few patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdeep3m.errors import CDeep3MError
+from cdeep3m.geometry import from_caffe_axes
+from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits
+from cdeep3m.volumes.units import in_nanometers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cdeep3m.engines.base import LabelledVolume
+
+SLABS = 12
+"""So many yz-slabs stand for the whole: voxels of a slab lie together, in memory and in files."""
+PATCHES = 4
+SIDE = 144
+"""Pixels along a side of a patch that is shown."""
+
+
+def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence[LabelledVolume]) -> dict[str, Any]:
+    """Return what a net of the run in `run` is trained on; empty where that cannot be read here.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the training; its train_file.txt counts where there are no volumes in memory.
+    training, validation : sequences of LabelledVolume
+        Volumes in memory.
+    """
+    if training:
+        own = bool(validation) and validation[0].data is not training[0].data
+        facts = _facts(training[0].data, training[0].label) | {"validation": own, "volumes": len(training)}
+        size = in_nanometers(training[0].placement)
+        return facts | ({"voxel_size": size} if size else {})
+    files, tests = (_listed(run / name) for name in ("train_file.txt", "valid_file.txt"))
+    if not files:
+        return {}
+    from cdeep3m.volumes.hdf5 import read_dataset
+
+    try:
+        data, label = (read_dataset(files[0], name) for name in ("data", "label"))
+    except (CDeep3MError, OSError):
+        return {}
+    if data.ndim != 3 or data.shape != label.shape:
+        return {}
+    return _facts(data, label) | {"validation": bool(set(tests) - set(files)), "volumes": len(files), "file": files[0]}
+
+
+def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+    """Return the facts of one volume, axes (x, y, z)."""
+    slabs = sampled(data.shape[0], SLABS)
+    foreground = float(np.mean([np.count_nonzero(label[x]) / label[x].size for x in slabs]))
+    histogram = sum(gray_histogram(np.asarray(data[x])) for x in slabs)
+    return {
+        "shape": [int(side) for side in data.shape[::-1]],
+        "type": data.dtype.name,
+        "foreground": foreground,
+        "histogram": np.asarray(histogram).tolist(),
+        "patches": _patches(from_caffe_axes(data), from_caffe_axes(label)),
+    }
+
+
+def _patches(data: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
+    """Return a few patches, axes (z, y, x) of the volumes, each about foreground where its plane has any."""
+    depth, height, width = data.shape
+    places = np.random.default_rng(0)
+    patches = []
+    for z in sampled(depth, PATCHES):
+        inside = np.argwhere(label[z] != 0)
+        y, x = inside[places.integers(len(inside))] if len(inside) else (height // 2, width // 2)
+        top, left = (int(min(max(0, at - SIDE // 2), max(0, side - SIDE))) for at, side in ((y, height), (x, width)))
+        box = (z, slice(top, top + SIDE), slice(left, left + SIDE))
+        label_patch = (np.asarray(label[box]) != 0).astype(np.uint8) * 255
+        patches.append({"plane": z + 1, "image": data_uri(_stretched(data[box])), "label": data_uri(label_patch)})
+    return patches
+
+
+def _stretched(patch: np.ndarray) -> np.ndarray:
+    """Return a patch as uint8; floating point and 16 bits over the range that they have."""
+    if patch.dtype.itemsize == 1:
+        return to_8_bits(np.ascontiguousarray(patch))
+    low, high = float(patch.min()), float(patch.max())
+    return to_8_bits((patch.astype(np.float64) - low) / (high - low or 1.0))
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the lines of a list of files, none where there is no list."""
+    try:
+        return [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return []

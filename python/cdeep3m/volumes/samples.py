@@ -1,0 +1,108 @@
+"""A few planes that stand for a volume: their gray values, and small pictures of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdeep3m.geometry import Roi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cdeep3m.volumes.base import Volume
+
+BINS = 256
+"""Bins of a gray-value histogram, over the range of the type."""
+LARGEST_SIDE = 4096
+"""Of larger planes so many rows and columns in their middle stand for the whole."""
+
+
+def gray_histogram(values: np.ndarray) -> np.ndarray:
+    """Count gray values in 256 bins over the range of their type (uint8, uint16), or of [0, 1] for floating point.
+
+    Returns
+    -------
+    ndarray of int64, shape (256,)
+
+    Examples
+    --------
+    >>> gray_histogram(np.array([0, 255, 256, 65535], np.uint16))[[0, 1, 255]].tolist()
+    [2, 1, 1]
+    """
+    return np.bincount(to_8_bits(values).ravel(), minlength=BINS)
+
+
+def to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Return gray values over the range of their type, or of [0, 1] for floating point, as uint8."""
+    if values.dtype.kind == "f":
+        return (np.clip(np.nan_to_num(values), 0, 1) * (BINS - 1)).astype(np.uint8)
+    return (
+        values.astype(np.uint8) if values.dtype.itemsize == 1 else values >> 8 * (values.dtype.itemsize - 1)
+    ).astype(np.uint8)
+
+
+def sampled(depth: int, most: int) -> list[int]:
+    """Return so many planes at most, evenly spaced, the first and the last among them.
+
+    Examples
+    --------
+    >>> sampled(3, 8), sampled(100, 4), sampled(9, 1)
+    ([0, 1, 2], [0, 33, 66, 99], [4])
+    """
+    if most == 1:
+        return [depth // 2]
+    return sorted({round(at) for at in np.linspace(0, depth - 1, min(depth, most)).tolist()})
+
+
+def middle(shape: tuple[int, int, int], z: int) -> Roi:
+    """Return the box of a plane, or of its middle where a plane is too large to be read as a whole.
+
+    Examples
+    --------
+    >>> middle((5, 300, 200), 4), middle((5, 9000, 100), 0).shape
+    (Roi(begin=(4, 0, 0), end=(5, 300, 200)), (1, 4096, 100))
+    """
+    sides = [min(side, LARGEST_SIDE) for side in shape[1:]]
+    top, left = ((whole - side) // 2 for whole, side in zip(shape[1:], sides, strict=True))
+    return Roi((z, top, left), (z + 1, top + sides[0], left + sides[1]))
+
+
+def sampled_planes(volume: Volume, most: int) -> Iterator[np.ndarray]:
+    """Yield so many planes of a volume at most, evenly spaced, axes (y, x); of large ones their middle."""
+    for z in sampled(volume.shape[0], most):
+        yield volume.read(middle(volume.shape, z))[0]
+
+
+def reduced(plane: np.ndarray, side: int) -> np.ndarray:
+    """Average a plane of uint8 down by a whole number, so that no side is longer than `side`.
+
+    Examples
+    --------
+    >>> reduced(np.uint8([[0, 4, 8, 8], [0, 4, 8, 8]]), 2).tolist()
+    [[2, 8]]
+    """
+    step = max(1, -(-max(plane.shape) // side))
+    if step == 1:
+        return plane
+    rows, columns = (max(1, length // step) for length in plane.shape)
+    whole = plane[: rows * step, : columns * step]
+    height, width = (min(step, length) for length in plane.shape)
+    return np.rint(whole.reshape(rows, height, columns, width).mean(axis=(1, 3))).astype(np.uint8)
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """Return a picture as a PNG file in an address, which needs no file and no network.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (y, x) or (y, x, 3)
+    """
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,89 @@
+"""`cdeep3m score`: a table, JSON, CSV and a picture of the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cdeep3m.cli.score import main
+from cdeep3m.evaluation.scoring import score_maps
+from example_runs import make_prediction, write_planes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("score")
+    make_prediction(root, shape=(3, 130, 140))
+    make_prediction(root / "other", shape=(2, 130, 140), seed=8)
+    return root
+
+
+def arguments(root):
+    return [str(root / "predicted"), str(root / "labels")]
+
+
+def test_table_shows_the_scores(root, capsys):
+    assert main(arguments(root)) == 0
+    out = capsys.readouterr().out
+    found = score_maps(root / "predicted", root / "labels")
+    assert f"F1                 {found.scores.f1:.3f}" in out
+    assert f"{found.objects.true} true, {found.objects.found} found, {found.objects.matched} of them right" in out
+
+
+def test_json_and_csv_hold_the_same_numbers(root, tmp_path, capsys):
+    assert main(["--json", "--csv", str(tmp_path / "planes.csv"), "--threshold", "0.3", *arguments(root)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    found = score_maps(root / "predicted", root / "labels", threshold=77)
+    assert (told["threshold"], told["f1"]) == (77 / 255, found.scores.f1)
+    assert told["average_precision"] == found.curve.average_precision
+    assert len(told["curve"]["recall"]) == len(found.curve.recall)
+    rows = list(csv.DictReader((tmp_path / "planes.csv").read_text().splitlines()))
+    assert [float(row["f1"]) for row in rows] == [plane["f1"] for plane in told["planes"]]
+
+
+def test_best_is_chosen_here_only_when_asked_for_and_says_so(root, capsys):
+    assert main(["--threshold", "best", *arguments(root)]) == 0
+    assert "chosen on the labels that are scored" in capsys.readouterr().err
+    assert main(arguments(root)) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_threshold_can_come_from_other_labels(root, capsys):
+    other = [str(root / "other" / "predicted"), str(root / "other" / "labels")]
+    assert main(["--json", "--threshold_from", *other, *arguments(root)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["threshold"] == score_maps(*other).best / 255
+    assert told["threshold_chosen_here"] is False
+
+
+def test_picture_is_drawn(root, tmp_path):
+    assert main(["--picture", str(tmp_path / "curve.png"), *arguments(root)]) == 0
+    assert np.asarray(Image.open(tmp_path / "curve.png")).std() > 10
+
+
+def test_undefined_scores_are_null(tmp_path, capsys):
+    empty = np.zeros((1, 20, 20), np.uint8)
+    folders = [str(write_planes(tmp_path / name, empty)) for name in ("maps", "labels")]
+    assert main(["--json", *folders]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["f1"] is None
+    assert told["objects"]["f1"] is None
+
+
+def test_instances_are_scored_as_objects(tmp_path, capsys):
+    truth = np.kron(np.arange(6, dtype=np.uint8).reshape(1, 2, 3), np.ones((1, 5, 5), np.uint8))
+    folders = [str(write_planes(tmp_path / name, truth)) for name in ("found", "truth")]
+    assert main(["--instances", "--json", *folders]) == 0
+    objects = json.loads(capsys.readouterr().out)["objects"]
+    assert (objects["true"], objects["matched"], objects["rand_error"]) == (5, 5, 0)
+    assert main(["--instances", "--csv", "x.csv", *folders]) == 1
+
+
+@pytest.mark.parametrize("threshold", ["1.5", "-1", "half"])
+def test_thresholds_out_of_range_are_refused(root, threshold, capsys):
+    assert main([f"--threshold={threshold}", *arguments(root)]) == 1
+    assert "expected a probability from 0 to 1, or best" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""Maps of any format and type, by the identity engine: predicted in boxes of chunks, averaged before rounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.testing import assert_array_equal
+
+from address_volumes import addresses, maps_of
+from cdeep3m.engines.identity import IdentityEngine
+from cdeep3m.errors import InputError, RunError
+from cdeep3m.maps import chunked
+from cdeep3m.prediction import run as prediction
+from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.rules import ORIGINAL
+from cdeep3m.tiling import grid
+from cdeep3m.tiling.grid import Tiling
+from cdeep3m.volumes import open_volume, read_all
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.axes import Selection, parse_roi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("tensorstore")
+pytest.importorskip("mrcfile")
+
+SHAPE = (5, 150, 140)
+PLACES = {
+    "tif": "Segmented.tif",
+    "h5": "Segmented.h5",
+    "mrc": "Segmented.mrc",
+    "ome-zarr": "Segmented.zarr",
+    "ome-zarr-0.4": "Segmented.zarr",
+    "n5": "Segmented.n5",
+    "precomputed": "Segmented.precomputed",
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    tifffile.imwrite(
+        tmp_path / "images.tif",
+        addresses(SHAPE),
+        imagej=True,
+        metadata={"axes": "ZYX", "spacing": 0.03, "unit": "um"},
+        resolution=(125, 125),
+    )
+    return tmp_path / "images.tif"
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    for net in ("1fm", "3fm"):
+        folder = tmp_path / "trained" / net / "trainedmodel"
+        folder.mkdir(parents=True)
+        (folder.parent / "deploy.prototxt").touch()
+        (folder / f"{net}_classifer_iter_9.caffemodel").touch()
+    return tmp_path / "trained"
+
+
+def run(tmp_path: Path, trained: Path, images: Path | Address, **options) -> Path:
+    request = PredictRequest(
+        trained=trained, images=images, out=tmp_path / "out", nets=("1fm", "3fm"), aug_speed=10, fit=True, **options
+    )
+    predict(request, IdentityEngine(), gpu=-1)
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_maps_of_every_format_hold_what_png_images_hold(name: str, tmp_path: Path, trained: Path, images: Path) -> None:
+    out = run(tmp_path, trained, images, format=name)
+    for folder in ("1fm", "3fm", "ensembled"):
+        found = open_volume(out / folder / PLACES[name], role="values")
+        assert_array_equal(read_all(found), maps_of(addresses(SHAPE)))
+        assert found.placement.voxel_size is not None
+    assert (out / "DONE").exists()
+    assert not list(out.rglob("*ledger*"))
+    assert not list(out.rglob("Segmented_*.png"))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("uint16", 65535), ("float32", 1)])
+def test_maps_of_more_bits_are_not_rounded_to_8(
+    dtype: str, most: int, tmp_path: Path, trained: Path, images: Path
+) -> None:
+    out = run(tmp_path, trained, images, format="ome-zarr", dtype=dtype)
+    found = read_all(open_volume(out / "ensembled" / "Segmented.zarr", role="values"))
+    assert found.dtype == np.dtype(dtype)
+    expected = addresses(SHAPE) / 255 * most
+    np.testing.assert_allclose(found, expected, atol=0.51 if most > 1 else 1e-6)
+
+
+def test_nets_are_averaged_before_they_are_rounded() -> None:
+    from cdeep3m.prediction.core import average_unrounded, to_map_type
+
+    probabilities = [np.float32([0.4 / 65535]), np.float32([0.8 / 65535])]
+    assert to_map_type(average_unrounded(probabilities), "uint16").tolist() == [1]
+    assert [to_map_type(one, "uint16").tolist() for one in probabilities] == [[0], [1]]
+    assert to_map_type(np.float32([np.nan, -1, 2]), "uint8").tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("name", ["ome-zarr", "h5"])
+def test_a_run_that_was_stopped_goes_on_and_ends_alike(
+    name: str, dtype: str, tmp_path: Path, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Address(str(images), selection=Selection(roi=parse_roi("0:5,0:16,0:18")))
+    written = []
+
+    class Stopped(Exception):
+        pass
+
+    from cdeep3m.prediction import streaming
+
+    keep = streaming._write
+
+    def write(maps, box, values, unrounded):
+        if len(written) >= 3:
+            raise Stopped
+        written.append(box)
+        keep(maps, box, values, unrounded)
+
+    monkeypatch.setattr(chunked, "CHUNK", 2)
+    monkeypatch.setattr(streaming, "_write", write)
+    with pytest.raises(Stopped):
+        run(tmp_path, trained, part, format=name, dtype=dtype)
+    monkeypatch.setattr(streaming, "_write", keep)
+    with pytest.raises(RunError):
+        run(tmp_path, trained, part, format="n5", dtype=dtype)
+    for marker in ("ERROR", "KILL.REQUEST"):
+        (tmp_path / "out" / marker).unlink(missing_ok=True)
+    out = run(tmp_path, trained, part, format=name, dtype=dtype)
+    stopped = read_all(open_volume(out / "ensembled" / PLACES[name], role="values"))
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    whole = run(fresh, trained, part, format=name, dtype=dtype)
+    assert_array_equal(stopped, read_all(open_volume(whole / "ensembled" / PLACES[name], role="values")))
+
+
+def test_a_part_of_the_images_is_predicted_and_lies_where_it_belongs(
+    tmp_path: Path, trained: Path, images: Path
+) -> None:
+    part = Address(str(images), selection=Selection(roi=parse_roi("1:4,20:120,10:110")))
+    out = run(tmp_path, trained, part, format="ome-zarr")
+    found = open_volume(out / "ensembled" / "Segmented.zarr")
+    assert_array_equal(read_all(found), maps_of(addresses(SHAPE)[1:4, 20:120, 10:110]))
+    assert found.placement.offset == pytest.approx((0.03, 0.16, 0.08))
+
+
+def test_another_part_is_another_run(tmp_path: Path, trained: Path, images: Path) -> None:
+    for at, roi in enumerate(("0:2,0:50,0:50", "0:2,0:50,1:51")):
+        part = Address(str(images), selection=Selection(roi=parse_roi(roi)))
+        if at == 0:
+            run(tmp_path, trained, part)
+        else:
+            with pytest.raises(RunError, match="selection"):
+                run(tmp_path, trained, part)
+
+
+def test_what_the_original_lacks_is_refused_in_exact_mode(tmp_path: Path, trained: Path, images: Path) -> None:
+    for options in ({"format": "h5"}, {"format": "h5", "dtype": "uint16"}):
+        with pytest.raises(InputError, match="use either --exact or --format and --dtype"):
+            PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, **options)
+    with pytest.raises(InputError, match="found --dtype uint16 for PNG images; expected uint8"):
+        PredictRequest(trained=trained, images=images, out=tmp_path / "o", dtype="uint16")
+
+
+@pytest.mark.parametrize("shape", [(3, 1030, 40), (70, 40, 2100), (2, 1014, 3000), (65, 1025, 1025)])
+def test_boxes_of_chunks_cover_a_volume_once(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    chunks = chunked.chunks_for(shape)
+    tiling = Tiling.of(shape, chunks=chunks)
+    covered = np.zeros(shape, np.uint8)
+    for box in tiling.boxes(chunks=chunks, largest_plane=2**14):
+        chunked._demand_aligned(box, shape, chunks)
+        covered[box.slices] += 1
+        for z in (box.begin[0], box.end[0] - 1):
+            assert len(tiling.packages_meeting(box, z)) == 1
+    assert covered.min() == covered.max() == 1
+
+
+def test_tiles_that_meet_where_chunks_do_give_the_input_back(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (2, 40, 2100)
+    tifffile.imwrite(tmp_path / "wide.tif", addresses(shape), metadata=None, photometric="minisblack")
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    out = run(tmp_path, trained, tmp_path / "wide.tif", format="ome-zarr")
+    assert_array_equal(read_all(open_volume(out / "ensembled" / "Segmented.zarr")), maps_of(addresses(shape)))
+    assert prediction.chunks_of("ome-zarr", shape) == (2, 40, 64)

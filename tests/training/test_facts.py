@@ -1,0 +1,96 @@
+"""What a training notes about its data."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cdeep3m.engines.base import LabelledVolume
+from cdeep3m.training.facts import facts_of
+from cdeep3m.volumes.hdf5 import write_datasets
+from cdeep3m.volumes.samples import data_uri, reduced, sampled_planes, to_8_bits
+
+
+def picture(uri):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,")))))
+
+
+@pytest.fixture
+def volume():
+    rng = np.random.default_rng(1)
+    data = rng.integers(20, 200, (40, 30, 6)).astype(np.uint8)
+    label = np.zeros_like(data)
+    label[:, 5:8] = 1
+    return LabelledVolume(data, label)
+
+
+def check(facts, volume):
+    assert (facts["shape"], facts["type"], facts["foreground"]) == ([6, 30, 40], "uint8", pytest.approx(0.1))
+    assert min(np.nonzero(facts["histogram"])[0]) >= 20
+    patch = facts["patches"][0]
+    assert (patch["plane"], picture(patch["image"]).shape) == (1, (30, 40))
+    np.testing.assert_array_equal(picture(patch["image"]), volume.data[:, :, 0].T)
+    np.testing.assert_array_equal(picture(patch["label"]) > 0, volume.label[:, :, 0].T > 0)
+
+
+def test_facts_of_volumes_in_memory(tmp_path, volume):
+    facts = facts_of(tmp_path, [volume], [volume])
+    check(facts, volume)
+    assert facts["validation"] is False
+    other = LabelledVolume(volume.data.copy(), volume.label)
+    assert facts_of(tmp_path, [volume], [other])["validation"] is True
+
+
+def test_facts_of_files_that_a_run_lists(tmp_path, volume):
+    write_datasets(tmp_path / "v1.h5", {"data": volume.data, "label": volume.label})
+    for name in ("train_file.txt", "valid_file.txt"):
+        (tmp_path / name).write_text(f"{tmp_path / 'v1.h5'}\n")
+    facts = facts_of(tmp_path, (), ())
+    check(facts, volume)
+    assert facts["validation"] is False
+
+
+@pytest.mark.parametrize("text", ["", "/absent.h5\n"])
+def test_data_that_cannot_be_read_leave_the_facts_empty(tmp_path, text):
+    (tmp_path / "train_file.txt").write_text(text)
+    assert facts_of(tmp_path, (), ()) == {}
+
+
+def test_patches_of_16_bits_use_the_range_that_they_have(tmp_path, volume):
+    deep = LabelledVolume(volume.data.astype(np.uint16) + 1000, volume.label)
+    image = picture(facts_of(tmp_path, [deep], ())["patches"][0]["image"])
+    assert (image.min(), image.max()) == (0, 255)
+
+
+def test_averages_of_whole_squares():
+    plane = np.arange(12, dtype=np.uint8).reshape(3, 4) * 4
+    assert reduced(plane, 4) is plane
+    assert reduced(plane, 2).tolist() == [[10, 18]]
+    np.testing.assert_array_equal(picture(data_uri(plane)), plane)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 0.5, 1, np.nan]), [0, 127, 255, 0]),
+        (np.array([0, 256, 65535], np.uint16), [0, 1, 255]),
+        (np.array([True, False]), [1, 0]),
+    ],
+)
+def test_gray_values_of_any_type_fit_8_bits(values, expected):
+    assert to_8_bits(values).tolist() == expected
+
+
+def test_sampled_planes_are_read_alone(tmp_path):
+    class Planes:
+        shape = (9, 2, 3)
+
+        def read(self, roi):
+            assert roi.shape == (1, 2, 3)
+            return np.full(roi.shape, roi.begin[0])
+
+    assert [int(plane[0, 0]) for plane in sampled_planes(Planes(), 3)] == [0, 4, 8]
