@@ -28,7 +28,10 @@ mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
 mount --rbind /sys "$1/sys"
 mount --rbind /dev "$1/dev"
-exec chroot "$1" sh -c "$2"
+cd "$1"
+pivot_root . mnt
+umount -l /mnt
+exec sh -c "$2"
 """
 
 
@@ -39,17 +42,20 @@ def in_debian(build_context, tmp_path_factory) -> Iterator[Callable[..., subproc
     No registry can be reached, so the definition's first two lines name that base; pip has the wheels of the sources.
     """
     root = tmp_path_factory.mktemp("apptainer")
-    for archive, folder in ((apptainer_archive(CACHE), root), (base_archive(CACHE), root / "base")):
+    try:
+        newest = apptainer_archive(CACHE)
+    except AssertionError as error:  # the newest Debian is not always whole
+        pytest.skip(f"Apptainer is not to be had today: {str(error)[-200:]}")
+    for archive, folder in ((newest, root), (base_archive(CACHE), root / "base")):
         folder.mkdir(exist_ok=True)
         subprocess.run(["tar", "--numeric-owner", "-C", folder, "-xpf", archive], check=True)
     shutil.copy("/etc/hosts", root / "etc")
     (root / "base" / "etc" / "pip.conf").write_text("[global]\nno-index = true\n")
     shutil.copytree(build_context, root / "sources")
     definition = (DOCKER / "cdeep3m.def").read_text()
-    local, count = re.subn(
-        r"^Bootstrap: docker\nFrom: .*$", "Bootstrap: localimage\nFrom: /base", definition, flags=re.M
-    )
-    assert count == 1
+    registry = "Bootstrap: docker\nFrom: {{ BASE }}\n"
+    assert definition.count(registry) == 1
+    local = definition.replace(registry, "Bootstrap: localimage\nFrom: /base\n")
     (root / "sources" / "cdeep3m.def").write_text(local)
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
