@@ -21,7 +21,7 @@ from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, Tra
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.open import chunks_of
+from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
@@ -136,6 +136,7 @@ class PredictRequest:
             demand_net_name(net)
         if self.rules is ORIGINAL and self.is_new:
             raise InputError("the original writes 8-bit PNG images: use either --exact or --format and --dtype")
+        format_called(self.format)
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
