@@ -17,11 +17,12 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "torch": ("engines.embedded",),
+    "triton": ("engines.embedded.net.one_pass",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),
     "markupsafe": ("report",),
-    "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting"),
+    "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting", "edition2.secondary"),
     "distributed": ("runners.dask", "runners.slurm"),
     "dask": ("runners.slurm",),
     "dask_jobqueue": ("runners.slurm",),

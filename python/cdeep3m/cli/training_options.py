@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.training.run import SolverSettings
 
 _SETTINGS = (
@@ -31,7 +32,19 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test_interval", type=int, metavar="N", help="iterations between tests (default: the net's own, 20 or 10)"
     )
+    add_precision_option(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="make the training repeatable (default: it is not)")
+
+
+def add_precision_option(parser: argparse.ArgumentParser) -> None:
+    """Add --precision."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "fast"),
+        default="float32",
+        help="float32: as exactly as Caffe; fast: convolutions with bfloat16, several times as fast on a GPU, weights "
+        "stay float32 (default: float32)",
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +57,31 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--additerations", type=int, default=2000, metavar="N", help="iterations that --retrain adds (default: 2000)"
     )
+
+
+def add_augmentation_options(parser: argparse.ArgumentParser) -> None:
+    """Add what changes training patches at random."""
+    parser.add_argument(
+        "--augment",
+        default="0",
+        metavar="N|INI",
+        help="secondary augmentation: contrast, sharpness, blur, noise, skew and others, drawn anew for each patch; "
+        "strength 0 (none) to 10, or an .ini file as augconfig.py writes it (default: 0)",
+    )
+    parser.add_argument(
+        "--resize",
+        type=int,
+        default=0,
+        metavar="N",
+        help="tertiary augmentation: patches smaller and larger than life; strength 0 (none) to 10 (default: 0)",
+    )
+
+
+def augmentation_from(options: argparse.Namespace) -> Augmentation:
+    """Return the augmentation as `add_augmentation_options` parsed it."""
+    from cdeep3m.augmentation.settings import augmentation_of
+
+    return augmentation_of(options.augment, options.resize)
 
 
 def settings_of(options: argparse.Namespace) -> SolverSettings:

@@ -18,10 +18,12 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
-from cdeep3m.errors import NO_ROOM, CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.augmentation.patches import IGNORED
+from cdeep3m.augmentation.settings import Augmentation
+from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import NETS, SOLVER
+from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import Engine, LabelledVolume, Progress
+    from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +124,15 @@ class TrainRequest:
         Iterations to add to those of `retrain`.
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (defect 20).
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner.
+    augmentation : Augmentation
+        How patches are changed.
 
     Raises
     ------
     InputError
-        No net, or a value out of range.
+        No net, a value out of range, or fast numbers where the original's results are wanted.
     """
 
     out: Path
@@ -136,8 +142,11 @@ class TrainRequest:
     retrain: Path | None = None
     additerations: int = 2000
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
         _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
         _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
@@ -159,6 +168,10 @@ class NetTraining:
         A model to start from where there is no snapshot to go on from.
     rules : Rules
         Stop where the original stops (defect 20).
+    precision : {"float32", "fast"}
+        What convolutions are computed with.
+    augmentation : Augmentation
+        How patches are changed.
     """
 
     folder: Path
@@ -166,6 +179,11 @@ class NetTraining:
     gpu: int = CPU
     weights: Path | None = None
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
 
     @property
     def net(self) -> str:
@@ -185,6 +203,11 @@ def default_nets(planes: int) -> tuple[str, ...]:
         return NETS
     log.info("the images are a single plane: 1fm is trained alone; name other nets with --models")
     return NETS[:1]
+
+
+def _demand_faithful(rules: Rules, precision: Precision) -> None:
+    if rules.stops_without_background and precision != "float32":
+        raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
 
 
 def train(
@@ -218,6 +241,11 @@ def train(
         What stopped a net; the others have been trained all the same.
     """
     check_retrain(request.retrain)
+    if request.augmentation and not isinstance(engine, InProcessEngine):
+        raise InputError(
+            f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
+            "with PreprocessTrainingData"
+        )
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
     jobs = prepare(request)
@@ -248,7 +276,7 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
             try:
                 run(job)
             except CDeep3MError as error:
-                if stops_all(error):
+                if is_full(error):
                     stopped.set()
                     raise
                 failures[job.net] = error
@@ -270,16 +298,17 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
         raise next(iter(failures.values()))
 
 
-def stops_all(error: CDeep3MError) -> bool:
-    """Return whether an error would stop every net alike: a disk that is full."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in NO_ROOM
-
-
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, rules=request.rules)
+        NetTraining(
+            folder=request.out / net,
+            settings=request.settings,
+            gpu=gpu,
+            rules=request.rules,
+            precision=request.precision,
+            augmentation=request.augmentation,
+        )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -318,6 +347,8 @@ def train_net(
     """
     with _alone(job.folder):
         prepare_folder(job.folder, job.settings)
+        if job.augmentation.changes_shape:
+            ignore_voxels_outside(job.folder / TRAIN_VAL)
         _train_on(job, engine, report=report, training=training, validation=validation)
 
 
@@ -329,6 +360,8 @@ def _train_on(
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
 ) -> None:
+    if job.precision != "float32" and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} trains as Caffe does: leave --precision {job.precision} out")
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
     if reached is not None and reached >= job.settings.numiterations:
@@ -353,6 +386,8 @@ def _train_on(
                 training=training,
                 validation=validation,
                 rules=job.rules,
+                precision=job.precision,
+                augmentation=job.augmentation or None,
             ),
             report=lambda progress: noted(job.net, progress),
         )
@@ -374,6 +409,24 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
             (folder / name).mkdir(exist_ok=True)
+
+
+def ignore_voxels_of(out: Path) -> None:
+    """Let the losses of all nets of a run leave out what training files mark as outside of their volumes."""
+    for net in NETS:
+        if (out / net / TRAIN_VAL).is_file():
+            ignore_voxels_outside(out / net / TRAIN_VAL)
+
+
+def ignore_voxels_outside(path: Path) -> None:
+    """Let the losses of a train_val.prototxt leave voxels out that augmentation shows beyond the volume's edge."""
+    net = prototxt.read_net(path)
+    losses = [layer for layer in net.layer if layer.type == "SoftmaxWithLoss"]
+    if all(layer.loss_param.ignore_label == IGNORED for layer in losses):
+        return
+    for layer in losses:
+        layer.loss_param.ignore_label = IGNORED
+    prototxt.write(path, net)
 
 
 def set_options(path: Path, settings: SolverSettings) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from cdeep3m.augmentation.settings import Augmentation
+from cdeep3m.edition2.settings import Strengths
 from cdeep3m.engines.base import LabelledVolume, TrainJob
+from cdeep3m.engines.embedded.training.batches import REPLAYED
 from cdeep3m.engines.embedded.training.glog import GLog
 from cdeep3m.engines.embedded.training.loop import Training, completed_tests, train
 from cdeep3m.errors import EngineError, InputError, MissingFileError
@@ -18,6 +21,7 @@ from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state
 from cdeep3m.proto.prototxt import read_solver
 from cdeep3m.rules import CORRECTED, ORIGINAL
+from cdeep3m.training.run import ignore_voxels_outside
 from tiny_training import make_training
 
 PARSE_LOG = {
@@ -37,10 +41,12 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def run(folder, *, report=None, state=None, weights=None, **settings) -> list[str]:
+def run(folder, *, report=None, state=None, weights=None, augmentation=None, **settings) -> list[str]:
     solver = make_training(folder, **settings)
+    if augmentation:
+        ignore_voxels_outside(folder / "train_val.prototxt")
     log = folder / "out.log"
-    job = TrainJob(solver=solver, folder=folder, log=log, snapshot=state, weights=weights)
+    job = TrainJob(solver=solver, folder=folder, log=log, snapshot=state, weights=weights, augmentation=augmentation)
     train(job, device="cpu", report=report)
     return messages(log)
 
@@ -168,6 +174,23 @@ def test_a_seeded_training_repeats_bit_for_bit(tmp_path):
     one, two, other = (blobs(tmp_path / name, 6) for name in ("one", "two", "other"))
     assert same(one, two)
     assert not same(one, other)
+
+
+def test_an_augmented_training_repeats_bit_for_bit_and_goes_on_where_it_stopped(tmp_path):
+    settings = {"snapshot": 3, "augmentation": Augmentation(strengths=Strengths.all_of(6), resize=3)}
+    run(tmp_path / "whole", **settings)
+    run(tmp_path / "again", **settings)
+    run(tmp_path / "plain", snapshot=3)
+    part = tmp_path / "part"
+    part.mkdir()
+    shutil.copytree(tmp_path / "whole" / "snap", part / "snap")
+    for path in (part / "snap").glob("*_iter_6.*"):
+        path.unlink()
+    run(part, state=part / "snap" / "tiny_iter_3.solverstate", **settings)
+    whole, again, resumed, plain = (blobs(tmp_path / name, 6) for name in ("whole", "again", "part", "plain"))
+    assert same(whole, again)
+    assert same(whole, resumed)
+    assert not same(whole, plain)
 
 
 def test_trainings_without_a_seed_differ(tmp_path):
@@ -375,3 +398,35 @@ def test_a_training_with_background_in_every_batch_is_the_same_in_both_modes(tmp
         train_in_mode(tmp_path / rules.name, rules=rules)
     assert same(blobs(tmp_path / "original", 6), blobs(tmp_path / "corrected", 6))
     assert not caplog.text
+
+
+def distance(one, other) -> float:
+    """How far the weights of two trainings are apart, relative to their size; BatchNorm's sums would outweigh them."""
+    vectors = [np.concatenate([blob.ravel() for blob in found if blob.size > 4]) for found in (one, other)]
+    return float(np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[1]))
+
+
+def test_on_the_cpu_fast_trainings_are_float32_and_it_is_said(tmp_path, caplog):
+    for precision in ("float32", "fast"):
+        solver = make_training(tmp_path / precision)
+        train(TrainJob(solver=solver, folder=solver.parent, precision=precision), device="cpu")
+    assert same(blobs(tmp_path / "float32", 6), blobs(tmp_path / "fast", 6))
+    assert caplog.messages == ["training with float32: --precision fast is for GPUs"]
+
+
+@pytest.mark.gpu
+def test_fast_numbers_learn_nearly_the_same_on_a_gpu_and_leave_float32(tmp_path):
+    for precision in ("float32", "fast"):
+        solver = make_training(tmp_path / precision)
+        train(TrainJob(solver=solver, folder=solver.parent, precision=precision), device="cuda")
+    assert 0 < distance(blobs(tmp_path / "fast", 6), blobs(tmp_path / "float32", 6)) < 0.05
+
+
+@pytest.mark.gpu
+def test_replayed_batches_learn_what_plain_ones_do(tmp_path, monkeypatch):
+    for name, most in (("plain", set()), ("replayed", REPLAYED)):
+        monkeypatch.setattr("cdeep3m.engines.embedded.training.batches.REPLAYED", most)
+        monkeypatch.setattr("cdeep3m.engines.embedded.training.loop.secrets.randbelow", lambda _: 7)
+        solver = make_training(tmp_path / name, random_seed=-1)
+        train(TrainJob(solver=solver, folder=solver.parent), device="cuda")
+    assert distance(blobs(tmp_path / "replayed", 6), blobs(tmp_path / "plain", 6)) < 1e-3

@@ -1,6 +1,7 @@
 """PatchData: random patches of labelled volumes.
 
-Sources: `volumes`, a sequence of LabelledVolume that replaces the files of `data_source`.
+Sources: `volumes`, a sequence of LabelledVolume that replaces the files of `data_source`; `augmentation`, how patches
+are changed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch
 
 from cdeep3m.engines.embedded.net.h5_files import open_volume, read_list
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
-from cdeep3m.engines.embedded.net.patches import LabelSelection, PatchSampler
-from cdeep3m.engines.embedded.net.prefetch import Prefetch
+from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.patches import LabelSelection, PatchSampler
 from cdeep3m.errors import InputError
 from cdeep3m.proto.prototxt import read_label_mapping
 
@@ -45,6 +46,7 @@ class PatchData(Layer):
                 data_shape=tuple(message.data_patch_shape.dim),
                 label_shape=tuple(message.label_patch_shape.dim),
                 selection=self._selection(),
+                augmentation=self.context.sources.get("augmentation"),
             )
         except InputError as error:
             raise type(error)(f"layer {self.name} ({self.type}): {error}") from error
@@ -62,8 +64,7 @@ class PatchData(Layer):
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the next batch."""
         del bottoms
-        batch = self.batches.next()
-        return tuple(torch.from_numpy(array).to(self.context.device) for array in batch)[: len(self.tops)]
+        return sent(self.batches.next(), self.context.device)[: len(self.tops)]
 
     def seek(self, position: int) -> None:
         """Go on with batch number `position`."""
@@ -73,8 +74,9 @@ class PatchData(Layer):
         """Stop reading ahead."""
         self.batches.close()
 
-    def _batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.sampler.batch(self.batch_size, np.random.default_rng([self.seed, number]))
+    def _batch(self, number: int) -> tuple[torch.Tensor, ...]:
+        batch = self.sampler.batch(self.batch_size, np.random.default_rng([self.seed, number]))
+        return staged(batch, self.context.device)
 
     def _volumes(self) -> list[LabelledVolume]:
         if given := self.context.sources.get("volumes"):
