@@ -91,7 +91,7 @@ def prediction_page(
     return render(
         "prediction.html.j2",
         {
-            "title": f"Prediction {folder.resolve().name}",
+            "title": f"Prediction: {folder.resolve().name}",
             "lead": _lead(maps, state),
             "made": time.strftime("%Y-%m-%d"),
             "findings": findings,
