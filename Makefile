@@ -11,9 +11,11 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
 BASE ?= main
+ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-browser test-docker test-slurm docs docs-pictures lint format nets proto scripts picture bench bench-compare fidelity clean
+.PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto scripts picture bench \
+    bench-compare fidelity clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -62,7 +64,7 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make test-browser   the tests that need a browser (Debian: chromium)
 test-browser: $(VENV)/.browser
@@ -83,6 +85,28 @@ test-docker: $(VENV)/.installed
 ## make test-slurm    the tests that need Slurm; root starts one of the tests' own (Debian: slurm-wlm, munge)
 test-slurm: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slurm --durations 15 $(TESTS)
+
+$(VENV)-system/.installed: pyproject.toml constraints.txt tests/system/constraints.txt | $(BIN)/python3
+	$(PYTHON) -m venv $(VENV)-system
+	$(VENV)-system/bin/python3 -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	    --constraint tests/system/constraints.txt --editable '.[zarr,mrc,test,second]'
+	@touch $@
+
+## make test-system   formats against other libraries, and against a real S3 server (2 minutes on 2 cores)
+test-system: $(VENV)-system/.installed
+	OMP_NUM_THREADS=1 $(VENV)-system/bin/python3 -m pytest -m system --durations 15 $(or $(TESTS),tests/system/test_s3.py tests/system/test_second_implementations.py)
+
+$(VENV)/.release: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+## make release-check   build wheel and archive, check them, install both on every Python here, run commands there
+release-check: $(VENV)/.release
+	$(PYTHON) .ci/release.py check
+
+## make release ADDRESS=https://...   the same, and all files of a release in dist/, to be found below that address
+release: $(VENV)/.release
+	$(PYTHON) .ci/release.py files $(ADDRESS)
 
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters
@@ -110,6 +134,10 @@ proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
 	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
 
+## make cloud    docker/cloud/boot.py into cloud-init.yaml, and that into the template
+cloud:
+	python3 docker/cloud/assemble.py
+
 ## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
 scripts: $(VENV)/.installed
 	PYTHONPATH=tests $(PYTHON) -m command_files
@@ -132,5 +160,5 @@ fidelity: $(VENV)/.fidelity
 
 ## make clean    remove what was built, .venv included
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	rm -rf $(VENV) $(VENV)-system build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

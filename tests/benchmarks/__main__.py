@@ -28,6 +28,8 @@ GROUPS = {
     "training": "benchmarks.bench_training",
     "scaling": "benchmarks.bench_scaling",
     "foresight": "benchmarks.bench_foresight",
+    "pipeline": "benchmarks.bench_pipeline",
+    "scale": "benchmarks.bench_scale",
     "gpu": "benchmarks.bench_gpu",
 }
 """Name of each group: its module, whose `figures(settings)` yields what it measured. A missing one is left out."""
