@@ -255,7 +255,7 @@ def _facts(
         ("engine, device, precision", began.get("engine")),
         ("machine", state.host if state else None),
         ("nets", ", ".join(began.get("nets", [])) or None),
-        ("variants left out (--augspeed)", settings.get("augspeed")),
+        ("augmentation (--augspeed)", settings.get("augspeed")),
         ("exact mode", settings.get("exact")),
         ("packages", images.get("packages")),
         ("took", duration(seconds) if seconds else None),
