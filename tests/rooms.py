@@ -29,7 +29,7 @@ INSIDE = {
         select doctor
         embedded docker local identity
         tools
-        images job_files
+        images job_files averages
         patches
         nvidia base
     """,
@@ -69,7 +69,7 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base array_files
+        pyramid agreement base
     """,
     "prediction": """
         estimate
