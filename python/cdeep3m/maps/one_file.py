@@ -110,7 +110,7 @@ class FileMaps:
         """
         if self.sealed:
             return
-        self._finished.demand_all(len(self._finished.boxes), str(self.path))
+        self._finished.demand_all(self._finished.count, str(self.path))
         array = self._open()
         if self._complete is not None:
             self._complete(self._partial, array)
