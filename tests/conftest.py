@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 REFERENCE = Path(os.environ.get("CDEEP3M_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Folder with the recorded outputs of the original and of real Caffe; skip where it is absent."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from google.protobuf import json_format
 
-from cdeep3m.engines.base import TrainedModel, TrainJob
+from cdeep3m.engines.base import CPU, TrainedModel, TrainJob
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.prediction.stacks import window_at
 from cdeep3m.engines.embedded.training.loop import train
@@ -22,6 +22,8 @@ from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cdeep3m.engines.base import Precision
 
 NETS = ("1fm", "3fm", "5fm")
 PREDICTIONS = "caffe/prediction"
@@ -54,9 +56,9 @@ def recorded_volume(reference: Path, net: str, volume: str) -> tuple[np.ndarray,
         return arrays["data"].transpose(2, 1, 0), arrays["prob"]
 
 
-def predicted(model: TrainedModel, data: np.ndarray) -> np.ndarray:
+def predicted(model: TrainedModel, data: np.ndarray, *, gpu: int = CPU, precision: Precision = "float32") -> np.ndarray:
     """Predict every plane of a volume as predict_seg_new.bin does: (z, class, x, y)."""
-    net = EmbeddedEngine().load(model)
+    net = EmbeddedEngine().load(model, gpu=gpu, precision=precision)
     return np.stack(list(net.probabilities(window_at(data, z, net.frames) for z in range(len(data)))))
 
 
@@ -92,12 +94,13 @@ def _write_batches(folder: Path, path: Path, phase: str) -> None:
     (folder / f"{phase}.txt").write_text("".join(f"{name}.h5\n" for name in names))
 
 
-def train_from(folder: Path, state: Path) -> Outputs:
+def train_from(folder: Path, state: Path, *, device: str = "cpu", precision: Precision = "float32") -> Outputs:
     """Go on from one of Caffe's solver states; return what is logged. Snapshots go to `folder`/snap."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     path = folder / f"{state.stem}.log"
-    train(TrainJob(solver=folder / "solver.prototxt", folder=folder, snapshot=state, log=path), device="cpu")
+    job = TrainJob(solver=folder / "solver.prototxt", folder=folder, snapshot=state, log=path, precision=precision)
+    train(job, device=device)
     torch.set_num_threads(threads)
     return outputs(path)
 

@@ -28,7 +28,7 @@ INSIDE = {
         select doctor
         embedded docker local identity
         tools
-        images job_files
+        images job_files averages
         nvidia base
     """,
     "engines.embedded": """
@@ -66,7 +66,7 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base array_files
+        pyramid agreement base
     """,
     "prediction": """
         estimate

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "torch": ("engines.embedded",),
+    "triton": ("engines.embedded.net.one_pass",),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),

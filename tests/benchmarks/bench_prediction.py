@@ -32,7 +32,7 @@ from benchmarks.figures import Figure
 from cdeep3m.engines.base import CPU
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.net.layers.convolution import Kernelled
-from cdeep3m.engines.embedded.prediction.predictor import NUMBERS
+from cdeep3m.engines.embedded.prediction.batches import number_for
 from cdeep3m.nets import prototxts
 from random_nets import random_net, write_model
 
@@ -130,7 +130,7 @@ def measure(
 ) -> Result:
     """Predict random planes with a random net, measuring convolutions in between."""
     device, windows = EmbeddedEngine().place(gpu), 1 if gpu == CPU else GPU_WINDOWS
-    number = torch.float32 if gpu == CPU else NUMBERS[precision]
+    number = torch.float32 if gpu == CPU else number_for(precision, device)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         made = random_net(prototxts.deploy(net, width=width, sides=(side, side)))
         operations = count(made)

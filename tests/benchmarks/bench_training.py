@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -28,7 +29,7 @@ from cdeep3m.engines.base import CPU, LabelledVolume
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.fast.training_steps import merged
 from cdeep3m.engines.embedded.net.executor import Net
-from cdeep3m.engines.embedded.training.loop import total_loss
+from cdeep3m.engines.embedded.training.batches import Batches, number_for
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN
@@ -37,9 +38,8 @@ from cdeep3m.system.memory import kept_memory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
-
     from benchmarks.settings import Settings
+    from cdeep3m.engines.base import Precision
 
 PASSES = 3
 """Forward, and backward for the bottoms and for the weights: each does the same operations."""
@@ -56,17 +56,27 @@ def figures(settings: Settings) -> Iterator[Figure]:
         yield Figure(name=f"{name}, memory", value=result.memory / 1e9, unit="GB", target=5)
 
 
-def measure(net: str = "1fm", *, side: int = 320, width: int = 1, batches: int = 4, gpu: int = CPU) -> Result:
+def measure(
+    net: str = "1fm",
+    *,
+    side: int = 320,
+    width: int = 1,
+    batches: int = 4,
+    gpu: int = CPU,
+    precision: Precision = "float32",
+) -> Result:
     """Train on random patches, measuring convolutions in between."""
     device = EmbeddedEngine().place(gpu)
+    number = number_for(precision, device)
     with tempfile.TemporaryDirectory() as folder:
         made = training_net(net, side, width, Path(folder), device)
+        running = Batches(made, number=number, replayed=device.type == "cuda")
         seconds, rate = [], 0.0
         with kept_memory():
             for _ in range(batches):
-                rate = max(rate, best_rate(1024 * side // 320, device))
+                rate = max(rate, best_rate(1024 * side // 320, device, number or torch.float32))
                 start = time.perf_counter()
-                step(made)
+                step(running)
                 wait_for(device)
                 seconds.append(time.perf_counter() - start)
         close(made)
@@ -85,11 +95,12 @@ def training_net(net: str, side: int, width: int, folder: Path, device: torch.de
     return Net(message, phase=TRAIN, device=device, folder=folder, sources=sources, rewrite=merged)
 
 
-def step(net: Net) -> None:
+def step(batches: Batches) -> None:
     """Compute the gradients of one batch."""
-    for item in net.learnable:
-        item.blob.grad = None
-    total_loss(net, net.forward()).backward()
+    for item in batches.net.learnable:
+        if not batches.replayed:
+            item.blob.grad = None
+    batches.run()
 
 
 def close(net: Net) -> None:
@@ -106,10 +117,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=1, help="divisor of the nets' channels")
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--gpu", type=int, default=CPU, help="number of a CUDA device; default: the CPU")
+    parser.add_argument("--precision", choices=("float32", "fast"), default="float32")
     parser.add_argument("--json", action="store_true", help="print the attributes of the result")
     options = parser.parse_args(argv)
     size = {"side": options.side, "width": options.width, "batches": options.batches}
-    result = measure(options.net, **size, gpu=options.gpu)
+    result = measure(options.net, **size, gpu=options.gpu, precision=options.precision)
     print(json.dumps(asdict(result)) if options.json else str(result).replace("plane", "batch"))
     return 0
 

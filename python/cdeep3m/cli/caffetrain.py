@@ -52,8 +52,9 @@ def _train(options: argparse.Namespace) -> None:
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     all_at_once = options.gpu == "all" and isinstance(engine, ParallelEngine) and gpus != [CPU]
     gpu = ALL_GPUS if all_at_once else gpus[0]
-    print(f"Engine: {engine.name}, {engine.device(gpu)}, float32", file=sys.stderr)
-    job = NetTraining(folder=folder, settings=settings, gpu=gpu, rules=rules_of(exact=options.exact))
+    print(f"Engine: {engine.name}, {engine.device(gpu)}, {options.precision}", file=sys.stderr)
+    rules = rules_of(exact=options.exact)
+    job = NetTraining(folder=folder, settings=settings, gpu=gpu, rules=rules, precision=options.precision)
     with ProgressDisplay("iteration") as report, _with_status_of_the_tool():
         train_net(job, engine, report=report)
 

@@ -72,7 +72,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "fast"),
         default="float32",
-        help="fast computes with shorter numbers (bfloat16), sooner, and says what that changes (default: float32)",
+        help="fast computes with 16-bit numbers, sooner, and says what that changes (default: float32)",
     )
     parser.add_argument(
         "--overwrite",

@@ -61,6 +61,7 @@ def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,
         rules=rules_of(exact=options.exact),
+        precision=options.precision,
     )
 
 
@@ -81,7 +82,7 @@ def train_with(
 
     with failing_with(NO_ENGINE):
         engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
-    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, float32", file=sys.stderr)
+    print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {options.precision}", file=sys.stderr)
     with ProgressDisplay("iteration") as report:
         train(replace(request, gpus=tuple(gpus)), engine, report=report, training=training, validation=validation)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cdeep3m.tiling.variants import Variant
+
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
 
@@ -106,6 +108,8 @@ class TrainJob:
         Volumes in memory instead of the files that the net's PatchData layers name (in-process engines only).
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
+    precision : {"float32", "fast"}
+        What convolutions are computed with (in-process engines only); weights stay float32.
     """
 
     solver: Path
@@ -117,6 +121,7 @@ class TrainJob:
     training: Sequence[LabelledVolume] = field(default=())
     validation: Sequence[LabelledVolume] = field(default=())
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,36 @@ class LoadedNet(Protocol):
         ------
         ndarray of float32, shape (y, x)
             Probability of the foreground class, in [0, 1].
+        """
+
+    def averaged(
+        self,
+        windows: Iterable[np.ndarray],
+        variants: Sequence[Variant],
+        *,
+        unrounded: bool = False,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Predict the middle plane of every window in each of its variants, and average them, in order.
+
+        Predictions are undone, summed in double in the order of `variants`, divided by their number and rounded to 16
+        bits (merge_16_probs).
+
+        Parameters
+        ----------
+        windows : iterable of ndarray of uint8, uint16, float32 or float64, shape (frames, y, x)
+            As for `foreground`, in the volume's own orientation; at most one is read ahead.
+        variants : sequence of Variant
+            In ascending order; at least one.
+        unrounded : bool
+            Yield the mean itself.
+        before_batch : callable, optional
+            Called before each few variants are predicted, and at least once a window; what it raises ends the
+            prediction.
+
+        Yields
+        ------
+        ndarray of uint16, or of float64 where it is unrounded, shape (y, x)
         """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.engines.averages import averaged
 from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Precision, PredictJob, TrainedModel, TrainJob
     from cdeep3m.proto.caffe_pb2 import SolverParameter
+    from cdeep3m.tiling.variants import Variant
 
 SIDE = 16
 """Both sides of a window are multiples of this, as DeepEM3D's nets want them."""
@@ -52,6 +54,17 @@ class IdentityNet:
             self._check(window)
             self.windows += 1
             yield share_of_largest(window[self.frames // 2])
+
+    def averaged(
+        self,
+        windows: Iterable[np.ndarray],
+        variants: Sequence[Variant],
+        *,
+        unrounded: bool = False,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Return the mean of every window's variants; see `LoadedNet.averaged`."""
+        return averaged(self.foreground, windows, variants, unrounded=unrounded, before_batch=before_batch)
 
     def _check(self, window: np.ndarray) -> None:
         frames, height, width = window.shape

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
 
+WINDOWS_AHEAD = 2
+"""Windows of a net that are read while others are predicted."""
+
+
 @dataclass(frozen=True)
 class NetInUse:
     """A net in memory and the variants that it predicts.
@@ -144,7 +148,7 @@ def predict_boxes(
     unrounded : bool
         Yield probabilities as they are, in [0, 1], instead of maps.
     before_pass : callable, optional
-        Called before each box, and before each variant of a window is made; what it raises ends the prediction.
+        Called before each box, and before each batch of a window's variants; what it raises ends the prediction.
 
     Yields
     ------
@@ -181,24 +185,14 @@ def _stream(
     def parts() -> Iterator[tuple[Package, int]]:
         return ((package, z) for box in boxes for z in planes_of(box) for package in tiling.packages_meeting(box, z))
 
-    def passes() -> Iterator[np.ndarray]:
-        for package, z in parts():
-            window = reader.window(package, z, one.net.frames)
-            for variant in one.variants:
-                if before_pass:
-                    before_pass()
-                yield variant.apply(window)
-
-    made = ahead(passes(), depth=2 * len(one.variants))
-    with closing(made):
-        predictions = one.net.foreground(made)
+    windows = (reader.window(package, z, one.net.frames) for package, z in parts())
+    with closing(ahead(windows, depth=WINDOWS_AHEAD)) as made:
+        means = one.net.averaged(made, one.variants, unrounded=unrounded, before_batch=before_pass)
         for box in boxes:
             values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
             for z, plane in zip(planes_of(box), values, strict=True):
                 for package in tiling.packages_meeting(box, z):
-                    mean = stitching.average(zip(one.variants, predictions))  # noqa: B905 - the predictions go on
-                    tile = mean if unrounded else stitching.to_png16(mean)
-                    stitching.paste(plane, package, tile, begin=box.begin[1:])
+                    stitching.paste(plane, package, next(means), begin=box.begin[1:])
             yield values
 
 

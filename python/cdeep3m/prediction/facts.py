@@ -29,10 +29,10 @@ TRAINED_ON = ("shape", "type", "histogram", "foreground", "voxel_size")
 """What a prediction notes of the data that its models were trained on."""
 
 
-def facts_of_images(images: Path, volume: Volume, tiling: Tiling) -> dict[str, Any]:
+def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, Any]:
     """Return size, type, gray values and where tiles meet; gray values only where planes can be read alone."""
     facts = {
-        "path": str(images),
+        "path": images,
         "shape": list(volume.shape),
         "type": volume.dtype.name,
         **({"voxel_size": size} if (size := in_nanometers(volume.placement)) else {}),

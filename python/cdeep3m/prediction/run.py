@@ -226,7 +226,7 @@ def _predict(
         begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
-            events.write("images", **facts_of_images(request.images, volume, tiling))
+            events.write("images", **facts_of_images(str(request.images), volume, tiling))
             for model in models.values():
                 events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):

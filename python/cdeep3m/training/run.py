@@ -18,8 +18,8 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import CPU, ParallelEngine, TrainJob
-from cdeep3m.errors import NO_ROOM, CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER
 from cdeep3m.proto import prototxt
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import Engine, LabelledVolume, Progress
+    from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +122,13 @@ class TrainRequest:
         Iterations to add to those of `retrain`.
     rules : Rules
         Stop where the original stops, at a batch without any background voxel (defect 20).
+    precision : {"float32", "fast"}
+        Compute as exactly as Caffe does, or with shorter numbers, sooner.
 
     Raises
     ------
     InputError
-        No net, or a value out of range.
+        No net, a value out of range, or fast numbers where the original's results are wanted.
     """
 
     out: Path
@@ -136,8 +138,10 @@ class TrainRequest:
     retrain: Path | None = None
     additerations: int = 2000
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
         _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
         _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
@@ -159,6 +163,8 @@ class NetTraining:
         A model to start from where there is no snapshot to go on from.
     rules : Rules
         Stop where the original stops (defect 20).
+    precision : {"float32", "fast"}
+        What convolutions are computed with.
     """
 
     folder: Path
@@ -166,6 +172,10 @@ class NetTraining:
     gpu: int = CPU
     weights: Path | None = None
     rules: Rules = CORRECTED
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        _demand_faithful(self.rules, self.precision)
 
     @property
     def net(self) -> str:
@@ -185,6 +195,11 @@ def default_nets(planes: int) -> tuple[str, ...]:
         return NETS
     log.info("the images are a single plane: 1fm is trained alone; name other nets with --models")
     return NETS[:1]
+
+
+def _demand_faithful(rules: Rules, precision: Precision) -> None:
+    if rules.stops_without_background and precision != "float32":
+        raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
 
 
 def train(
@@ -248,7 +263,7 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
             try:
                 run(job)
             except CDeep3MError as error:
-                if stops_all(error):
+                if is_full(error):
                     stopped.set()
                     raise
                 failures[job.net] = error
@@ -270,16 +285,16 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
         raise next(iter(failures.values()))
 
 
-def stops_all(error: CDeep3MError) -> bool:
-    """Return whether an error would stop every net alike: a disk that is full."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in NO_ROOM
-
-
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
-        NetTraining(folder=request.out / net, settings=request.settings, gpu=gpu, rules=request.rules)
+        NetTraining(
+            folder=request.out / net,
+            settings=request.settings,
+            gpu=gpu,
+            rules=request.rules,
+            precision=request.precision,
+        )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
     if request.retrain is None:
@@ -329,6 +344,8 @@ def _train_on(
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
 ) -> None:
+    if job.precision != "float32" and not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} trains as Caffe does: leave --precision {job.precision} out")
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
     if reached is not None and reached >= job.settings.numiterations:
@@ -353,6 +370,7 @@ def _train_on(
                 training=training,
                 validation=validation,
                 rules=job.rules,
+                precision=job.precision,
             ),
             report=lambda progress: noted(job.net, progress),
         )

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
+from cdeep3m.engines.embedded.net.kernel import Kernel
 from cdeep3m.engines.embedded.net.kernels import (
     CHANNELS_TO_POOL,
     FEW_CHANNELS,
     FEW_OUTPUTS,
-    Kernel,
     convolve,
     deconvolve,
     deconvolve_sum,

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cdeep3m.engines.base import LabelledVolume, TrainJob
+from cdeep3m.engines.embedded.training.batches import REPLAYED
 from cdeep3m.engines.embedded.training.glog import GLog
 from cdeep3m.engines.embedded.training.loop import Training, completed_tests, train
 from cdeep3m.errors import EngineError, InputError, MissingFileError
@@ -375,3 +376,35 @@ def test_a_training_with_background_in_every_batch_is_the_same_in_both_modes(tmp
         train_in_mode(tmp_path / rules.name, rules=rules)
     assert same(blobs(tmp_path / "original", 6), blobs(tmp_path / "corrected", 6))
     assert not caplog.text
+
+
+def distance(one, other) -> float:
+    """How far the weights of two trainings are apart, relative to their size; BatchNorm's sums would outweigh them."""
+    vectors = [np.concatenate([blob.ravel() for blob in found if blob.size > 4]) for found in (one, other)]
+    return float(np.linalg.norm(vectors[0] - vectors[1]) / np.linalg.norm(vectors[1]))
+
+
+def test_on_the_cpu_fast_trainings_are_float32_and_it_is_said(tmp_path, caplog):
+    for precision in ("float32", "fast"):
+        solver = make_training(tmp_path / precision)
+        train(TrainJob(solver=solver, folder=solver.parent, precision=precision), device="cpu")
+    assert same(blobs(tmp_path / "float32", 6), blobs(tmp_path / "fast", 6))
+    assert caplog.messages == ["training with float32: --precision fast is for GPUs"]
+
+
+@pytest.mark.gpu
+def test_fast_numbers_learn_nearly_the_same_on_a_gpu_and_leave_float32(tmp_path):
+    for precision in ("float32", "fast"):
+        solver = make_training(tmp_path / precision)
+        train(TrainJob(solver=solver, folder=solver.parent, precision=precision), device="cuda")
+    assert 0 < distance(blobs(tmp_path / "fast", 6), blobs(tmp_path / "float32", 6)) < 0.05
+
+
+@pytest.mark.gpu
+def test_replayed_batches_learn_what_plain_ones_do(tmp_path, monkeypatch):
+    for name, most in (("plain", set()), ("replayed", REPLAYED)):
+        monkeypatch.setattr("cdeep3m.engines.embedded.training.batches.REPLAYED", most)
+        monkeypatch.setattr("cdeep3m.engines.embedded.training.loop.secrets.randbelow", lambda _: 7)
+        solver = make_training(tmp_path / name, random_seed=-1)
+        train(TrainJob(solver=solver, folder=solver.parent), device="cuda")
+    assert distance(blobs(tmp_path / "replayed", 6), blobs(tmp_path / "plain", 6)) < 1e-3

@@ -9,7 +9,8 @@ What differs from the plain executor:
 - Deconvolutions with few outputs become matrix products (taps.py); those that are summed, five for each scale, share a
   bottom and a top and run as soon as the bottom is there.
 - What Softmax would do is left to the caller.
-- If asked for, numbers are of a shorter type; deconvolutions and what follows them to the scores add up in float32.
+- If asked for, numbers are of a shorter type (on a GPU with channels filled up, alignment.py); deconvolutions and what
+  follows them to the scores add up in float32.
 
 Layers that none of this fits run as they are.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 
+from cdeep3m.engines.embedded.fast.alignment import align
 from cdeep3m.engines.embedded.fast.steps import (
     ConvolutionStep,
     DeconvolutionStep,
@@ -32,13 +34,13 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.fast.taps import Scratch
 from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.reshape import Reshape
 from cdeep3m.engines.embedded.net.layers.softmax import Softmax
+from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -79,22 +81,30 @@ class FusedNet:
             graph = graph._replace(nodes=graph.nodes[:-1], output=graph.nodes[-1].bottoms[0])
         self.inputs = graph.inputs
         self.steps, self.output = Rewriter(graph).rewrite()
+        if number != torch.float32 and self.device.type == "cuda":
+            align(self.steps, self.output)
         for step in self.steps:
             step.place(self.device, number)
         self._dead = _last_uses(self.steps, self.output)
 
-    def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, inputs: Mapping[str, torch.Tensor], *, extremes: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """Return the net's output, before Softmax where `softmax` says so.
 
         Parameters
         ----------
         inputs : mapping of str to torch.Tensor of float32
             Values of the net's inputs, axes as Caffe's.
+        extremes : list of torch.Tensor, optional
+            Gets the least and the greatest number of every blob.
         """
         with torch.inference_mode():
             blobs = {number: inputs[name].to(self.device) for name, number in self.inputs.items()}
             for step, dead in zip(self.steps, self._dead, strict=True):
                 blobs[step.top] = step.run(*(blobs[number] for number in step.bottoms))
+                if extremes is not None:
+                    extremes += [extreme.float() for extreme in as_it_lies(blobs[step.top]).aminmax()]
                 for number in dead:
                     del blobs[number]
             return blobs[self.output]
@@ -286,6 +296,12 @@ class Rewriter:
         return self.numbers - 1
 
 
+def as_it_lies(blob: torch.Tensor) -> torch.Tensor:
+    """Return a view of a blob with its axes in the order that they have in memory."""
+    inner = blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last)
+    return blob.permute(0, 2, 3, 1) if inner else blob
+
+
 def is_sum(layer: Layer) -> TypeGuard[Eltwise]:
     """Return whether `layer` is an Eltwise that sums."""
     return isinstance(layer, Eltwise) and layer.operation == caffe_pb2.EltwiseParameter.SUM
@@ -297,12 +313,16 @@ def _ends_with_softmax(graph: Graph) -> bool:
 
 
 def _weight(layer: Convolution | Deconvolution) -> torch.Tensor:
-    return layer.blobs[0].detach().double().cpu()
+    return layer.blobs[0].detach().double()
 
 
 def _bias(layer: Convolution | Deconvolution) -> torch.Tensor:
     outputs = layer.message.convolution_param.num_output
-    return torch.zeros(outputs, dtype=torch.float64) if layer.bias is None else layer.bias.detach().double().cpu()
+    return (
+        torch.zeros(outputs, dtype=torch.float64, device=layer.context.device)
+        if layer.bias is None
+        else layer.bias.detach().double()
+    )
 
 
 def _last_uses(steps: Sequence[Step], output: int) -> list[list[int]]:

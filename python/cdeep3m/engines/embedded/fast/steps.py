@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from cdeep3m.engines.embedded.fast.taps import Scratch, deconvolve
+from cdeep3m.engines.embedded.net import products
 from cdeep3m.engines.embedded.net.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
+from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdeep3m.engines.embedded.net.kernels import Kernel
+    from cdeep3m.engines.embedded.net.kernel import Kernel
     from cdeep3m.engines.embedded.net.layers.base import Layer
 
 
@@ -90,6 +91,7 @@ class LinearStep(Step):
 
     def multiply(self, factor: torch.Tensor) -> None:
         """Multiply the result by one factor, or by one for each output channel."""
+        factor = factor.to(self.bias.device)
         shape = [1] * self.weights[0].dim()
         shape[self.outputs_axis] = -1
         self.weights = [weight * factor.reshape(shape) for weight in self.weights]
@@ -118,8 +120,13 @@ class ConvolutionStep(LinearStep):
         """Convolve."""
         kernel, weight = self.kernel, self.weights[0]
         bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        top = functional.conv2d(bottom, weight, self.bias, kernel.stride, kernel.pad, kernel.dilation, self.groups)
-        return self.finish(top)
+        if products.suit(bottom, kernel, self.groups):
+            convolve = products.convolve_and_rectify if self.rectified else products.convolve
+            return convolve(bottom, weight, self.bias, kernel)
+        settings = (kernel.stride, kernel.pad, kernel.dilation, self.groups)
+        if self.rectified and has_rectified_convolution(bottom):
+            return torch.cudnn_convolution_relu(bottom, weight, self.bias, *settings)
+        return self.finish(functional.conv2d(bottom, weight, self.bias, *settings))
 
 
 @dataclass(kw_only=True)
@@ -192,6 +199,11 @@ class RollStep(Step):
         return bottoms[0].unflatten(1, (-1, self.planes)).permute(0, 1, 3, 4, 2)
 
 
+def has_rectified_convolution(bottom: torch.Tensor) -> bool:
+    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers."""
+    return bottom.is_cuda and torch.version.cuda is not None and bottom.dtype in (torch.float16, torch.bfloat16)
+
+
 def is_plain_relu(layer: Layer) -> bool:
     """Return whether `layer` turns negative values into 0 and nothing else."""
     return isinstance(layer, ReLU) and not layer.message.relu_param.negative_slope
@@ -200,11 +212,11 @@ def is_plain_relu(layer: Layer) -> bool:
 def affine_of(layer: Layer) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else."""
     if isinstance(layer, BatchNorm) and not layer.batch_statistics:
-        mean, variance = (values.double().cpu() for values in layer.statistics())
+        mean, variance = (values.double() for values in layer.statistics())
         factor = (variance + layer.eps).rsqrt()
         return factor, -mean * factor
     if isinstance(layer, Scale) and layer.axis == 1 and len(layer.shape) == 1 and len(layer.bottoms) == 1:
-        factor, *bias = (blob.detach().double().cpu() for blob in layer.blobs)
+        factor, *bias = (blob.detach().double() for blob in layer.blobs)
         return factor, bias[0] if bias else torch.zeros_like(factor)
     return None
 

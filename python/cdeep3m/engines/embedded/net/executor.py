@@ -116,8 +116,17 @@ class Net:
         self._checked = {self._signature(self.input_shapes)}
         _share_named_blobs(self.layers)
 
+    def read(self) -> dict[str, torch.Tensor]:
+        """Return the next values of the blobs that layers without bottoms make, such as those that read data."""
+        sources = [layer for layer in self.layers if not layer.bottoms and layer.type != "Input"]
+        return {name: blob for layer in sources for name, blob in zip(layer.tops, layer.forward(), strict=True)}
+
     def forward(
-        self, inputs: Mapping[str, torch.Tensor] | None = None, *, keep: Collection[str] = ()
+        self,
+        inputs: Mapping[str, torch.Tensor] | None = None,
+        *,
+        keep: Collection[str] = (),
+        given: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Run every layer.
 
@@ -127,6 +136,8 @@ class Net:
             Values of the net's inputs, on any device, of any shape that the layers accept.
         keep : collection of str
             Other blobs to return; each with the value that it has last.
+        given : mapping of str to torch.Tensor, optional
+            What `read` returned; default: what it returns now.
 
         Returns
         -------
@@ -138,15 +149,14 @@ class Net:
         NetError
             When an input is missing, or does not fit the net.
         """
-        blobs = self._accept(inputs or {})
+        blobs = {**self._accept(inputs or {}), **(self.read() if given is None else given)}
         steps, dead_after = self._steps, self._dead
         if not self._not_made.isdisjoint(keep):
             steps, dead_after = self.layers, _last_uses(self.layers, self.outputs)
         for step, dead in zip(steps, dead_after, strict=True):
-            if step.type == "Input":
-                continue
-            tops = step.forward(*(blobs[name] for name in step.bottoms))
-            blobs.update(zip(step.tops, tops, strict=True))
+            if step.bottoms:
+                tops = step.forward(*(blobs[name] for name in step.bottoms))
+                blobs.update(zip(step.tops, tops, strict=True))
             for name in dead.difference(keep):
                 del blobs[name]
         return {name: blobs[name] for name in (*self.outputs, *keep)}

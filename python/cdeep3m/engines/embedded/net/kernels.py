@@ -1,23 +1,25 @@
-"""Convolution, deconvolution and pooling by the fastest of what PyTorch has for the CPU.
+"""Convolution, deconvolution and pooling by the fastest of what PyTorch has.
 
-There are oneDNN's kernels and PyTorch's own. oneDNN's are faster but for these nets' thin ends: deconvolutions to two
-classes, and convolutions of a few channels. Maxima are found faster with the channels innermost in memory. On a GPU
-there is nothing to choose.
+On the CPU there are oneDNN's kernels and PyTorch's own. oneDNN's are faster but for these nets' thin ends:
+deconvolutions to two classes, and convolutions of a few channels. Maxima are found faster with the channels innermost
+in memory. On a GPU, float32 convolutions and all thin deconvolutions are matrix products (products.py, taps.py).
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
+from cdeep3m.engines.embedded.net import products, taps
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from cdeep3m.engines.embedded.net.kernel import Kernel
 
 FEW_OUTPUTS = 8
 """Deconvolutions with at most so many outputs are faster forward as matrix products, which PyTorch's kernels make."""
@@ -27,42 +29,6 @@ FEW_CHANNELS = 4
 
 CHANNELS_TO_POOL = 4
 """With fewer channels, maxima are found faster as the blob lies; with 8, half as fast."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """Size, stride, padding and dilation of a kernel along each spatial axis, in the blob's order (x, y, z)."""
-
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    pad: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    @property
-    def taps(self) -> int:
-        """Weights of the kernel for one input and one output."""
-        return math.prod(self.size)
-
-    @property
-    def extent(self) -> tuple[int, ...]:
-        """Voxels from the first tap to the last one."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))
-
-    def along(self, axes: int) -> Kernel:
-        """Return the kernel along the first `axes` axes."""
-        return Kernel(self.size[:axes], self.stride[:axes], self.pad[:axes], self.dilation[:axes])
-
-    def convolved(self, sides: Sequence[int]) -> tuple[int, ...]:
-        """Return the sides of a convolution's top."""
-        return tuple(
-            (side + 2 * p - e) // s + 1 for side, p, e, s in zip(sides, self.pad, self.extent, self.stride, strict=True)
-        )
-
-    def deconvolved(self, sides: Sequence[int]) -> tuple[int, ...]:
-        """Return the sides of a deconvolution's top."""
-        return tuple(
-            s * (side - 1) + e - 2 * p for side, p, e, s in zip(sides, self.pad, self.extent, self.stride, strict=True)
-        )
 
 
 class Own(NamedTuple):
@@ -93,6 +59,10 @@ def convolve(
     if _sees_all_planes(bottom, kernel, groups):
         flat = kernel.along(2)
         return convolve(_planes_as_channels(bottom), _planes_as_channels(weight), bias, flat)[..., None]
+    if products.suit(bottom, kernel, groups):
+        return products.convolve(bottom, weight, bias, kernel)
+    if bottom.is_cuda and bottom.dim() == 4:
+        bottom = bottom.contiguous(memory_format=torch.channels_last)
     few = weight.shape[1] <= FEW_CHANNELS and weight.shape[0] <= 2 * FEW_CHANNELS
     return _run(bottom, weight, bias, kernel, groups, transposed=False, own=Own(forward=False, backward=few))
 
@@ -115,6 +85,8 @@ def deconvolve(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel, *, groups: int = 1
 ) -> torch.Tensor:
     """Deconvolve; as `convolve`, with weights (channels, outputs / groups, spatial...)."""
+    if bottom.is_cuda and (len(kernel.size), groups) == (2, 1) and weight.shape[1] <= FEW_OUTPUTS:
+        return deconvolve_sum(bottom, [weight], bias, [kernel])
     own = Own(forward=weight.shape[1] * groups <= FEW_OUTPUTS, backward=False)
     return _run(bottom, weight, bias, kernel, groups, transposed=True, own=own)
 
@@ -139,23 +111,23 @@ def deconvolve_sum(
     torch.Tensor, shape (n, outputs, x, y)
     """
     sides = bottom.shape[2:]
-    if bottom.device.type != "cpu":
-        tops = [deconvolve(bottom, weight, None, kernel) for weight, kernel in zip(weights, kernels, strict=True)]
-    else:
-        matrix = torch.cat([weight.flatten(1) for weight in weights], dim=1).t()
-        product = functional.conv2d(bottom, matrix[:, :, None, None]).flatten(2)
-        parts = product.split([weight[0].numel() for weight in weights], dim=1)
-        tops = [
-            functional.fold(
-                part,
-                kernel.deconvolved(sides),
-                kernel.size,
-                dilation=kernel.dilation,
-                padding=kernel.pad,
-                stride=kernel.stride,
-            )
-            for part, kernel in zip(parts, kernels, strict=True)
-        ]
+    matrix = torch.cat([weight.flatten(1) for weight in weights], dim=1).t()
+    if bottom.is_cuda:
+        total = taps.deconvolve_for_training(bottom, matrix, kernels)
+        return total if bias is None else total + bias[:, None, None]
+    product = functional.conv2d(bottom, matrix[:, :, None, None]).flatten(2)
+    parts = product.split([weight[0].numel() for weight in weights], dim=1)
+    tops = [
+        functional.fold(
+            part,
+            kernel.deconvolved(sides),
+            kernel.size,
+            dilation=kernel.dilation,
+            padding=kernel.pad,
+            stride=kernel.stride,
+        )
+        for part, kernel in zip(parts, kernels, strict=True)
+    ]
     total = reduce(torch.add, tops)
     return total if bias is None else total + bias[:, None, None]
 
@@ -163,7 +135,7 @@ def deconvolve_sum(
 def max_pool(bottom: torch.Tensor, size: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> torch.Tensor:
     """Return the maxima of a blob (n, channels, x, y) in windows; a last, partial step makes one more of them."""
     quick = bottom.device.type == "cpu" and bottom.is_contiguous() and bottom.shape[1] >= CHANNELS_TO_POOL
-    if not quick:
+    if not quick and not (bottom.is_cuda and torch.are_deterministic_algorithms_enabled()):
         return functional.max_pool2d(bottom, tuple(size), tuple(stride), tuple(pad), ceil_mode=True)
     return _MaxPool.apply(bottom, list(size), list(stride), list(pad))  # type: ignore[no-untyped-call]
 
@@ -213,7 +185,10 @@ class _Chosen(torch.autograd.Function):
 
 
 class _MaxPool(torch.autograd.Function):
-    """PyTorch's pooling, forward with the channels innermost, backward as the blob lies."""
+    """PyTorch's pooling, forward with the channels innermost, backward with the channels outermost.
+
+    On a GPU the other way back adds in any order, and does not repeat bit for bit.
+    """
 
     @staticmethod
     def forward(ctx: Any, bottom: torch.Tensor, size: list[int], stride: list[int], pad: list[int]) -> torch.Tensor:
@@ -227,7 +202,7 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         bottom, places = ctx.saved_tensors
         found = torch.ops.aten.max_pool2d_with_indices_backward(
-            gradients[0].contiguous(), bottom, *ctx.settings, [1, 1], True, places
+            gradients[0].contiguous(), bottom.contiguous(), *ctx.settings, [1, 1], True, places
         )
         return found, None, None, None
 

@@ -6,10 +6,25 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import torch
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
 
 T = TypeVar("T")
+
+
+def staged(arrays: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return a batch as tensors, in memory that `device` copies from while it computes."""
+    blobs = (torch.from_numpy(array) for array in arrays)
+    return tuple(blob.pin_memory() if device.type == "cuda" else blob for blob in blobs)
+
+
+def sent(blobs: Sequence[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return a staged batch on `device`, where it may still be on its way for what is asked of it there."""
+    return tuple(blob.to(device, non_blocking=True) for blob in blobs)
 
 
 class Prefetch(Generic[T]):

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from cdeep3m.engines.embedded.fast.prediction_net import FusedNet
 from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.prediction import turning
+from cdeep3m.engines.embedded.prediction.batches import BatchSize, in_batches, number_for
 from cdeep3m.errors import CDeep3MError, NetError, printable
-from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net
 from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Precision, TrainedModel
+    from cdeep3m.tiling.variants import Variant
 
 FOREGROUND = 1
 INPUT_AXES = 5
-SCORES_AXES = 3
+SCORES_AXES = 4
 ROOM_FOR_WEIGHTS = 4
 """A net's blobs take so many times as much memory as its weights' file, at most (in half precision: twice)."""
 
-NUMBERS = {"float32": torch.float32, "fast": torch.bfloat16}
-"""Type of the numbers at each precision."""
+PLANES_AHEAD = 1
+"""Planes that a GPU works on while the one before is taken."""
 
-VOXELS_AT_ONCE = 1024 * 1024
-"""Small windows are predicted together on the CPU, as long as they have no more voxels in a plane than this."""
+MOST_HELD = torch.finfo(torch.float16).max / 2
+"""Where one variant of a window keeps below half of what float16 holds, all are taken to."""
 
-MOST_WINDOWS = 8
-"""Windows that are predicted together at most."""
+logger = logging.getLogger(__name__)
 
-BYTES_PER_VOXEL = 1500
-"""Memory that a prediction takes on a GPU for each voxel of a plane, rounded up."""
+
+class Mean(NamedTuple):
+    """The mean of a window's variants on its way from the device.
+
+    Attributes
+    ----------
+    window : torch.Tensor
+        What was predicted.
+    plane : torch.Tensor of int16 or float64, shape (y, x)
+        The bits of unsigned numbers, or probabilities.
+    held : torch.Tensor of bool
+        Whether float16, where it was used, could hold all numbers.
+    arrived : torch.cuda.Event, optional
+        When both are there.
+    """
+
+    window: torch.Tensor
+    plane: torch.Tensor
+    held: torch.Tensor
+    arrived: torch.cuda.Event | None
 
 
 class Predictor:
@@ -59,7 +81,7 @@ class Predictor:
         model : TrainedModel
         device : torch.device
         precision : {"float32", "fast"}
-            "fast" computes with bfloat16: numbers of 8 bits of precision.
+            "fast" computes with shorter numbers: see `number_for`.
 
         Raises
         ------
@@ -67,14 +89,14 @@ class Predictor:
             The net cannot be built, has not one input of shape (n, 1, x, y, z) and one output of two classes or more,
             or the weights do not fit it.
         """
+        self._model, self._device = model, device
         self._message = read_net(model.deploy)
-        self._deploy = model.deploy
         with _naming(model.deploy):
             _demand_weights_of(self._message, model)
             self._build(model, device, precision)
 
     def _build(self, model: TrainedModel, device: torch.device, precision: Precision) -> None:
-        net = Net(self._message, phase=caffe_pb2.TEST, device=device)
+        net = self._read()
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
             raise NetError(
@@ -84,19 +106,18 @@ class Predictor:
             raise NetError(f"{model.deploy}: one output of two classes or more was expected, found {net.outputs}")
         net.load_weights(read_model(model.weights))
         self._input = net.inputs[0]
-        self._device = device
-        self._net = FusedNet(net, number=NUMBERS[precision])
+        self._number = number_for(precision, device)
+        self._net = FusedNet(net, number=self._number)
+        self._spare: FusedNet | None = None
+        self._batch = BatchSize(device, self._number)
+        self._uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._fitting = {shapes[0][2:]}
         self.frames = shapes[0][-1]
 
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window; see `LoadedNet.foreground`."""
-        for scores in self._scores(windows):
-            if scores.ndim != SCORES_AXES:
-                raise NetError(
-                    f"{self._deploy} gives blobs of {scores.ndim} axes for a window; expected (classes, x, y)"
-                )
-            yield _foreground(scores, softmax=self._net.softmax).t().cpu().numpy()
+        for scores in self._scores_of(windows):
+            yield _foreground(scores[None], softmax=self._net.softmax)[0].t().cpu().numpy()
 
     def probabilities(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the probabilities of all classes of the middle plane of every window.
@@ -105,17 +126,130 @@ class Predictor:
         ------
         ndarray of float32, shape (classes, x, y)
         """
-        for scores in self._scores(windows):
+        for scores in self._scores_of(windows):
             yield (scores.softmax(dim=0) if self._net.softmax else scores).contiguous().cpu().numpy()
 
-    def _scores(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
+    def averaged(
+        self,
+        windows: Iterable[np.ndarray],
+        variants: Sequence[Variant],
+        *,
+        unrounded: bool = False,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Predict and average the variants of every window where the net runs; see `LoadedNet.averaged`."""
+        ahead = 0 if self._uploads is None else PLANES_AHEAD
+        begin = partial(self._mean, variants=variants, unrounded=unrounded)
+        waiting: deque[Mean] = deque()
         with kept_memory():
-            for batch in _batches(windows, self._windows_at_once):
+            for window in windows:
+                self._check(window)
+                waiting.append(begin(self._net, self._upload(window), before_batch=before_batch))
+                if len(waiting) > ahead:
+                    yield self._taken(waiting.popleft(), begin)
+            while waiting:
+                yield self._taken(waiting.popleft(), begin)
+
+    @torch.inference_mode()
+    def _mean(
+        self,
+        net: FusedNet,
+        window: torch.Tensor,
+        *,
+        variants: Sequence[Variant],
+        unrounded: bool,
+        before_batch: Callable[[], None] | None = None,
+    ) -> Mean:
+        """Begin to predict and average all variants of a window on the device."""
+        voxels = window[0].numel()
+        total: torch.Tensor | None = None
+        extremes: list[torch.Tensor] = []
+        oblong = window.shape[1] != window.shape[2]
+        for batch in in_batches(variants, lambda one: oblong and turning.swaps(one), lambda _: self._batch.of(voxels)):
+            if before_batch:
+                before_batch()
+            watched = extremes if net is self._net and not extremes else None
+            scores = self._scores(net, [turning.apply(variant, window) for variant in batch], extremes=watched)
+            for variant, plane in zip(batch, _foreground(scores, softmax=net.softmax), strict=True):
+                upright = turning.undo(variant, plane.t())
+                total = upright.double() if total is None else total.add_(upright)
+        if total is None:
+            raise ValueError("no variants; at least one was expected")
+        total.div_(len(variants))
+        plane, held = (total if unrounded else turning.to_png16(total)).contiguous(), _held(extremes)
+        if self._uploads is None:
+            return Mean(window, plane, held, None)
+        plane, held = plane.to("cpu", non_blocking=True), held.to("cpu", non_blocking=True)
+        return Mean(window, plane, held, torch.cuda.current_stream(self._device).record_event())
+
+    def _taken(self, mean: Mean, begin: Callable[[FusedNet, torch.Tensor], Mean]) -> np.ndarray:
+        """Wait for a mean; predict the window once more, with bfloat16, where numbers came near float16's end."""
+        if mean.arrived is not None:
+            mean.arrived.synchronize()
+        if not bool(mean.held):
+            mean = begin(self._with_long_exponents(), mean.window)
+            if mean.arrived is not None:
+                mean.arrived.synchronize()
+        values = mean.plane.numpy()
+        return values if values.dtype == np.float64 else values.view(np.uint16)
+
+    def _scores_of(self, windows: Iterable[np.ndarray]) -> Iterator[torch.Tensor]:
+        """Yield the scores of every window, shape (classes, x, y)."""
+        with kept_memory():
+            for batch in in_batches(windows, np.shape, lambda window: self._batch.of(window[0].size)):
                 self._check(batch[0])
-                blob = torch.from_numpy(np.stack([_blob(window) for window in batch])).to(self._device)
-                with torch.inference_mode(), _naming(self._deploy), running():
-                    scores = self._net.forward({self._input: blob.float()})
-                yield from scores.float()
+                uploaded = [self._upload(window) for window in batch]
+                extremes: list[torch.Tensor] = []
+                scores = self._scores(self._net, uploaded, extremes=extremes)
+                if not bool(_held(extremes)):
+                    scores = self._scores(self._with_long_exponents(), uploaded)
+                yield from scores
+
+    @torch.inference_mode()
+    def _scores(
+        self, net: FusedNet, windows: Sequence[torch.Tensor], *, extremes: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Return the scores of windows (frames, y, x) of one shape: (n, classes, x, y), in float32.
+
+        Where numbers are float16, `extremes` gets the least and the greatest of every blob.
+        """
+        watched = extremes if self._number == torch.float16 else None
+
+        def predict(part: slice) -> torch.Tensor:
+            blobs = torch.stack([window.permute(2, 1, 0)[None] for window in windows[part]])
+            with _naming(self._model.deploy), running():
+                return net.forward({self._input: blobs.float()}, extremes=watched).float()
+
+        scores = self._batch.run(predict, len(windows), windows[0][0].numel())
+        if scores.ndim != SCORES_AXES:
+            raise NetError(
+                f"{self._model.deploy} gives blobs of {scores.ndim - 1} axes for a window; expected (classes, x, y)"
+            )
+        return scores
+
+    def _upload(self, window: np.ndarray) -> torch.Tensor:
+        """Return a window on the device, of a type that PyTorch has; beside what runs there."""
+        here = torch.from_numpy(np.array(window, dtype=np.uint8 if window.dtype == np.uint8 else np.float32, order="C"))
+        if self._uploads is None:
+            return here
+        with torch.cuda.stream(self._uploads):
+            there = here.pin_memory().to(self._device, non_blocking=True)
+        running = torch.cuda.current_stream(self._device)
+        running.wait_stream(self._uploads)
+        there.record_stream(running)
+        return there
+
+    def _with_long_exponents(self) -> FusedNet:
+        """Return the net with bfloat16, made when it is first needed."""
+        if self._spare is None:
+            logger.warning("%s: numbers beyond float16: such planes are predicted with bfloat16", self._model.net)
+            net = self._read()
+            net.load_weights(read_model(self._model.weights))
+            self._spare = FusedNet(net, number=torch.bfloat16)
+        return self._spare
+
+    def _read(self) -> Net:
+        return Net(self._message, phase=caffe_pb2.TEST, device=self._device)
 
     def _check(self, window: np.ndarray) -> None:
         """Raise NetError when the net cannot take a window."""
@@ -128,13 +262,10 @@ class Predictor:
         shapes.infer({self._input: (1, 1, x, y, frames)})
         self._fitting.add((x, y, frames))
 
-    def _windows_at_once(self, window: np.ndarray) -> int:
-        """Return how many windows to predict together: the same number in every run, as it touches the last digits."""
-        voxels = window.shape[1] * window.shape[2]
-        if self._device.type == "cpu":
-            return max(1, min(MOST_WINDOWS, VOXELS_AT_ONCE // voxels))
-        memory = torch.cuda.get_device_properties(self._device).total_memory
-        return max(1, min(MOST_WINDOWS, memory // 2 // (BYTES_PER_VOXEL * voxels)))
+
+def _held(extremes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return whether all numbers of a net are well within float16."""
+    return (torch.stack(list(extremes)).abs().max() < MOST_HELD) if extremes else torch.tensor(True)
 
 
 @contextmanager
@@ -172,31 +303,10 @@ def _demand_weights_of(message: caffe_pb2.NetParameter, model: TrainedModel) -> 
         )
 
 
-def _batches(windows: Iterable[np.ndarray], size: Callable[[np.ndarray], int]) -> Iterator[list[np.ndarray]]:
-    """Yield neighbouring windows of one shape together, at most as many as `size` says for that shape."""
-    batch: list[np.ndarray] = []
-    for window in windows:
-        if batch and window.shape != batch[0].shape:
-            yield batch
-            batch = []
-        batch.append(window)
-        if len(batch) >= size(window):
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _blob(window: np.ndarray) -> np.ndarray:
-    """Return a (frames, y, x) window as (1, x, y, z), of a dtype that PyTorch has."""
-    blob = np.ascontiguousarray(to_caffe_axes(window))[np.newaxis]
-    return blob.astype(np.float32) if blob.dtype != np.uint8 else blob
-
-
 def _foreground(scores: torch.Tensor, *, softmax: bool) -> torch.Tensor:
-    """Return the foreground's probability of (classes, x, y) scores."""
+    """Return the foreground's probability (n, x, y) of scores (n, classes, x, y)."""
     if not softmax:
-        return scores[FOREGROUND]
-    if len(scores) == 2:
-        return torch.sigmoid(scores[FOREGROUND] - scores[0])
-    return scores.softmax(dim=0)[FOREGROUND]
+        return scores[:, FOREGROUND]
+    if scores.shape[1] == 2:
+        return torch.sigmoid(scores[:, FOREGROUND] - scores[:, 0])
+    return scores.softmax(dim=1)[:, FOREGROUND]

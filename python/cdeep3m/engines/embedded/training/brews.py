@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.training.batches import loss_weights, total_loss
 from cdeep3m.engines.embedded.training.glog import number
-from cdeep3m.engines.embedded.training.loop import loss_weights, total_loss
 from cdeep3m.errors import EngineError, InputError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,9 +13,11 @@ from cdeep3m.engines.base import Progress
 from cdeep3m.engines.embedded.fast.training_steps import merged
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.engines.embedded.training import snapshots
+from cdeep3m.engines.embedded.training.batches import Batches, loss_weights, number_for, total_loss
 from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
+from cdeep3m.engines.embedded.training.losses import Losses
 from cdeep3m.engines.embedded.training.solver import Sgd, check_solver
-from cdeep3m.errors import EngineError, InputError, MissingFileError
+from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.prototxt import read_net, read_solver
@@ -25,12 +25,15 @@ from cdeep3m.system.interrupts import uninterrupted
 from cdeep3m.system.memory import kept_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainJob
 
 SEEDS = 2**63 - 1
+
+READ_EVERY = 20
+"""Iterations after which a GPU's losses are read where the solver displays none."""
 
 
 def train(
@@ -122,7 +125,10 @@ class Training:
             self.tests.append(self._build(message, caffe_pb2.TEST, device, seed + i + 1, job.validation))
             self.tests[i].share_weights(self.net)
         self.solver = Sgd(settings, self.net.learnable)
-        self.losses: deque[float] = deque(maxlen=settings.average_loss)
+        self.losses = Losses(settings.average_loss)
+        replayed = device.type == "cuda" and settings.random_seed < 0 and not job.rules.stops_without_background
+        self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
+        self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
         self.written = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
 
@@ -166,6 +172,7 @@ class Training:
         """Write model and state, unless those of this iteration were written."""
         if self.written == self.solver.iteration:
             return
+        self._settle()
         name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
         self.log.info("solver.cpp:459", f"Snapshotting to binary proto file {name}")
         snapshots.write_weights(self.job.folder, self.net, self.solver)
@@ -179,7 +186,7 @@ class Training:
         """Log the mean outputs of every test net over its batches."""
         for index, (net, batches) in enumerate(zip(self.tests, self.settings.test_iter, strict=True)):
             self.log.info("solver.cpp:341", f"Iteration {self.solver.iteration}, Testing net (#{index})")
-            results = [_forward(net) for _ in range(batches)]
+            results = [self.batches.outputs(net) for _ in range(batches)]
             if self.settings.test_compute_loss:
                 loss = sum(float(total_loss(net, result)) for result in results) / batches
                 self.log.info("solver.cpp:387", f"Test loss: {number(loss)}")
@@ -219,36 +226,37 @@ class Training:
         with uninterrupted():
             self._clip()
             self.solver.update()
-        self.report(Progress(self.solver.iteration, self.settings.max_iter, self._smoothed()))
+        self.report(Progress(self.solver.iteration, self.settings.max_iter, self.losses.smoothed))
 
-    def _accumulate(self) -> dict[str, torch.Tensor]:
+    def _accumulate(self) -> Mapping[str, torch.Tensor]:
         """Sum the gradients of iter_size batches; return the outputs of the last one."""
-        self.solver.clear_gradients()
-        total = 0.0
+        self.solver.clear_gradients(keep_memory=self.batches.replayed)
+        total = torch.zeros((), dtype=torch.float64, device=self.net.context.device)
         for _ in range(self.settings.iter_size):
-            result = _forward(self.net)
-            loss = total_loss(self.net, result)
-            loss.backward()
-            total += float(loss.detach())
-        if not math.isfinite(total):
-            raise EngineError(
-                f"the loss is {total} at iteration {self.solver.iteration}: the training diverged. "
-                "Go on from the last snapshot with a lower base_lr; check the images for values that are no numbers."
-            )
-        self.losses.append(total / self.settings.iter_size)
+            result, loss = self.batches.run()
+            total += loss
+        self.losses.add(self.solver.iteration, total / self.settings.iter_size)
+        if self._due(self.every):
+            self._settle()
         return result
 
-    def _display(self, result: dict[str, torch.Tensor]) -> None:
+    def _settle(self) -> None:
+        """Read losses and look at labels, neither of which is done in between so that a GPU need not wait."""
+        self.losses.read()
+        for layer in self.net.layers:
+            if hasattr(layer, "settle"):
+                layer.settle()
+
+    def _display(self, result: Mapping[str, torch.Tensor]) -> None:
         if not self._due(self.settings.display):
             return
-        self.log.info("solver.cpp:237", f"Iteration {self.solver.iteration}, loss = {number(self._smoothed())}")
+        self.log.info("solver.cpp:237", f"Iteration {self.solver.iteration}, loss = {number(self.losses.read())}")
         self._log_outputs("Train", "solver.cpp:253", self.net, result, _values(self.net, result).tolist())
         self.log.info("sgd_solver.cpp:106", f"Iteration {self.solver.iteration}, lr = {number(self.solver.rate)}")
 
     def _show_final_loss(self) -> None:
         """Log the loss of one more batch, as Solver::Solve does; it moves the running statistics that the test sees."""
-        with torch.no_grad():
-            loss = float(total_loss(self.net, _forward(self.net)))
+        loss = float(total_loss(self.net, self.batches.outputs(self.net)))
         self.log.info("solver.cpp:321", f"Iteration {self.solver.iteration}, loss = {number(loss)}")
 
     def _clip(self) -> None:
@@ -260,7 +268,7 @@ class Training:
             )
 
     def _log_outputs(
-        self, kind: str, source: str, net: Net, result: dict[str, torch.Tensor], values: list[float]
+        self, kind: str, source: str, net: Net, result: Mapping[str, torch.Tensor], values: list[float]
     ) -> None:
         weights = loss_weights(net)
         names = [name for name in sorted(net.outputs) for _ in range(result[name].numel())]
@@ -269,9 +277,6 @@ class Training:
 
     def _due(self, interval: int) -> bool:
         return bool(interval) and self.solver.iteration % interval == 0
-
-    def _smoothed(self) -> float:
-        return sum(self.losses) / len(self.losses)
 
 
 def nets_of(
@@ -322,31 +327,7 @@ def completed_tests(solver: caffe_pb2.SolverParameter, iteration: int) -> int:
     return -(-iteration // solver.test_interval) - (iteration > 0 and not solver.test_initialization)
 
 
-def loss_weights(net: Net) -> dict[str, float]:
-    """Return the blobs that make the loss of `net`, with their weights."""
-    pairs = (pair for layer in net.layers for pair in zip(layer.tops, layer.loss_weights, strict=True))
-    return {name: weight for name, weight in pairs if weight}
-
-
-def total_loss(net: Net, blobs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the weighted sum of the losses of `net`.
-
-    Raises
-    ------
-    InputError
-        The net has no loss.
-    """
-    terms = [weight * blobs[name].sum() for name, weight in loss_weights(net).items()]
-    if not terms:
-        raise InputError("the net has no loss; a layer such as SoftmaxWithLoss was expected")
-    return sum(terms[1:], terms[0])
-
-
-def _forward(net: Net) -> dict[str, torch.Tensor]:
-    return net.forward(keep=tuple(loss_weights(net)))
-
-
-def _values(net: Net, blobs: dict[str, torch.Tensor]) -> torch.Tensor:
+def _values(net: Net, blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the outputs of a net as one row of numbers, blobs in the order of their names as in Caffe's log."""
     return torch.cat([blobs[name].detach().reshape(-1) for name in sorted(net.outputs)])
 
@@ -387,9 +368,10 @@ def _never() -> bool:
 
 @contextmanager
 def _repeatable(solver: caffe_pb2.SolverParameter, device: torch.device) -> Iterator[None]:
-    """Choose algorithms that repeat bit for bit within the block, where the solver has a random_seed."""
+    """Choose algorithms that repeat bit for bit, where the solver has a random_seed; otherwise the fastest ones."""
     if solver.random_seed < 0:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+            yield
         return
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -112,10 +112,13 @@ class Sgd:
         """The learning rate of the next update."""
         return learning_rate(self.settings, self.iteration)
 
-    def clear_gradients(self) -> None:
-        """Forget the gradients of the last update."""
+    def clear_gradients(self, *, keep_memory: bool = False) -> None:
+        """Forget the gradients of the last update, or make them zeros in the memory that they have."""
         for item in self.learnable:
-            item.blob.grad = None
+            if not keep_memory:
+                item.blob.grad = None
+            elif item.blob.grad is not None:
+                item.blob.grad.zero_()
 
     @torch.no_grad()
     def clip_gradients(self) -> tuple[float, float] | None:
@@ -145,17 +148,24 @@ class Sgd:
         DeepEM3D's Caffe.
         """
         rate, momentum = self.rate, self.settings.momentum
-        for item, step in zip(self.learnable, self.history, strict=True):
-            gradient = torch.zeros_like(item.blob) if item.blob.grad is None else item.blob.grad
-            gradient.mul_(1 / self.settings.iter_size)
-            self._decay(gradient, item)
-            step.mul_(momentum).add_(gradient, alpha=rate * item.lr_mult)
-            item.blob.sub_(step)
+        for lr_mult, decay_mult in {(item.lr_mult, item.decay_mult) for item in self.learnable}:
+            pairs = [
+                (item.blob, step)
+                for item, step in zip(self.learnable, self.history, strict=True)
+                if (item.lr_mult, item.decay_mult) == (lr_mult, decay_mult)
+            ]
+            blobs, steps = [blob for blob, _ in pairs], [step for _, step in pairs]
+            gradients = [torch.zeros_like(blob) if blob.grad is None else blob.grad for blob in blobs]
+            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
+            self._decay(gradients, blobs, decay_mult)
+            torch._foreach_mul_(steps, momentum)
+            torch._foreach_add_(steps, gradients, alpha=rate * lr_mult)
+            torch._foreach_sub_(blobs, steps)
         self.iteration += 1
 
-    def _decay(self, gradient: torch.Tensor, item: Learnable) -> None:
-        decay = self.settings.weight_decay * item.decay_mult
+    def _decay(self, gradients: list[torch.Tensor], blobs: list[torch.Tensor], decay_mult: float) -> None:
+        decay = self.settings.weight_decay * decay_mult
         if not decay:
             return
-        l1 = self.settings.regularization_type == "L1"
-        gradient.add_(item.blob.sign() if l1 else item.blob, alpha=decay)
+        pull = torch._foreach_sign(blobs) if self.settings.regularization_type == "L1" else blobs
+        torch._foreach_add_(gradients, pull, alpha=decay)

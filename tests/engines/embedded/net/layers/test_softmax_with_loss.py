@@ -124,8 +124,8 @@ def test_the_loss_of_a_hopeless_pixel_is_finite():
     assert loss.item() == pytest.approx(-math.log(torch.finfo(torch.float32).tiny))
 
 
-def test_unknown_labels_are_listed():
-    with pytest.raises(InputError, match="labels 0, 1 expected, found 0, 3, 255"):
+def test_the_farthest_of_unknown_labels_are_told():
+    with pytest.raises(InputError, match="labels 0, 1 expected, found 255"):
         layer().forward(torch.tensor(SCORES), labels(0, 3, 255, 0))
 
 

@@ -52,6 +52,8 @@ class BatchNorm(SameShape):
     ) -> torch.Tensor:
         """Return the top, times `factor` and plus `bias` of each channel where they are given."""
         blob = bottom if bottom.dim() > 1 else bottom[:, None]
+        if blob.is_cuda and blob.dim() == 4:  # with the channels outermost, each has one multiprocessor alone
+            blob = blob.contiguous(memory_format=torch.channels_last)
         if not self.batch_statistics:
             mean, variance = self.statistics()
             top = functional.batch_norm(blob, mean, variance, factor, bias, training=False, eps=self.eps)
@@ -59,11 +61,11 @@ class BatchNorm(SameShape):
         mean, variance = torch.zeros_like(self.blobs[0]), torch.zeros_like(self.blobs[1])
         top = torch.native_batch_norm(blob, factor, bias, mean, variance, True, 1.0, self.eps)[0]
         self.accumulate(mean, variance, voxels=blob.numel() // self.channels)
-        return top if blob is bottom else top[:, 0]  # no view of the whole: in-place layers would copy its gradient
+        return top if bottom.dim() > 1 else top[:, 0]  # no view of the whole: in-place layers would copy its gradient
 
     def accumulate(self, mean: torch.Tensor, variance: torch.Tensor, *, voxels: int) -> None:
         """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums."""
         with torch.no_grad():
-            self.blobs[0].mul_(self.fraction).add_(mean)
-            self.blobs[1].mul_(self.fraction).add_(variance if voxels > 1 else 0)
-            self.blobs[2].mul_(self.fraction).add_(1)
+            torch._foreach_mul_(self.blobs, self.fraction)
+            torch._foreach_add_(self.blobs[:2], [mean, variance if voxels > 1 else torch.zeros_like(variance)])
+            self.blobs[2].add_(1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.embedded.net.kernels import Kernel, convolve
+from cdeep3m.engines.embedded.net.kernel import Kernel
+from cdeep3m.engines.embedded.net.kernels import convolve
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
 from cdeep3m.errors import NetError
 

@@ -9,7 +9,7 @@ import torch
 
 from cdeep3m.engines.embedded.net.h5_files import numeric_dataset, open_array, opened, read_list
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
-from cdeep3m.engines.embedded.net.prefetch import Prefetch
+from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ class HDF5Data(Layer):
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the next batch."""
         del bottoms
-        return tuple(torch.from_numpy(array).to(self.context.device) for array in self.batches.next())
+        return sent(self.batches.next(), self.context.device)
 
     def seek(self, position: int) -> None:
         """Go on with batch number `position`, counted from the first item of the first file."""
@@ -58,10 +58,11 @@ class HDF5Data(Layer):
         """Stop reading ahead."""
         self.batches.close()
 
-    def _batch(self, number: int) -> tuple[np.ndarray, ...]:
+    def _batch(self, number: int) -> tuple[torch.Tensor, ...]:
         size = self.message.hdf5_data_param.batch_size
         items = [self._item(number * size + i) for i in range(size)]
-        return tuple(np.stack(arrays).astype(np.float32) for arrays in zip(*items, strict=True))
+        arrays = [np.stack(values).astype(np.float32) for values in zip(*items, strict=True)]
+        return staged(arrays, self.context.device)
 
     def _item(self, index: int) -> list[np.ndarray]:
         lap, index = divmod(index, sum(self.counts))

@@ -13,7 +13,7 @@ import torch
 from cdeep3m.engines.embedded.net.h5_files import open_volume, read_list
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.patches import LabelSelection, PatchSampler
-from cdeep3m.engines.embedded.net.prefetch import Prefetch
+from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
 from cdeep3m.errors import InputError
 from cdeep3m.proto.prototxt import read_label_mapping
 
@@ -62,8 +62,7 @@ class PatchData(Layer):
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the next batch."""
         del bottoms
-        batch = self.batches.next()
-        return tuple(torch.from_numpy(array).to(self.context.device) for array in batch)[: len(self.tops)]
+        return sent(self.batches.next(), self.context.device)[: len(self.tops)]
 
     def seek(self, position: int) -> None:
         """Go on with batch number `position`."""
@@ -73,8 +72,9 @@ class PatchData(Layer):
         """Stop reading ahead."""
         self.batches.close()
 
-    def _batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.sampler.batch(self.batch_size, np.random.default_rng([self.seed, number]))
+    def _batch(self, number: int) -> tuple[torch.Tensor, ...]:
+        batch = self.sampler.batch(self.batch_size, np.random.default_rng([self.seed, number]))
+        return staged(batch, self.context.device)
 
     def _volumes(self) -> list[LabelledVolume]:
         if given := self.context.sources.get("volumes"):

@@ -39,6 +39,7 @@ class SoftmaxWithLoss(Layer):
         self.ignored = settings.ignore_label if settings.HasField("ignore_label") else None
         self.balanced = self.message.label_select_param.auto_balance
         self.warned = False
+        self.seen = _Seen(self.classes, self.context.device)
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the shapes of the loss and of the probabilities."""
@@ -49,20 +50,31 @@ class SoftmaxWithLoss(Layer):
         scores, label = bottoms
         label = label.reshape(scores.shape[0], *scores.shape[2:]).long()
         valid = label != self.ignored if self.ignored is not None else torch.ones_like(label, dtype=torch.bool)
-        counts = torch.stack([(label[valid] == c).sum() for c in range(self.classes)]).tolist()
-        self._check(label, valid, sum(counts))
-        label = torch.where(valid, label, BACKGROUND)
-        weights = torch.tensor(self._weights(counts), device=scores.device)
+        counts = torch.stack([((label == c) & valid).sum() for c in range(self.classes)])
+        self.seen.note(label, valid, counts)
+        if not scores.is_cuda or self.context.sources.get("needs_background"):
+            self.settle()
+        label = torch.where(valid, label, BACKGROUND).clamp(0, self.classes - 1)
+        balanced = self.balanced and self.context.training
+        weights = class_weights(counts) if balanced else torch.ones(self.classes, device=scores.device)
         pixel_weights = torch.where(valid, weights[label], torch.zeros((), device=scores.device))
-        outputs = _Loss.apply(scores, label, valid, pixel_weights, self._divisor(label, sum(counts)))  # type: ignore[no-untyped-call]
+        outputs = _Loss.apply(scores.float(), label, valid, pixel_weights, self._divisor(label, counts.sum()))  # type: ignore[no-untyped-call]
         return tuple(outputs[: len(self.tops)])
 
-    def _weights(self, counts: list[int]) -> list[float]:
-        if not self.balanced or not self.context.training:
-            return [1.0] * len(counts)
-        if not counts[BACKGROUND]:
+    def settle(self) -> None:
+        """Look at the labels since the last time; on a GPU that means to wait for it.
+
+        Raises
+        ------
+        InputError
+            Labels that are no class; or a batch without background, where those stop the training.
+        """
+        unknown, without_background = self.seen.take()
+        if unknown:
+            expected = ", ".join(map(str, range(self.classes)))
+            raise InputError(f"layer {self.name}: labels {expected} expected, found {', '.join(map(str, unknown))}")
+        if without_background and self.balanced and self.context.training:
             self._without_background()
-        return class_weights(counts)
 
     def _without_background(self) -> None:
         problem = "a training batch without any background voxel"
@@ -72,38 +84,74 @@ class SoftmaxWithLoss(Layer):
             logger.warning("layer %s: %s; its background weight is 0", self.name, problem)
         self.warned = True
 
-    def _check(self, label: torch.Tensor, valid: torch.Tensor, known: int) -> None:
-        if known != int(valid.sum()):
-            found = torch.unique(label[valid]).tolist()
-            expected = ", ".join(map(str, range(self.classes)))
-            raise InputError(f"layer {self.name}: labels {expected} expected, found {', '.join(map(str, found[:10]))}")
-
-    def _divisor(self, label: torch.Tensor, valid: int) -> float:
+    def _divisor(self, label: torch.Tensor, valid: torch.Tensor) -> torch.Tensor | float:
         settings = self.message.loss_param
         mode = settings.normalization
         if settings.HasField("normalize") and not settings.HasField("normalization"):
             mode = LossParameter.VALID if settings.normalize else LossParameter.BATCH_SIZE
+        if mode == LossParameter.VALID:
+            return valid.clamp_min(1)
         divisors = {
             LossParameter.FULL: label.numel(),
-            LossParameter.VALID: valid,
             LossParameter.BATCH_SIZE: label.shape[0],
             LossParameter.NONE: 1,
         }
         return float(max(divisors[mode], 1))
 
 
-def class_weights(counts: list[int]) -> list[float]:
+class _Seen:
+    """What labels there were, noted where they are.
+
+    Parameters
+    ----------
+    classes : int
+        How many there are.
+    device : torch.device
+        Where the labels are.
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self._classes = classes
+        self._extremes = torch.zeros(2, dtype=torch.long, device=device)
+        self._without_background = torch.zeros((), dtype=torch.bool, device=device)
+
+    def note(self, label: torch.Tensor, valid: torch.Tensor, counts: torch.Tensor) -> None:
+        """Note a batch's labels (their least and greatest suffice to know of one that is no class)."""
+        known = torch.where(valid, label, BACKGROUND)
+        self._extremes[0].clamp_(max=known.min())
+        self._extremes[1].clamp_(min=known.max())
+        self._without_background.logical_or_(counts[BACKGROUND] == 0)
+
+    def take(self) -> tuple[list[int], bool]:
+        """Return labels that are no class, and whether a batch was without background; forget both."""
+        least, greatest = self._extremes.tolist()
+        without = bool(self._without_background)
+        self._extremes.zero_()
+        self._without_background.zero_()
+        return [label for label in (least, greatest) if not 0 <= label < self._classes], without
+
+
+def class_weights(counts: torch.Tensor) -> torch.Tensor:
     """Return the weight of each class in the gradient of a mini-batch: the rarest class's count over its own.
 
     Classes that the batch lacks do not count, and have no weight.
 
+    Parameters
+    ----------
+    counts : torch.Tensor of int64, shape (classes,)
+
+    Returns
+    -------
+    torch.Tensor of float32, shape (classes,)
+
     Examples
     --------
-    >>> class_weights([30, 10]), class_weights([40, 0]), class_weights([0, 40])
-    ([0.3333333333333333, 1.0], [1.0, 0.0], [0.0, 1.0])
+    >>> [class_weights(torch.tensor(counts)).tolist() for counts in ([30, 15], [40, 0], [0, 40])]
+    [[0.5, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    rarest = min((count for count in counts if count), default=0)
-    return [rarest / count if count else 0.0 for count in counts]
+    there = counts.double()
+    rarest = torch.where(counts > 0, there, torch.inf).min()
+    return torch.where(counts > 0, rarest / there, 0.0).float()
 
 
 class _Loss(torch.autograd.Function):
@@ -116,7 +164,7 @@ class _Loss(torch.autograd.Function):
         label: torch.Tensor,
         valid: torch.Tensor,
         weights: torch.Tensor,
-        divisor: float,
+        divisor: torch.Tensor | float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         probability = torch.softmax(scores, dim=1)
         ctx.save_for_backward(probability, label, weights)
