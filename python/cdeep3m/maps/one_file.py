@@ -77,7 +77,7 @@ class FileMaps:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
             return []
-        if not self._finished.boxes and not self._partial.exists():
+        if not self._finished.count and not self._partial.exists():
             self._ledger.remove_all()
             self._make()
         self._finished.begin(boxes)

@@ -40,13 +40,14 @@ from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
-from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.samples import middle
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
@@ -305,8 +306,10 @@ def warn_of_labels(volume: Volume, images: Path | Address) -> None:
 
 
 def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    """Return a plane, or the middle of one that is too large to be held."""
     _, height, width = volume.shape
-    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+    whole = Roi((z, 0, 0), (z + 1, height, width))
+    return volume.read(whole if height * width <= LARGEST_PLANE else middle(volume.shape, z))[0]
 
 
 def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
