@@ -10,12 +10,13 @@ PYTHON := $(abspath $(BIN)/python3)
 PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
+SOAK ?=
 BASE ?= main
 ADDRESS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
-    scripts picture bench bench-compare fidelity clean
+    scripts picture bench bench-compare fidelity soak clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -157,6 +158,10 @@ bench-compare: $(VENV)/.installed
 ## make fidelity  docs/fidelity.md, anew from the reference data (10 minutes on 2 cores)
 fidelity: $(VENV)/.fidelity
 	PYTHONPATH=tests:tests/matlab_ports OMP_NUM_THREADS=1 $(PYTHON) -m fidelity docs/fidelity.md
+
+## make soak     kills, full disks, damaged files and hostile situations for hours (SOAK="--minutes 60"; counts in soak.json)
+soak: $(VENV)/.installed
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) -m soak $(SOAK)
 
 ## make clean    remove what was built, .venv included
 clean:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import Progress
+from cdeep3m.engines.base import DenoisingEngine, Progress
 from cdeep3m.errors import InputError
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import FORMATS, chunks_of, open_maps, place_of
@@ -30,6 +30,7 @@ from cdeep3m.system.files import locked
 from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import open_enhanced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.base import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class UnitWork:
         Folder of the run; paths are absolute.
     averages : bool
         Whether the average of the nets is written as well.
+    enhancement : Enhancement, optional
+        How images are enhanced before a net sees them.
     kind : MapKind
         Format and type of the maps.
     key : str
@@ -94,6 +98,7 @@ class UnitWork:
     tiling: Tiling
     out: Path
     averages: bool
+    enhancement: Enhancement | None = None
     kind: MapKind = field(default_factory=lambda: MapKind())
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -285,7 +290,8 @@ _KEPT: list[_Ready] = []
 def _ready(work: UnitWork) -> _Ready:
     """Return nets, maps and images of a run, loaded once in this process."""
     if not _KEPT or _KEPT[0].key != work.key:
-        volume = open_volume(work.images, rules=work.tiling.rules)
+        denoise = work.engine.denoiser(work.gpu) if isinstance(work.engine, DenoisingEngine) else None
+        volume = open_enhanced(work.images, work.enhancement, rules=work.tiling.rules, denoise=denoise)
         nets = {
             model.net: NetInUse(
                 work.engine.load(model, gpu=work.gpu, precision=work.precision),

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.open import chunks_of
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
@@ -30,6 +31,7 @@ from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
+from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
@@ -37,6 +39,7 @@ from cdeep3m.runners.base import InThisProcess as InOrder
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
+from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
@@ -46,6 +49,8 @@ from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
+from cdeep3m.volumes.enhanced import enhanced
+from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.samples import middle
 
@@ -85,6 +90,11 @@ class PredictRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
+    denoise : int, optional
+        Enhance the images and cut off this many percent of the gray values at either end; 0: take them as they are.
+        Default: as the images of the training were treated.
+    whole_volume : bool
+        Enhance by percentiles of the whole volume, where `denoise` says to enhance at all.
     overwrite : bool
         Remove what an earlier run left in `out`, whatever that was made of.
 
@@ -108,6 +118,8 @@ class PredictRequest:
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
+    denoise: int | None = None
+    whole_volume: bool = False
     overwrite: bool = False
     format: str = "png"
     dtype: MapType = "uint8"
@@ -117,7 +129,7 @@ class PredictRequest:
             if self.aug_speed not in SPEEDS:
                 expected = ", ".join(map(str, SPEEDS))
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
-        if self.rules is ORIGINAL and self.fast:
+        if self.rules is not CORRECTED and self.fast:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
@@ -210,11 +222,17 @@ def _predict(
         run.demand_startable()
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
+        if request.rules.second_edition:
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
+            return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
             request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
-            _check_gray_values(volume, request)
+            enhancement = enhancement_of(request)
+            say_enhancement(request)
+            if enhancement is None:
+                _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
             tiling = Tiling.of(
                 volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit, chunks=chunks
@@ -233,13 +251,13 @@ def _predict(
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
-                    if not _spread(
-                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, noted
-                    ):
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream(request, engine, gpu, run, models, volume, tiling, noted)
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    _stream(request, engine, gpu, run, models, seen, tiling, noted)
                 else:
                     work = _over_files(request, run, tiling)
                     predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
@@ -249,6 +267,64 @@ def _predict(
                     _ensemble(request, run, averaged=averaged)
                     run.finish()
     return True
+
+
+def _as_edition_2(
+    request: PredictRequest,
+    engine: Engine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    report: Report,
+) -> None:
+    """Predict exactly as CDeep3M2 does; planes are enhanced unless `denoise` is 0, whatever the model's record says."""
+    with run.recording_errors():
+        if isinstance(request.images, Address):
+            raise InputError(f"CDeep3M2 reads folders and .tif stacks, not {request.images}; leave out --exact")
+        images = enhance_first(request.images, run.folder, request.denoise)
+        with failing_with(4):
+            define_packages(images, run.folder)
+        settings = {
+            "trainedmodeldir": str(request.trained.absolute()),
+            "imagedir": str(images.absolute()),
+            "models": ",".join(request.nets),
+            "augspeed": str(request.aug_speed),
+            "exact": request.rules.name,
+        }
+        run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
+        predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
+    run.finish()
+
+
+def enhancement_of(request: PredictRequest) -> Enhancement | None:
+    """Return how images are enhanced for a model: as its training's were, unless the request says otherwise."""
+    if request.denoise is not None:
+        return Enhancement(cut=request.denoise, whole_volume=request.whole_volume) if request.denoise else None
+    record = trained_on(request.trained)
+    return record.enhancement if record else None
+
+
+def say_enhancement(request: PredictRequest) -> None:
+    """Say what the images go through; warn where that is not what the model was trained on."""
+    record, asked = trained_on(request.trained), enhancement_of(request)
+    if record and asked != record.enhancement:
+        logger.warning(
+            "Warning: images are %s, as --denoise asks; the model was trained on images %s",
+            describe_enhancement(asked),
+            record.images,
+        )
+    elif record or asked:
+        logger.info("Images: %s, as %s", describe_enhancement(asked), "the model was trained" if record else "asked")
+
+
+def _seen(
+    volume: Volume, enhancement: Enhancement | None, request: PredictRequest, engine: InProcessEngine, gpu: int
+) -> Volume:
+    """Return the volume as nets see it, enhanced on the engine's device where it can."""
+    if enhancement is None:
+        return volume
+    denoise = engine.denoiser(gpu) if isinstance(engine, DenoisingEngine) else None
+    return enhanced(volume, enhancement, name=str(request.images), denoise=denoise)
 
 
 def _demand_apart(request: PredictRequest) -> None:
@@ -321,6 +397,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> 
         aug_speed=request.aug_speed,
         tiling=tiling,
         rules=request.rules,
+        enhancement=enhancement_of(request),
     )
 
 
@@ -335,7 +412,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
 
 def _settings_of(request: PredictRequest) -> dict[str, str]:
     """Return what a run was asked to do, as predict.config says it."""
-    images = fingerprint(request.images)
+    images, enhancement = fingerprint(request.images), enhancement_of(request)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -344,6 +421,7 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
+        "enhancement": enhancement.text if enhancement else "none",
         **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
         **_selected(request.images),
         **({IMAGES: images} if images else {}),
@@ -417,6 +495,7 @@ def _spread(
         tiling=tiling,
         out=run.folder.absolute(),
         averages=_averages_arrays(request),
+        enhancement=enhancement_of(request),
         kind=_kind_of(request),
     )
     outputs = outputs_of(work.out, list(models), volume, averages=work.averages, kind=work.kind)
