@@ -116,7 +116,7 @@ lint: $(VENV)/.linters
 	rm -rf build/typed && mkdir -p build/typed/cdeep3m
 	ln -s $(CURDIR)/python/cdeep3m/* $(CURDIR)/matlab_ports $(CURDIR)/caffe_models build/typed/cdeep3m/
 	$(BIN)/mypy
-	sh -n scripts/launch
+	sed '/^exit 1/q' scripts/launch | sh -n
 	bash -n .ci/run
 	sh -n docker/install.sh
 
