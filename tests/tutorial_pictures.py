@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from cdeep3m.report.overlay import compare
 from cdeep3m.volumes.synthetic import synthesize
@@ -83,6 +82,8 @@ def draw_result(work: Path, path: Path) -> None:
 
 
 def take_screenshots(work: Path, out: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 860})
