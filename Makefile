@@ -1,5 +1,5 @@
 # make demo   train compact nets on a synthetic volume, predict another one, score the result
-# make test   the whole test suite, but for the tests that need a Docker engine or Slurm: make test-docker test-slurm
+# make test   the whole test suite, but for what needs a Docker engine, a browser or Slurm: make test-docker test-browser test-slurm
 #
 # Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
 # download: set PIP_EXTRA_INDEX_URL to the package index that PyTorch's installation page names for the CPU.
@@ -10,11 +10,14 @@ PYTHON := $(abspath $(BIN)/python3)
 PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
+SOAK ?=
 CHECK ?=
 BASE ?= main
+ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-docker test-slurm lint format nets proto scripts picture bench gpu-check bench-compare fidelity clean
+.PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
+    scripts picture bench gpu-check bench-compare fidelity soak clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -49,13 +52,33 @@ $(VENV)/.fidelity: pyproject.toml constraints.txt $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[fidelity]'
 	@touch $@
 
+$(VENV)/.browser: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[browser]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 ## make demo     train, predict and score on a synthetic volume (6 minutes on 2 cores)
 demo: $(VENV)/.installed
 	$(BIN)/cdeep3m demo
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not slurm' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+
+## make test-browser   the tests that need a browser (Debian: chromium)
+test-browser: $(VENV)/.browser
+	$(PYTHON) -m pytest -m browser $(TESTS)
+
+## make docs     docs/ as a site, in build/site; links and the API's pages are checked
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+## make docs-pictures   the pictures of the tutorial, anew by its own commands (some 20 minutes on 2 cores)
+docs-pictures: $(VENV)/.browser
+	PYTHONPATH=tests $(PYTHON) -m tutorial_pictures docs/pictures
 
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
@@ -65,6 +88,28 @@ test-docker: $(VENV)/.installed
 test-slurm: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slurm --durations 15 $(TESTS)
 
+$(VENV)-system/.installed: pyproject.toml constraints.txt tests/system/constraints.txt | $(BIN)/python3
+	$(PYTHON) -m venv $(VENV)-system
+	$(VENV)-system/bin/python3 -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	    --constraint tests/system/constraints.txt --editable '.[zarr,mrc,test,second]'
+	@touch $@
+
+## make test-system   formats against other libraries, and against a real S3 server (2 minutes on 2 cores)
+test-system: $(VENV)-system/.installed
+	OMP_NUM_THREADS=1 $(VENV)-system/bin/python3 -m pytest -m system --durations 15 $(or $(TESTS),tests/system/test_s3.py tests/system/test_second_implementations.py)
+
+$(VENV)/.release: pyproject.toml constraints.txt $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+## make release-check   build wheel and archive, check them, install both on every Python here, run commands there
+release-check: $(VENV)/.release
+	$(PYTHON) .ci/release.py check
+
+## make release ADDRESS=https://...   the same, and all files of a release in dist/, to be found below that address
+release: $(VENV)/.release
+	$(PYTHON) .ci/release.py files $(ADDRESS)
+
 ## make lint     ruff, mypy and the shell's own syntax check
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
@@ -72,7 +117,7 @@ lint: $(VENV)/.linters
 	rm -rf build/typed && mkdir -p build/typed/cdeep3m
 	ln -s $(CURDIR)/python/cdeep3m/* $(CURDIR)/matlab_ports $(CURDIR)/caffe_models build/typed/cdeep3m/
 	$(BIN)/mypy
-	sh -n scripts/launch
+	sed '/^exit 1/q' scripts/launch | sh -n
 	bash -n .ci/run
 	sh -n docker/install.sh
 
@@ -90,6 +135,10 @@ proto: $(VENV)/.linters
 	cd python/cdeep3m/proto && $(PYTHON) -m grpc_tools.protoc --proto_path=. --descriptor_set_out=caffe.set --pyi_out=. caffe.proto
 	cd python/cdeep3m/proto && $(PYTHON) -c "from google.protobuf.descriptor_pb2 import FileDescriptorSet as Set; from pathlib import Path; \
 	    Path('caffe.binpb').write_bytes(Set.FromString(Path('caffe.set').read_bytes()).file[0].SerializeToString()); Path('caffe.set').unlink()"
+
+## make cloud    docker/cloud/boot.py into cloud-init.yaml, and that into the template
+cloud:
+	python3 docker/cloud/assemble.py
 
 ## make scripts  the links in scripts/ and pip's entry points, anew from python/cdeep3m/cli/table.py
 scripts: $(VENV)/.installed
@@ -115,7 +164,11 @@ bench-compare: $(VENV)/.installed
 fidelity: $(VENV)/.fidelity
 	PYTHONPATH=tests:tests/matlab_ports OMP_NUM_THREADS=1 $(PYTHON) -m fidelity docs/fidelity.md
 
+## make soak     kills, full disks, damaged files and hostile situations for hours (SOAK="--minutes 60"; counts in soak.json)
+soak: $(VENV)/.installed
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) -m soak $(SOAK)
+
 ## make clean    remove what was built, .venv included
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	rm -rf $(VENV) $(VENV)-system build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import h5py
@@ -48,6 +49,15 @@ def recorded_model(reference: Path, net: str, folder: Path) -> TrainedModel:
     message = json_format.Parse((recorded / "deploy.json").read_text(), NetParameter())
     prototxt.write(folder / "deploy.prototxt", message)
     return TrainedModel(net=net, deploy=folder / "deploy.prototxt", weights=next(recorded.glob("*.caffemodel")))
+
+
+def recorded_run(reference: Path, folder: Path) -> Path:
+    """Lay the models that Caffe trained out as the folder of a training, and return it."""
+    for net in NETS:
+        (folder / net / "trainedmodel").mkdir(parents=True)
+        model = recorded_model(reference, net, folder / net)
+        shutil.copy(model.weights, folder / net / "trainedmodel" / f"{net}_classifer_iter_240.caffemodel")
+    return folder
 
 
 def recorded_volume(reference: Path, net: str, volume: str) -> tuple[np.ndarray, np.ndarray]:

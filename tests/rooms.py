@@ -14,9 +14,10 @@ LAYERS = """
     runners
     runs
     engines
-    maps
+    maps augmentation
     volumes
     tiling nets
+    edition2
     matlab_ports proto caffe_models
     system
     errors geometry rules
@@ -29,12 +30,13 @@ INSIDE = {
         embedded docker local identity
         tools
         images job_files averages
+        patches
         nvidia base
     """,
     "engines.embedded": """
         engine
         build
-        prediction training
+        prediction training denoising
         fast
         net
     """,
@@ -45,7 +47,8 @@ INSIDE = {
         daemon
     """,
     "volumes": """
-        open labelled
+        enhanced
+        open labelled as_edition_2
         image_folder remote
         tiff_series hdf5_layouts
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
@@ -55,7 +58,7 @@ INSIDE = {
         base formats gray names stores
         address arrays
         axes
-        units damage mapped synthetic
+        units damage mapped synthetic enhancement
     """,
     "maps": """
         copying
@@ -66,14 +69,15 @@ INSIDE = {
         chunked
         png_folder
         progress
-        pyramid agreement base array_files
+        pyramid agreement base
     """,
     "prediction": """
         estimate
         run
+        run_as_edition_2
         elsewhere facts
         streaming
-        over_files runner
+        over_files runner as_edition_2
         core
         reading
     """,
@@ -96,6 +100,7 @@ MEANING = {
     "maps": "out",
     "volumes": "in",
     "tiling": "tiling, nets",
+    "edition2": "2nd edition",
     "proto": "formats, ports",
     "system": "system",
     "errors": "ground",

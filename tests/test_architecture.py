@@ -22,7 +22,7 @@ ONLY_IN = {
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),
     "markupsafe": ("report",),
-    "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting"),
+    "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting", "edition2.secondary"),
     "distributed": ("runners.dask", "runners.slurm"),
     "dask": ("runners.slurm",),
     "dask_jobqueue": ("runners.slurm",),

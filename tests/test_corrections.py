@@ -15,21 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from cdeep3m.report.corrections import CORRECTIONS
+from cdeep3m.report.corrections import CORRECTIONS, CORRECTIONS2
 
 TESTS = Path(__file__).parent
 SHOWN = ("exact", "corrected", "same")
 """What a test may show: the original's behaviour, the right one, or identity where the defect does not arise."""
 
 
-def marks(path: Path) -> list[tuple[int, tuple[str, ...]]]:
+def marks(path: Path, name: str = "correction") -> list[tuple[int, tuple[str, ...]]]:
     """Return number and words of the correction marks on the tests of a module."""
     return [
         (number, tuple(words))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
         for mark in node.decorator_list
-        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.correction"
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == f"pytest.mark.{name}"
         for number, *words in [[ast.literal_eval(argument) for argument in mark.args]]
     ]
 
@@ -37,9 +37,12 @@ def marks(path: Path) -> list[tuple[int, tuple[str, ...]]]:
 ALL_MARKS = [mark for path in sorted(TESTS.rglob("test_*.py")) for mark in marks(path)]
 
 
-def shown() -> dict[int, set[str]]:
+MARKS2 = [mark for path in sorted(TESTS.rglob("test_*.py")) for mark in marks(path, "correction2")]
+
+
+def shown(of: list[tuple[int, tuple[str, ...]]] = ALL_MARKS) -> dict[int, set[str]]:
     found: defaultdict[int, set[str]] = defaultdict(set)
-    for number, words in ALL_MARKS:
+    for number, words in of:
         found[number] |= set(words)
     return found
 
@@ -61,6 +64,18 @@ def test_marks_name_known_corrections_and_what_they_show():
 def test_corrections_are_numbered_from_1_to_20():
     assert [correction.number for correction in CORRECTIONS] == list(range(1, 21))
     assert all(correction.defect.endswith(".") and correction.corrected.endswith(".") for correction in CORRECTIONS)
+
+
+@pytest.mark.parametrize("number", [correction.number for correction in CORRECTIONS2])
+def test_a_correction_of_the_second_edition_is_shown(number):
+    assert "corrected" in shown(MARKS2)[number]
+
+
+def test_marks_of_the_second_edition_name_its_32_corrections():
+    assert [correction.number for correction in CORRECTIONS2] == list(range(1, 33))
+    assert {number for number, _ in MARKS2} == set(range(1, 33))
+    assert all(words and set(words) <= set(SHOWN) for _, words in MARKS2)
+    assert all(each.defect.endswith(".") and each.corrected.endswith(".") for each in CORRECTIONS2)
 
 
 def test_a_lost_test_is_noticed(tmp_path):

@@ -23,7 +23,7 @@ MODULES = {name: f"cdeep3m.cli.{module}" for name, module in SCRIPTS.items() if 
 }
 """Every command that a user can type, and its module."""
 
-SHARED = {"--help", "--version", "--debug"}
+SHARED = {"--help", "--version", "--debug", "--edition"}
 OPTION = re.compile(r"(?<![\w-])--[a-z0-9][a-z0-9_-]*")
 SHELL_TOOLS = {"make", "pip", "touch"}
 

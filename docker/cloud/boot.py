@@ -30,7 +30,8 @@ class BootError(Exception):
     """What keeps this machine from being ready, in one line."""
 
 
-def main():
+def main() -> None:
+    """Make the machine ready, and tell how it went; one run at a time."""
     with open(LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +50,8 @@ def main():
         tell(settings.get("signal"), "SUCCESS", said)
 
 
-def read_settings(path):
+def read_settings(path: str) -> dict:
+    """Return what is to be done."""
     try:
         with open(path) as file:
             return json.load(file)
@@ -57,7 +59,7 @@ def read_settings(path):
         raise BootError(f"{path} is no JSON: {error}") from None
 
 
-def fetch(address, sha256):
+def fetch(address: str, sha256: str) -> str:
     """Bring the archive here, unless it is; return its path. Another content than `sha256` tells is refused."""
     os.makedirs(HOME, exist_ok=True)
     path = f"{HOME}/{sha256}.tar.gz"
@@ -78,7 +80,8 @@ def fetch(address, sha256):
     return path
 
 
-def digest(path):
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         found = hashlib.sha256()
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -86,7 +89,7 @@ def digest(path):
     return found.hexdigest()
 
 
-def unpack(path):
+def unpack(path: str) -> str:
     """Unpack the archive, unless it is; return the folder with the release's sources."""
     folder = path[: -len(".tar.gz")]
     if not os.path.exists(folder):
@@ -99,7 +102,7 @@ def unpack(path):
     return f"{folder}/{name}"
 
 
-def prepare(release):
+def prepare(release: str) -> str:
     """Run the release's prepare.py; return its last line."""
     lines = [""]
     command = [sys.executable, "-u", f"{release}/docker/cloud/prepare.py", SETTINGS]
@@ -119,13 +122,13 @@ def prepare(release):
     return lines[-1]
 
 
-def stop_later(minutes):
+def stop_later(minutes: int) -> None:
     """Where nothing watches this machine yet, stop it in a while: nobody shall pay for one that is not ready."""
     if int(minutes) and not os.path.exists(WATCH):
         subprocess.call(["shutdown", "-h", f"+{minutes}", "cdeep3m-boot failed; `shutdown -c` keeps the machine on"])
 
 
-def tell(address, status, reason):
+def tell(address: str, status: str, reason: str) -> None:
     """Tell the stack; a machine of no stack has no address to tell."""
     if not address:
         return

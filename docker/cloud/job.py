@@ -4,9 +4,9 @@
 usage: cdeep3m-job [--detach] NAME COMMAND [ARGUMENT ...]
        cdeep3m-job NAME            only make the folder and the bucket the same
 
-The command runs in /work/NAME. With a bucket, that is s3://BUCKET/NAME: what is not here yet is brought first, and what is
-new is put back every few minutes and at the end, oldest first, so that the bucket is always a state from which the same
-command goes on, on this machine or on a new one. Only what was brought or put is ever deleted in the bucket.
+The command runs in /work/NAME. With a bucket, that is s3://BUCKET/NAME: what is not here yet is brought first, and what
+is new is put back every few minutes and at the end, oldest first, so that the bucket is always a state from which the
+same command goes on, on this machine or on a new one. Only what was brought or put is ever deleted in the bucket.
 SIGTERM, Ctrl-C and the notice that a spot machine is about to be taken away end the command as it likes to be ended;
 then all is put back. Exit status: the command's; 1 an error; 143 ended by SIGTERM or such a notice.
 --detach: go on when you log out; what is said goes to /work/NAME.log.
@@ -116,7 +116,7 @@ def run_job(name: str, command: list[str], settings: dict[str, Any]) -> int:
 
 
 def follow(command: list[str], folder: Path, mirror: Mirror | None, stop: Stop) -> int:
-    """Run a command to its end, putting back every few minutes; pass a wish to stop on to it. Return its exit status."""
+    """Run a command to its end, putting back every few minutes; end it where that is wished. Return its status."""
     try:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, start_new_session=True)
     except FileNotFoundError:
@@ -256,7 +256,7 @@ class Mirror:
         return count
 
     def put(self) -> int:
-        """Put what is new or changed here into the bucket, oldest first, and delete what went; return how many files."""
+        """Put what is new or changed here into the bucket, oldest first; delete what went. Return how many were put."""
         files = dict(self._files())
         new = [name for name, found in files.items() if self._known.get(name, [])[:2] != found]
         with self._reaching():
@@ -319,7 +319,7 @@ class Mirror:
     def _files(self) -> Iterator[tuple[str, list[Any]]]:
         """Yield each whole file of the folder: its path in it, its size and time.
 
-        Of a folder that is a link to another one here, its path with a slash and its target, and the files that it shows.
+        Of a folder that is a link to another one here: its path with a slash, its target, and the files that it shows.
         """
         walk = [self.folder]
         while walk:

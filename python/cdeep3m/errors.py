@@ -83,6 +83,10 @@ class FullDiskError(RunError):
     """A run that found no room for a file: a pause, after which the same command goes on."""
 
 
+class EngineFullDiskError(EngineError, FullDiskError):
+    """An engine's tool that found no room for a file."""
+
+
 class FailedElsewhereError(StoppedError):
     """A run that stops because another stage, or an earlier run, has failed (ERROR)."""
 

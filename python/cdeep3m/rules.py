@@ -12,7 +12,9 @@ class Rules:
     Attributes
     ----------
     name : str
-        What runs write down: `original` or `corrected`.
+        What runs write down: `original`, `corrected` or `second edition`.
+    second_edition : bool
+        Steps are those of CDeep3M2 (`cdeep3m.edition2`), which has defects of its own.
     octave_images : bool
         Images are read as Octave reads them: black and white alone become logical, the first plane decides for its
         stack, colour gives its red channel, questions are asked, and paths with dots or % fail (6 to 8, 12 to 14).
@@ -42,6 +44,7 @@ class Rules:
     """
 
     name: str
+    second_edition: bool = False
     octave_images: bool
     bytewise_order: bool
     stray_files_count: bool
@@ -91,6 +94,27 @@ CORRECTED = Rules(
 """Nothing lost and nothing corrupted: the default."""
 
 
-def rules_of(*, exact: bool) -> Rules:
-    """Return the rules that `--exact`, or its absence, asks for."""
-    return ORIGINAL if exact else CORRECTED
+EDITION2 = Rules(
+    name="second edition",
+    second_edition=True,
+    octave_images=False,
+    bytewise_order=True,
+    stray_files_count=True,
+    averages_common_planes=True,
+    octave_areas=False,
+    shortest_stack=1,
+    fills_as_double=False,
+    scales_planes_alone=True,
+    keeps_old_shape=False,
+    octave_watershed=False,
+    histmatch_crashes=False,
+    stops_without_background=True,
+)
+"""CDeep3M2 2.1.5, bit for bit: `--exact --edition 2`."""
+
+
+def rules_of(*, exact: bool, edition: int = 1) -> Rules:
+    """Return the rules that `--exact`, or its absence, and `--edition` ask for."""
+    if not exact:
+        return CORRECTED
+    return EDITION2 if edition == 2 else ORIGINAL

@@ -28,6 +28,9 @@ GROUPS = {
     "training": "benchmarks.bench_training",
     "scaling": "benchmarks.bench_scaling",
     "pipeline": "benchmarks.bench_pipeline",
+    "scale": "benchmarks.bench_scale",
+    "foresight": "benchmarks.bench_foresight",
+    "formats": "benchmarks.bench_formats",
     "gpu": "benchmarks.bench_gpu",
 }
 """Name of each group: its module, whose `figures(settings)` yields what it measured. A missing one is left out."""

@@ -60,3 +60,56 @@ def test_error_is_one_line_with_its_status(capsys):
 
     assert common.run(fail, debug=False) == 1
     assert capsys.readouterr().err == "ERROR, no GPU: buy one\n"
+
+
+def test_what_nobody_foresaw_is_one_line_without_a_traceback(capsys):
+    def fail():
+        raise KeyError("odd\n\x1b[2J" + "x" * 9000)
+
+    assert common.run(fail, debug=False) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ERROR, unexpected KeyError")
+    assert said.count("\n") == 1
+    assert len(said) <= 501
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RecursionError(), OSError(28, "No space left on device", b"pl\xe4ne")]
+)
+def test_every_error_has_words(capsys, error):
+    def fail():
+        raise error
+
+    assert common.run(fail, debug=False) == 1
+    assert capsys.readouterr().err.startswith("ERROR, ")
+
+
+def test_names_after_two_hyphens_may_begin_with_one():
+    parser = common.CommandParser("x")
+    parser.add_argument("--gpu")
+    for name in ("images", "out", "number"):
+        parser.add_argument(name, type=int if name == "number" else str)
+    options = parser.parse(["--gpu", "-1", "--", "-images", "--out", "-3"])
+    assert (options.gpu, options.images, options.out, options.number) == ("-1", "-images", "--out", -3)
+
+
+def test_an_empty_name_is_refused(capsys):
+    parser = common.CommandParser("x")
+    parser.add_argument("out", metavar="OUT")
+    with pytest.raises(SystemExit) as ended:
+        parser.parse([""])
+    assert ended.value.code == 1
+    assert "an empty name for OUT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "1>&-", "0<&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_do_not_matter(tmp_path, closed):
+    code = (
+        "from cdeep3m.cli.common import run\n"
+        f"def work():\n    open({str(tmp_path / 'made')!r}, 'w').write('x'); print('done')\n"
+        "raise SystemExit(run(work, debug=False))"
+    )
+    ended = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], check=False)
+    assert ended.returncode == 0
+    assert (tmp_path / "made").read_text() == "x"

@@ -54,7 +54,7 @@ def test_best_is_chosen_here_only_when_asked_for_and_says_so(root, capsys):
 
 def test_threshold_can_come_from_other_labels(root, capsys):
     other = [str(root / "other" / "predicted"), str(root / "other" / "labels")]
-    assert main(["--json", "--threshold_from", *other, *arguments(root)]) == 0
+    assert main(["--json", "--threshold-from", *other, *arguments(root)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["threshold"] == score_maps(*other).best / 255
     assert told["threshold_chosen_here"] is False

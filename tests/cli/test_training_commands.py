@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cdeep3m.cli import caffetrain, create_train_job, runtraining, trainworker
+from cdeep3m.cli import caffetrain, create_train_job, runtraining, train, trainworker
 from cdeep3m.engines import select
 from cdeep3m.errors import EngineError
 from cdeep3m.nets.prototxts import NetMake, deploy
@@ -13,6 +13,7 @@ from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.training.folder import create_run
 from fake_training_engine import FakeTrainingEngine
+from octave_cases import png_folder, synth
 
 SHORT = ("--numiterations", "3", "--width", "32")
 
@@ -233,3 +234,13 @@ def test_exact_mode_reaches_the_engine(command, how, engine, augmented, out, mon
     places = {runtraining: [augmented, f"{out}2"], trainworker: [out], caffetrain: ["1fm", out]}
     assert command.main(runs(*words, *places[command])) == 0
     assert {job.rules for job in engine.jobs} == {ORIGINAL if how else CORRECTED}
+
+
+@pytest.mark.parametrize(("planes", "nets"), [(1, ["1fm"]), (2, ["1fm", "3fm", "5fm"])])
+def test_a_single_plane_trains_1fm_alone(engine, out, tmp_path, planes, nets, caplog):
+    images = png_folder(tmp_path / "images", synth(planes, 20, 24, 1))
+    labels = png_folder(tmp_path / "labels", synth(planes, 20, 24, 2, "bool").astype(np.uint8) * 255)
+    caplog.set_level("INFO")
+    assert train.main(runs(*SHORT, images, labels, out)) == 0
+    assert [job.folder.name for job in engine.jobs] == nets
+    assert ("a single plane: 1fm is trained alone" in caplog.text) == (planes == 1)

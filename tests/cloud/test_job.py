@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUCKET = "lab-data"
+PLANES = 20
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -243,22 +245,34 @@ def test_prediction_that_a_spot_machine_lost_goes_on_on_a_new_one(s3, machine, t
     """The bytes are those of a prediction that nothing interrupted."""
     lab = tmp_path / "lab"
     (lab / "trained" / "1fm" / "trainedmodel").mkdir(parents=True)
-    model = write_model(random_net(deploy("1fm", width=32)), lab / "trained" / "1fm", "1fm")
+    model = write_model(random_net(deploy("1fm", width=16)), lab / "trained" / "1fm", "1fm")
     model.weights.replace(model.deploy.parent / "trainedmodel" / model.weights.name)
     (lab / "images").mkdir()
-    for z, plane in enumerate(np.random.default_rng(0).integers(0, 255, (12, 96, 80), dtype=np.uint8)):
+    for z, plane in enumerate(np.random.default_rng(0).integers(0, 255, (PLANES, 96, 80), dtype=np.uint8)):
         Image.fromarray(plane).save(lab / "images" / f"plane_{z:02d}.png")
     for path in (path for path in lab.rglob("*") if path.is_file()):
         s3.upload_file(str(path), BUCKET, f"mito/{path.relative_to(lab)}")
-    predict = [sys.executable, "-m", "cdeep3m.cli.runprediction", "--models", "1fm", "--augspeed", "10", "--gpu", "-1"]
+    predict = [
+        sys.executable,
+        "-m",
+        "cdeep3m.cli.runprediction",
+        "--models",
+        "1fm",
+        "--augspeed",
+        "10",
+        "--fit",
+        "--gpu",
+        "-1",
+    ]
     environment = machine("one")
     first = job(environment, "mito", *predict, "trained", "images", "predicted")
-    wait_for(lambda: any(key.endswith(".png") for key in objects(s3, "mito/predicted/")))
+    planes = Path(environment["CDEEP3M_WORK"], "mito", "predicted", "1fm")
+    wait_for(lambda: any(planes.glob("Segmented_*.png")))
     first.send_signal(signal.SIGTERM)
     finish(first, status=143)
     assert "mito/predicted/DONE" not in objects(s3)
     kept = objects(s3, "mito/predicted/1fm/")
-    assert 0 < len(kept) < 12
+    assert 0 < len(kept) < PLANES
     shutil.rmtree(environment["CDEEP3M_WORK"])  # a new machine has the same folder, and nothing in it
     finish(job(environment, "mito", *predict, "trained", "images", "predicted"))
     assert objects(s3)["mito/predicted/DONE"] == b"success\n0\n"

@@ -28,6 +28,7 @@ MODULES = dict(
 )
 CONFIG = "trainedmodeldir={trained}\nimagedir={images}\nmodels=1fm\naugspeed={speed}\n"
 WORKERS = ("preprocessworker.sh", "predictworker.sh", "postprocessworker.sh")
+FULL = "echo 'E1122 17:47:32.295583  5892 io.cpp:1] No space left on device'; exit 1"
 DIE = "kill -FPE $$; sleep 5"
 
 
@@ -209,6 +210,13 @@ def _(world):
     return world.train("trainworker.sh", "--gpu", 0, "TRAINOUT")
 
 
+@when("trainworker.sh", "Caffe finds the disk full")
+def _(world):
+    world.training()
+    world.caffe.behaves(FULL)
+    return world.train("trainworker.sh", "--gpu", 0, "TRAINOUT")
+
+
 @when("trainworker.sh", "two GPUs")
 def _(world):
     world.training()
@@ -380,6 +388,13 @@ def _(world):
     return world.runprediction()
 
 
+@when("runprediction.sh", "Caffe finds the disk full")
+def _(world):
+    world.model(), world.images()
+    world.caffe.behaves(FULL)
+    return world.runprediction()
+
+
 def predictout(world) -> Path:
     world.model(), world.images()
     out = world.folder / "PREDICTOUT"
@@ -460,6 +475,13 @@ def _(world):
 def _(world):
     world.model(), world.package()
     world.caffe.behaves("exit 1")
+    return world.caffepredict()
+
+
+@when("caffepredict.sh", "Caffe finds the disk full")
+def _(world):
+    world.model(), world.package()
+    world.caffe.behaves(FULL)
     return world.caffepredict()
 
 

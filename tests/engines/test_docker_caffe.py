@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from docker.errors import DockerException
 
-from cdeep3m.engines.base import CPU, PredictJob, TrainJob
+from cdeep3m.engines.base import ALL_GPUS, CPU, PredictJob, TrainJob
 from cdeep3m.engines.docker import contents, daemon
-from cdeep3m.engines.docker.containers import OWNER, gpu_request, mounts_of, owner, user_options
+from cdeep3m.engines.docker.containers import OWNER, gpu_request, mounts_of, options_of, owner, user_options
+from cdeep3m.engines.docker.contents import Content
 from cdeep3m.engines.docker.daemon import Daemon, describe, why_unreachable
 from cdeep3m.engines.docker.engine import DockerCaffe
 from cdeep3m.engines.images import Image, Lock, find_image
@@ -87,6 +88,29 @@ def test_inputs_are_mounted_read_only_and_the_output_folder_to_write(client, job
     assert mounts == {str(job.model.deploy): True, str(job.model.weights): True, str(stack): True, str(folder): False}
 
 
+PODMAN = Daemon(version="Podman 4.3.1", podman=(4, 3))
+
+
+def test_paths_with_commas_are_mounted_otherwise_by_podman(tmp_path):
+    folder = tmp_path / "one, two"
+    call = ToolCall(tool="true", arguments=(), folder=tmp_path, reads=(), writes=(folder, tmp_path / "three"), gpu=CPU)
+    content = Content(image=find_image("cdeep3m"), id=digest("a"), digest=digest("a"), environment={})
+    docker, podman = (options_of(call, content, daemon, memory=None) for daemon in (Daemon(version=""), PODMAN))
+    assert "volumes" not in docker
+    assert {mount["Target"] for mount in docker["mounts"]} == {str(folder), str(tmp_path / "three")}
+    assert podman["volumes"] == [f"{folder}:{folder}:rw"]
+    assert [mount["Target"] for mount in podman["mounts"]] == [str(tmp_path / "three")]
+    both = replace(call, writes=(tmp_path / "1:2, 3",))
+    with pytest.raises(EngineError, match=r"1:2, 3: Podman 4\.3\.1 .* a comma and a colon; rename it"):
+        options_of(both, content, PODMAN, memory=None)
+
+
+def test_all_gpus_are_given_where_all_are_asked_for():
+    docker, podman = (gpu_request(ALL_GPUS, daemon) for daemon in (Daemon(version="Docker 28"), PODMAN))
+    assert (docker["Count"], docker["Capabilities"]) == (-1, [["gpu"]])
+    assert (podman["Driver"], podman["DeviceIDs"]) == ("cdi", ["nvidia.com/gpu=all"])
+
+
 def test_files_are_mounted_under_the_names_that_solver_and_lists_use(tmp_path):
     solver = make_training(tmp_path / "run" / "1fm")
     (tmp_path / "disk").mkdir()
@@ -145,6 +169,11 @@ def test_what_is_written_is_the_caller_s_with_every_kind_of_daemon(options, expe
             {"SecurityOptions": ["name=rootless"]},
             {"Version": "5.4.0", "Components": [{"Name": "Podman Engine", "Version": "5.4.0"}]},
             Daemon(version="Podman 5.4.0", rootless=True, podman=(5, 4), nvidia=True),
+        ),
+        (
+            {"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True},
+            {"Version": "4.3.1", "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]},
+            Daemon(version="Podman 4.3.1", rootless=True, podman=(4, 3), nvidia=True),
         ),
     ],
 )

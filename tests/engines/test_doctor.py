@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,17 @@ def test_caffe_says_where_its_tools_are():
     tools = {name: Path("/opt/caffe") / name for name in ("caffe.bin", "predict_seg_new.bin")}
     verdict = judge_caffe(LocalCaffe(tools), GpuFacts(gpus=[V100, H100]))
     assert (verdict.usable, verdict.summary, verdict.remarks) == (True, "tools in /opt/caffe; 2 GPUs", ())
+
+
+def test_our_own_tools_are_no_caffe(tmp_path):
+    scripts = Path(__file__).parents[2] / "scripts"
+    verdict = judge_caffe(
+        LocalCaffe({name: scripts / name for name in ("caffe.bin", "predict_seg_new.bin")}), GpuFacts()
+    )
+    assert not verdict.usable
+    assert re.match(
+        rf"caffe\.bin and predict_seg_new\.bin in {scripts} are no Caffe but this project's own", one_remark(verdict)
+    )
 
 
 def test_docker_with_a_pinned_image_and_its_gpu_needs_no_remark():

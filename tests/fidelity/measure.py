@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from cdeep3m import __version__
 from cdeep3m.maps.agreement import Agreement, agreement_of
 from contract_page import rows
-from fidelity.page import Cases, Measured, Situations, StepErrors
+from fidelity.page import Cases, Measured, Recordings, Situations, StepErrors
 from recorded_caffe import (
     NETS,
     STEPS,
@@ -58,6 +58,7 @@ def measure(reference: Path) -> Measured:
         steps=[errors_of_step(reference, net) for net in NETS],
         cases=[*run_cases(reference), imread_cases()],
         contract=run_contract(),
+        recordings=recordings_of_edition_2(),
     )
 
 
@@ -97,6 +98,52 @@ def situations_of(report: str) -> list[Situations]:
         )
         for command in dict.fromkeys(row.command for row in held)
     ]
+
+
+RECORDED = {
+    "test_a_plane_is_enhanced_as_recorded": "enhanced planes",
+    "test_a_stack_is_augmented_as_recorded": "secondary augmentation",
+    "test_a_stack_is_resized_as_recorded": "tertiary augmentation",
+    "test_volumes_are_divided_as_recorded": "division into packages",
+    "test_enhance_stack_writes_what_it_wrote": "`enhance_stack.py`",
+    "test_training_data_are_the_recorded_ones": "`PreprocessTrainingData.py`",
+    "test_validation_data_are_the_recorded_ones": "`PreprocessValidation.py`",
+    "test_defdatapackages_writes_what_it_wrote": "`DefDataPackages.py`",
+    "test_preprocesspackage_writes_what_it_wrote": "`PreprocessPackage.py`",
+    "test_startpostprocessing_writes_what_it_wrote": "`StartPostprocessing.py`",
+    "test_merge_largedata_writes_what_it_wrote": "`Merge_LargeData.py`",
+    "test_ensemblepredictions_writes_what_it_wrote": "`EnsemblePredictions.py`",
+    "test_create_overlays_writes_what_it_wrote": "`Create_overlays.py`",
+    "test_a_prediction_is_the_recorded_one": "`runprediction.sh`",
+}
+"""Tests of the second edition's recordings, and what each is about."""
+
+
+def recordings_of_edition_2() -> list[Recordings]:
+    """Run the tests of the recordings, and count what held; skipped cases do not count."""
+    with TemporaryDirectory(prefix="fidelity-") as folder:
+        report = Path(folder) / "report.xml"
+        tests = Path(__file__).parents[1] / "edition2"
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", str(tests)],
+            stdout=sys.stderr,
+            check=False,
+            cwd=tests.parents[1],
+        )
+        return recordings_in(report)
+
+
+def recordings_in(report: Path) -> list[Recordings]:
+    """Return what a JUnit report tells of the recordings."""
+    run: dict[str, list[str]] = {name: [] for name in RECORDED}
+    broken: dict[str, list[str]] = {name: [] for name in RECORDED}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name, _, recorded = case.attrib["name"].partition("[")
+        if name in RECORDED and case.find("skipped") is None:
+            run[name].append(recorded.rstrip("]"))
+            if case.find("failure") is not None or case.find("error") is not None:
+                broken[name].append(recorded.rstrip("]"))
+    return [Recordings(what=what, run=len(run[name]), broken=tuple(broken[name])) for name, what in RECORDED.items()]
 
 
 def versions() -> str:

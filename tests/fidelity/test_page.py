@@ -9,9 +9,22 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from cdeep3m.maps.agreement import Agreement
+from cdeep3m.report.corrections import CORRECTIONS2
 from contract_page import rows
-from fidelity.measure import COMMANDS, READER, ROW_TEST, cases_of, recorded_cases, situations_of, versions
-from fidelity.page import Cases, Measured, Situations, StepErrors, contract_table, corrections_table, page
+from fidelity.measure import (
+    COMMANDS,
+    READER,
+    ROW_TEST,
+    cases_of,
+    recorded_cases,
+    recordings_in,
+    situations_of,
+    versions,
+)
+from fidelity.measure import (
+    RECORDED as RECORDED_2,
+)
+from fidelity.page import Cases, Measured, Recordings, Situations, StepErrors, contract_table, corrections_table, page
 from recorded_caffe import NETS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,13 +37,17 @@ CONTRACT = [
     Situations(command=command, rows=sum(row.command == command for row in rows()))
     for command in dict.fromkeys(row.command for row in rows())
 ]
+RECORDINGS = [Recordings(what=what, run=3) for what in RECORDED_2.values()]
 AGREEMENT = Agreement(planes=2, voxels=9, largest=1e-6, mean=1e-7, equal_share=1.0, largest_step=0)
 STEPS = [StepErrors(net=net, history=1e-3, batch_norm=1e-6, loss=1e-5) for net in NETS]
 
 
 def measured(**changed) -> Measured:
     predictions = dict.fromkeys(NETS, AGREEMENT)
-    made = {"versions": versions(), "cases": CASES, "contract": CONTRACT, "predictions": predictions, "steps": STEPS}
+    made = {
+        **{"versions": versions(), "cases": CASES, "contract": CONTRACT, "predictions": predictions, "steps": STEPS},
+        "recordings": RECORDINGS,
+    }
     return Measured(**(made | changed))
 
 
@@ -41,6 +58,7 @@ def without_numbers(text: str) -> str:
 def test_the_page_is_in_the_form_that_its_program_gives():
     assert without_numbers(COMMITTED) == without_numbers(page(measured()))
     assert corrections_table() in COMMITTED
+    assert corrections_table(CORRECTIONS2, exact="CDeep3M2") in COMMITTED
     assert contract_table(CONTRACT) in COMMITTED
 
 
@@ -95,6 +113,7 @@ def test_a_harness_that_was_cut_short_is_no_success(said):
     [
         {"cases": [Cases(command="x", recorded=2, differing=("a",))]},
         {"contract": [Situations(command="x", rows=2, broken=("a",))]},
+        {"recordings": [Recordings(what="x", run=2, broken=("a",))]},
         {"predictions": {"1fm": Agreement(planes=1, voxels=9, largest=2e-4, mean=0, equal_share=1, largest_step=0)}},
         {"steps": [StepErrors(net="1fm", history=6e-3, batch_norm=0, loss=0)]},
         {"steps": [StepErrors(net="1fm", history=0, batch_norm=2e-5, loss=0)]},
@@ -129,3 +148,16 @@ def test_rows_of_the_contract_are_counted_and_those_that_do_not_hold_are_named()
 def test_a_contract_that_was_not_run_whole_is_no_success(changed):
     with pytest.raises(RuntimeError, match="did not run as they should"):
         situations_of(report(**changed))
+
+
+def test_recordings_of_the_second_edition_are_counted_and_named(tmp_path):
+    report = tmp_path / "report.xml"
+    name = next(iter(RECORDED_2))
+    report.write_text(
+        f'<testsuite><testcase name="{name}[a]"/><testcase name="{name}[b]"><failure/></testcase>'
+        f'<testcase name="{name}[c]"><skipped/></testcase><testcase name="test_other"/></testsuite>'
+    )
+    first, *others = recordings_in(report)
+    assert (first.run, first.broken) == (2, ("b",))
+    assert not any(kind.run for kind in others)
+    assert "Does not hold: enhanced planes, b" in page(measured(recordings=[first]))

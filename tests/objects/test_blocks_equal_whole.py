@@ -41,12 +41,11 @@ def volumes(draw: st.DrawFn) -> np.ndarray:
 
 def labelled(folder: Path, maps: np.ndarray, block: tuple[int, int, int], **options: object) -> np.ndarray:
     """Return the labels of the maps, found in blocks of `block`; the tables lie in `folder`."""
-    np.save(folder / "maps.npy", maps)
     tifffile.imwrite(folder / "maps.tif", maps, photometric="minisblack", metadata=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cdeep3m.objects.job.block_for", lambda shape, *_, **__: tuple(map(min, block, shape)))
-        find_objects(ObjectsRequest(maps=Address.of(folder / "maps.tif"), out=folder / "labels.npy", **options))
-    return np.load(folder / "labels.npy")
+        find_objects(ObjectsRequest(maps=Address.of(folder / "maps.tif"), out=folder / "labels.tif", **options))
+    return tifffile.imread(folder / "labels.tif").reshape(maps.shape)
 
 
 def table(folder: Path) -> list[dict[str, str]]:

@@ -11,12 +11,14 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from cdeep3m.errors import InputError, MissingFileError, RunError
 from cdeep3m.objects.job import ObjectsRequest, begin, find_objects
 from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import Processes
+from cdeep3m.volumes import open_volume, read_all
 from cdeep3m.volumes.address import Address
 from dask_cluster import IGNORING, local_cluster
 from octave_cases import png_folder
@@ -151,18 +153,43 @@ def test_objects_beyond_the_halo_are_told(tmp_path):
     assert find_objects(request_for(tmp_path, out=tmp_path / "b", split=1, halo=40, most_voxels=128)).cut == 0
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.tiff", "a.h5", "a.npy"])
+@pytest.mark.parametrize("name", ["a.tif", "a.tiff", "a.h5", "a.zarr", "a.n5", "a.precomputed"])
 def test_labels_are_the_same_in_every_format(tmp_path, name):
+    if name.endswith(("zarr", "n5", "precomputed")):
+        pytest.importorskip("tensorstore")
     found = find_objects(request_for(tmp_path, out=tmp_path / "results" / name))
     assert found.labels == tmp_path / "results" / name
-    read = {
-        ".tif": tifffile.imread,
-        ".tiff": tifffile.imread,
-        ".npy": np.load,
-        ".h5": lambda path: h5py.File(path)["data"][()].transpose(2, 1, 0),
-    }[found.labels.suffix](found.labels)
+    assert sorted(path.name for path in found.labels.parent.iterdir()) == [name, "density.csv", "objects.csv"]
     find_objects(request_for(tmp_path))
+    read = read_all(open_volume(found.labels, role="segmentation"))
     np.testing.assert_array_equal(read, tifffile.imread(tmp_path / "out" / "labels.tif"))
+
+
+def test_blocks_are_whole_chunks_where_labels_are_stored_in_chunks(tmp_path):
+    pytest.importorskip("tensorstore")
+    volume = (np.random.default_rng(5).random((70, 90, 130)) < 0.05).astype(np.uint8) * 255
+    png_folder(tmp_path / "maps", volume)
+    request = request_for(tmp_path, out=tmp_path / "a.zarr", most_voxels=64 * 64 * 64)
+    assert begin(request).grid.block == (64, 64, 64)
+    find_objects(request, runner=Processes([{}, {}]))
+    expected, _ = ndimage.label(volume, np.ones((3, 3, 3)))
+    np.testing.assert_array_equal(read_all(open_volume(tmp_path / "a.zarr", role="segmentation")), expected)
+
+
+def test_labels_and_tables_have_the_voxel_size_of_the_maps(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "maps.tif",
+        maps(),
+        imagej=True,
+        resolution=(1 / 0.008, 1 / 0.008),
+        metadata={"spacing": 0.03, "unit": "um"},
+    )
+    find_objects(request_for(tmp_path, maps=tmp_path / "maps.tif", out=tmp_path / "results" / "a.h5"))
+    row = rows_of(tmp_path / "results" / "objects.csv")[0]
+    assert float(row["volume"]) == pytest.approx(32 * 0.03 * 0.008 * 0.008)
+    assert row["unit"] == "µm"
+    size = open_volume(tmp_path / "results" / "a.h5", role="segmentation").placement.voxel_size
+    assert size == pytest.approx((0.03, 0.008, 0.008))
 
 
 def test_hdf5_maps_are_cut_along_x_and_give_the_same(tmp_path):
@@ -252,7 +279,7 @@ def test_finished_blocks_are_not_done_again(tmp_path):
     rest = Only()
     find_objects(request_for(tmp_path), runner=rest)
     blocks = len(begin(request_for(tmp_path, out=tmp_path / "other")).grid)
-    assert rest.given == [*range(3, blocks), *range(blocks)]
+    assert rest.given == [*range(3, blocks), *range(1, blocks)], "the first block of the labels' file is made here"
 
 
 def test_a_block_that_nobody_did_is_named(tmp_path):

@@ -15,7 +15,8 @@ from cdeep3m.engines.base import TrainedModel
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, InputError, RunError, StoppedError
 from cdeep3m.geometry import Roi
-from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.maps.open import place_of
+from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.runners.base import InThisProcess
@@ -23,7 +24,7 @@ from cdeep3m.runners.dask import OnDask
 from cdeep3m.runners.processes import Processes
 from cdeep3m.runs.prediction import PredictionRun
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.volumes import open_volume
+from cdeep3m.volumes import open_volume, read_all
 from dask_cluster import IGNORING, local_cluster
 from octave_cases import png_folder
 from random_nets import publish_random
@@ -166,7 +167,8 @@ def test_a_plane_that_nobody_predicted_is_named(request_, expected):
         predict(request_, IdentityEngine(), gpu=-1, runner=Losing())
     assert "plane 5" in (request_.out / "ERROR").read_text()
     assert not PredictionRun(request_.out).is_done()
-    (request_.out / "ERROR").unlink()
+    for name in ("ERROR", "KILL.REQUEST"):
+        (request_.out / name).unlink()
     predict(request_, IdentityEngine(), gpu=-1)
     assert planes_in(request_.out) == expected
 
@@ -210,7 +212,7 @@ def test_a_request_to_stop_reaches_other_processes(request_, tmp_path):
         averages=True,
     )
     (run.folder / "KILL.REQUEST").touch()
-    outputs = outputs_of(run.folder, request_.nets, volume, averages=True)
+    outputs = work.open_outputs(volume)
     with pytest.raises(StoppedError, match=r"KILL\.REQUEST"):
         fill_elsewhere(work, outputs, Processes([{}, {}]), report=lambda *_: None)
     assert outputs.missing([Roi((0, 0, 0), (1, 20, 30))])
@@ -254,3 +256,36 @@ def test_a_share_that_is_none_is_refused(text, capsys):
     with pytest.raises(SystemExit):
         main([f"--share={text}", "model", "images", "out"])
     assert "expected K/N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tif", "h5", "ome-zarr"])
+def test_maps_of_other_formats_are_the_same_in_processes(request_, tmp_path, name):
+    if name == "ome-zarr":
+        pytest.importorskip("tensorstore")
+    volumes = []
+    for out, runner in (("one", None), ("more", Processes([{}, {}]))):
+        request = other(request_, out=tmp_path / out, format=name)
+        predict(request, IdentityEngine(), gpu=-1, runner=runner)
+        assert PredictionRun(request.out).is_done()
+        place = place_of(request.out / "ensembled", name)
+        volumes.append(read_all(open_volume(place)))
+    np.testing.assert_array_equal(*volumes)
+    assert np.ptp(volumes[0]) > 100
+
+
+def test_shares_write_chunks(request_, tmp_path):
+    pytest.importorskip("tensorstore")
+    request = other(request_, format="ome-zarr")
+    for number in (2, 1):
+        predict(request, IdentityEngine(), gpu=-1, share=(number, 2))
+    assert PredictionRun(request.out).is_done()
+    predict(other(request_, out=tmp_path / "png"), IdentityEngine(), gpu=-1)
+    np.testing.assert_array_equal(
+        read_all(open_volume(place_of(request.out / "ensembled", "ome-zarr"))),
+        read_all(open_volume(tmp_path / "png" / "ensembled")),
+    )
+
+
+def test_shares_of_one_file_are_refused(request_):
+    with pytest.raises(InputError, match="--format tif with --dask, --slurm or --share: several machines"):
+        predict(other(request_, format="tif"), IdentityEngine(), gpu=-1, share=(1, 2))

@@ -79,6 +79,39 @@ def test_input_shapes_of_both_spellings():
     assert prototxt.input_shapes(NetParameter(layer=[LayerParameter(type="PatchData", top=["data"])])) == {}
 
 
+SOLVER = """\
+# net: "other.prototxt"
+net: "a.prototxt"   # the net
+base_lr: 0.1 lr_policy: 'step' # "lr_policy"
+test_state { stage: "base_lr: 7" }
+snapshot_prefix: "a # b"
+gamma: 0.5 # half
+"""
+
+
+def test_changes_of_a_solver_leave_the_rest_of_its_text(text):
+    path = text(SOLVER)
+    solver = prototxt.read_solver(path)
+    prototxt.write_changes(path, solver)
+    assert path.read_text() == SOLVER
+    solver.base_lr, solver.lr_policy, solver.max_iter, solver.solver_mode = 0.02, "poly", 30, SolverParameter.CPU
+    solver.ClearField("gamma")
+    prototxt.write_changes(path, solver)
+    assert path.read_text() == SOLVER.replace(
+        "base_lr: 0.1 lr_policy: 'step'", 'base_lr: 0.02 lr_policy: "poly"'
+    ).replace("gamma: 0.5 # half\n", " # half\nmax_iter: 30\nsolver_mode: CPU\n")
+    assert prototxt.read_solver(path) == solver
+
+
+def test_changes_that_text_cannot_take_in_place_write_the_solver_anew(text):
+    path = text(SOLVER)
+    solver = prototxt.read_solver(path)
+    solver.test_iter.append(3)
+    prototxt.write_changes(path, solver)
+    assert "#" not in path.read_text().replace("a # b", "")
+    assert prototxt.read_solver(path) == solver
+
+
 def test_an_input_without_a_shape_is_refused():
     with pytest.raises(FormatError, match="input `b` of the net has no shape"):
         prototxt.input_shapes(NetParameter(input=["a", "b"], input_dim=[1, 2, 3, 4]))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tarfile
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from isal import isal_zlib
 from numpy.testing import assert_allclose
 from PIL import Image
 
@@ -27,6 +31,8 @@ from tiny_training import make_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from docker import DockerClient
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -100,6 +106,41 @@ def test_a_change_of_the_sources_is_a_small_layer(docker_client, caffe_image):
     assert newest < 5 * MEGABYTE
     assert older[0] > 50 * newest, "PyTorch has a layer of its own"
     assert sum(size > MEGABYTE for size in older) <= 6, "the base's layers, and one with the dependencies"
+
+
+def test_image_is_small_on_the_way(docker_client, caffe_image):
+    """Compressed as fast as can be, which is no smaller than what a registry has."""
+    layers = compressed_layers(docker_client, caffe_image)
+    print(*(f"{size / MEGABYTE:.1f} MB, {packed / MEGABYTE:.1f} MB compressed" for size, packed in layers), sep="\n")
+    assert sum(packed for _, packed in layers) < 450 * MEGABYTE
+
+
+def compressed_layers(client: DockerClient, name: str) -> list[tuple[int, int]]:
+    """Return the size of each layer of an image, from its base up, and its size after compression."""
+    with tempfile.TemporaryFile() as file:
+        for block in client.images.get(name).save(chunk_size=1 << 20):
+            file.write(block)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            (manifest,) = json.load(archive.extractfile("manifest.json"))
+            return [sizes(archive.extractfile(layer)) for layer in manifest["Layers"]]
+
+
+def sizes(layer: IO[bytes]) -> tuple[int, int]:
+    """Return the size of a layer before and after compression."""
+    packing = isal_zlib.compressobj(3)
+    size = packed = 0
+    for block in iter(lambda: layer.read(1 << 20), b""):
+        size += len(block)
+        packed += len(packing.compress(block))
+    return size, packed + len(packing.flush())
+
+
+def test_image_holds_no_tools_of_its_making(in_container, caffe_image):
+    found = in_container(caffe_image, "sh", "-c", "ls /build /opt/cdeep3m/bin/pip* /root/.cache 2>/dev/null; true")
+    assert found == ""
+    clutter = r"find / -xdev \( -name '*.whl' -o -name .git -o -name tests -path '*/site-packages/cdeep3m/*' \) -print"
+    assert in_container(caffe_image, "sh", "-c", f"{clutter} 2>/dev/null; true") == ""
 
 
 def test_training_by_caffe_s_tool_is_that_of_the_host(in_container, caffe_image, tmp_path):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from cdeep3m.errors import CDeep3MError, InputError, RunError, describe, failing_with
+from cdeep3m.system import files
 from cdeep3m.system.files import whole_file, write_text
 
 
@@ -42,3 +45,70 @@ def test_a_stage_gives_its_exit_status_to_every_error():
     with pytest.raises(RunError, match="disk is full") as caught, failing_with(10):
         raise OSError(28, "No space left on device")
     assert caught.value.exit_code == 10
+
+
+def test_what_killed_processes_were_writing_is_removed_by_the_next_one(tmp_path):
+    for name in (".a.partial-1.png", ".out.partial-7"):
+        (tmp_path / name).mkdir() if name.endswith("7") else (tmp_path / name).touch()
+    files._swept.clear()
+    write_text(tmp_path / "b.txt", "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_what_a_living_process_writes_stays(tmp_path):
+    with whole_file(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        assert files.sweep(tmp_path) == 0
+        assert partial.exists()
+    assert (tmp_path / "a.txt").read_text() == "half"
+
+
+@pytest.mark.parametrize("length", [200, 250, 255])
+def test_the_longest_names_can_be_written(tmp_path, length):
+    write_text(tmp_path / ("n" * length), "x")
+    assert (tmp_path / ("n" * length)).read_text() == "x"
+
+
+def test_a_file_is_on_the_disk_before_its_name_and_its_name_before_the_end(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(files, "flush", lambda path: done.append(path.name))
+    with whole_file(tmp_path / "a.txt") as partial:
+        partial.write_text("x")
+    assert done == [partial.name, tmp_path.name]
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "", ".", "..", ".x", "a/b", "a\0"])
+def test_names_of_strangers_are_plain(name):
+    with pytest.raises(InputError, match="plain name"):
+        files.demand_plain_name(name, what="the net")
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to("images")
+    with pytest.raises(RunError, match="is what is read"):
+        files.demand_apart(tmp_path / "link", [tmp_path / "images"])
+    files.demand_apart(tmp_path / "images" / "out", [tmp_path / "images"])
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "1fm").symlink_to(tmp_path)
+    with pytest.raises(RunError, match="symbolic link"):
+        files.own_folder(tmp_path / "1fm")
+
+
+def test_who_sweeps_while_a_file_is_begun_does_no_harm(tmp_path, monkeypatch):
+    opened, seen = os.open, []
+
+    def swept(path, *arguments, **options):
+        descriptor = opened(path, *arguments, **options)
+        if ".partial-" in os.fspath(path) and not seen:
+            seen.append(path)
+            assert files.sweep(tmp_path) == 1
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swept)
+    files.write_text(tmp_path / "a.txt", "kept")
+    assert seen
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "kept"

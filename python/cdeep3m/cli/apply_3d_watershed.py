@@ -6,9 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             address_of(options.raw, options),
             options.out,
             depth=options.depth,
-            rules=rules_of(exact=options.exact),
+            rules=rules_from(options),
         )
         print(f"{count} objects written to {options.out}")
 

@@ -21,6 +21,8 @@ from cdeep3m.errors import CDeep3MError, FullDiskError, describe, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from cdeep3m.rules import Rules
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
 
@@ -38,14 +40,16 @@ BROKEN_PIPE = 141
 class CommandParser(argparse.ArgumentParser):
     """Parse a legacy command line: options anywhere, abbreviations allowed, wrong usage exits with 1.
 
-    `--version`, `--debug` (a traceback with every error) and, where the command has an exact mode, `--exact` come
-    with it.
+    `--version`, `--debug` (a traceback with every error) and, where the command has an exact mode, `--exact` and
+    `--edition` come with it.
     """
 
     def __init__(self, name: str, *, exact: bool = False, **kwargs: Any) -> None:
         settle()
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=name, **kwargs)
+        self.fewest_of_edition_2 = 0
+        self._given: list[str] = []
         self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")
         self.add_argument("--debug", action="store_true", help="show a traceback with an error")
         if exact:
@@ -55,6 +59,7 @@ class CommandParser(argparse.ArgumentParser):
                 default=exact_by_environment(),
                 help="reproduce the original bit for bit, defects included (also: CDEEP3M_EXACT=1)",
             )
+            add_edition_option(self)
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse `argv` (default: the process's own) with options and positionals in any order.
@@ -62,6 +67,7 @@ class CommandParser(argparse.ArgumentParser):
         After `--` names may begin with a hyphen.
         """
         words = list(sys.argv[1:] if argv is None else argv)
+        self._given = words
         begin = words.index("--") if "--" in words else len(words)
         names = {f"{STAND_IN}{k}": word for k, word in enumerate(words[begin + 1 :]) if HYPHEN.match(word)}
         after = [next((key for key in names if names[key] == word), word) for word in words[begin + 1 :]]
@@ -76,9 +82,20 @@ class CommandParser(argparse.ArgumentParser):
             setattr(options, key, _with_names(value, {**names, NOTHING: ""}))
         return options
 
+    def _is_success_of_edition_2(self) -> bool:
+        """Return whether CDeep3M2 would print its usage and end with 0, and exact mode of that edition is asked for."""
+        known = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+        known.add_argument("--exact", action="store_true", default=exact_by_environment())
+        known.add_argument("--edition", type=int, default=edition_by_environment())
+        asked, others = known.parse_known_args(self._given)
+        positionals = [argument for argument in others if not argument.startswith("--")]
+        return asked.exact and asked.edition == 2 and len(positionals) < self.fewest_of_edition_2
+
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong to stderr; exit with 1, as the original commands do."""
         self.print_usage(sys.stderr)
+        if self._is_success_of_edition_2():
+            self.exit(0)
         self.exit(1, f"{printable(f'{self.prog}: {message}; try {self.prog} --help')}\n")
 
 
@@ -108,6 +125,29 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
 def exact_by_environment() -> bool:
     """Return whether CDEEP3M_EXACT asks for exact mode."""
     return os.environ.get("CDEEP3M_EXACT", "").lower() not in ("", "0", "false", "no")
+
+
+def add_edition_option(parser: argparse.ArgumentParser) -> None:
+    """Add --edition."""
+    parser.add_argument(
+        "--edition",
+        type=int,
+        choices=(1, 2),
+        default=edition_by_environment(),
+        help="which original: 1 is release 1.6.3, 2 is CDeep3M2 (default: 1; also: CDEEP3M_EDITION=2)",
+    )
+
+
+def edition_by_environment() -> int:
+    """Return the edition that CDEEP3M_EDITION names: 2, or else 1."""
+    return 2 if os.environ.get("CDEEP3M_EDITION", "").strip() == "2" else 1
+
+
+def rules_from(options: argparse.Namespace) -> Rules:
+    """Return the rules that `--exact` and `--edition` ask for."""
+    from cdeep3m.rules import rules_of
+
+    return rules_of(exact=options.exact, edition=options.edition)
 
 
 @contextmanager

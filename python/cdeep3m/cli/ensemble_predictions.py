@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,18 +24,26 @@ Average the probability maps of several nets, plane by plane.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("EnsemblePredictions.m", exact=True, description=DESCRIPTION, usage=USAGE)
+    add_threads_option(parser)
     parser.add_argument("folders", nargs="*", metavar="IN")
     options = parser.parse(argv)
-    if len(options.folders) < 3:
+    parser.fewest_of_edition_2 = 1
+    rules = rules_from(options)
+    if len(options.folders) < (2 if rules.second_edition else 3):
         parser.error(f"found {len(options.folders)} folders; expected at least two to average, and OUT")
     *inputs, out = options.folders
-    if rules_of(exact=options.exact).octave_images and no_such_folder(inputs):
+    if (rules.octave_images or rules.second_edition) and no_such_folder(inputs):
         return 0
 
     def average() -> None:
+        limit_threads(options, "EnsemblePredictions", "ensemble")
+        from functools import partial
+
+        from cdeep3m.prediction import as_edition_2
         from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 
-        print(f"{ensemble_folders(inputs, out, rules=rules_of(exact=options.exact))} planes written to {out}")
+        average_all = as_edition_2.ensemble_folders if rules.second_edition else partial(ensemble_folders, rules=rules)
+        print(f"{average_all(inputs, out)} planes written to {out}")
 
     return run(average, debug=options.debug)
 

@@ -13,6 +13,7 @@ from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +55,7 @@ def _add_shared_options(parser: CommandParser) -> None:
 
 
 def _train_parser() -> CommandParser:
-    parser = CommandParser("cdeep3m estimate train", description=DESCRIPTION)
+    parser = CommandParser("cdeep3m estimate train", exact=True, description=DESCRIPTION)
     add_run_options(parser)
     add_solver_options(parser)
     add_net_options(parser)
@@ -84,9 +85,10 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.estimate import SECONDS, estimate_training
     from cdeep3m.training.run import check_retrain
 
-    options.out, options.exact = Path("estimate"), False
+    options.out = Path("estimate")
     request_of(options, planes=0)
-    training = training_variants(*load_labelled_volume(options.images, options.labels))
+    rules = rules_of(exact=options.exact)
+    training = training_variants(*load_labelled_volume(options.images, options.labels, rules=rules))
     request = request_of(options, planes=training[0].data.shape[-1])
     check_retrain(request.retrain)
     engine, gpu = _engine(options)

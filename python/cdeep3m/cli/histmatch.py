@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cdeep3m.preprocessing.histograms import match_images
 
         images, reference = (address_of(text, options) for text in (options.images, options.reference))
-        count = match_images(images, reference, options.out, rules=rules_of(exact=options.exact))
+        count = match_images(images, reference, options.out, rules=rules_from(options))
         print(f"{count} planes written to {options.out}")
 
     return run(match, debug=options.debug)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ Stitch the packages of a net into 8-bit probability maps of whole planes.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status (0 without an argument in exact mode, as the original)."""
     parser = CommandParser("Merge_LargeData.m", exact=True, description=DESCRIPTION)
+    add_threads_option(parser)
     parser.add_argument("folder", nargs="?", metavar="FM_DIR")
     options = parser.parse(argv)
     if options.folder is None:
@@ -31,11 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("which folder? FM_DIR is missing")
 
     def merge() -> None:
+        limit_threads(options, "Merge_LargeData")
+        from functools import partial
+
+        from cdeep3m.prediction.as_edition_2 import merge_folder
         from cdeep3m.prediction.over_files.postprocess import merge_packages
 
-        print(
-            f"{merge_packages(options.folder, rules=rules_of(exact=options.exact))} planes written to {options.folder}"
-        )
+        rules = rules_from(options)
+        merge_all = merge_folder if rules.second_edition else partial(merge_packages, rules=rules)
+        print(f"{merge_all(options.folder)} planes written to {options.folder}")
 
     return run(merge, debug=options.debug)
 

@@ -28,8 +28,8 @@ fill)."""
 
 EPILOG = """\
 MAPS are probability maps, such as ensembled/ of a prediction: a folder of .png or .tif files with one plane each, a
-.tif stack, or an .h5 file with one dataset of shape (x, y, z). OUT is a file that ends with .tif, .h5 or .npy, or a
-folder, which gets labels.tif. Memory is bounded by a block (some 400 MB, with --split 2 GB) and the number of objects.
+.tif stack, or any other format that is read. OUT ends with .tif, .h5, .zarr, .n5 or .precomputed, or is a folder,
+which gets labels.tif. Memory is bounded by a block (some 400 MB, with --split 2 GB) and the number of objects.
 --split needs scikit-image: pip install 'cdeep3m[watershed]'"""
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.aug,
             nets=nets,
             speed=options.augspeed,
-            rules=rules_of(exact=options.exact),
+            rules=rules_from(options),
             ask=wait_for_enter,
         )
         print(f"{len(tiling.packages)} packages defined in {options.aug}")

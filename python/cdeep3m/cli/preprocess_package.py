@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.errors import InputError
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def preprocess() -> None:
+        if rules_from(options).second_edition:
+            from cdeep3m.prediction.as_edition_2 import write_package
+
+            place = options.tile, options.z_block, options.net, options.speed
+            print(f"Package written to {write_package(options.images, options.aug, *place)}")
+            return
         from cdeep3m.prediction.over_files.prepare import preprocess_package
 
         folder = preprocess_package(
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.z_block,
             options.net,
             options.speed,
-            rules=rules_of(exact=options.exact),
+            rules=rules_from(options),
             ask=wait_for_enter,
         )
         print(f"Package written to {folder}")

@@ -6,17 +6,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from cdeep3m.rules import Rules
+
 DESCRIPTION = """\
-Make the training data for runtraining.sh: reads a volume and its labels and writes them in 16 orientations as
-training_full_stacks_v1.h5 to _v16.h5."""
+Make the training data for runtraining.sh: reads volumes and their labels and writes each in 16 orientations, as
+training_full_stacks_v1.h5 to _v16.h5; with SEC, TER or several volumes as training_full_stacks_v<volume>_<1..16>.h5.
+
+  SEC  -1: enhance the images (contrast, denoising), as the second edition does where nothing is said; 0: take them as
+       they are; 1 to 10: strength of the secondary augmentation; or an .ini file of strengths (augconfig.py)
+  TER  0 to 10: strength of the tertiary augmentation (resizing)"""
+
+USAGE = "PreprocessTrainingData [--exact] [--edition 1|2] [--seed N] [--debug] IMAGES LABELS [SEC [TER]] ... OUT"
+FEWEST = 3
 
 INPUTS = """\
 IMAGES and LABELS are folders of .png or .tif files with one plane each, .tif or .tiff stacks, or .h5 files with one
@@ -28,36 +36,76 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     if exact_by_environment() and not (sys.argv[1:] if argv is None else argv):
         return show_usage_as_success(parser())
-    args = parser().parse(argv)
+    made = parser()
+    args = made.parse(argv)
+    if len(args.words) < FEWEST:
+        made.error("too few arguments; expected IMAGES LABELS OUT")
+    if problem := _problem_with(args.words):
+        made.error(problem)
     return run(lambda: preprocess(args), debug=args.debug)
+
+
+def _problem_with(words: Sequence[str]) -> str:
+    """Return what is wrong with the arguments; empty when they can be taken apart."""
+    from cdeep3m.errors import InputError
+    from cdeep3m.training.volumes_given import volumes_given
+
+    try:
+        volumes_given(words, default="0")
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def parser() -> CommandParser:
     """Return the command's parser."""
-    made = CommandParser("PreprocessTrainingData", exact=True, description=DESCRIPTION, epilog=INPUTS)
-    made.add_argument("images", metavar="IMAGES", help="the volume")
-    made.add_argument("labels", metavar="LABELS", help="its labels, of the same size")
-    made.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    made = CommandParser("PreprocessTrainingData", exact=True, description=DESCRIPTION, epilog=INPUTS, usage=USAGE)
+    made.fewest_of_edition_2 = FEWEST
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentations (default: 0)")
+    made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC [TER]] ... OUT", help="what to read and write")
     add_selection_options(made)
     return made
 
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
-    from cdeep3m.runs.gray_range import write_range
+    from cdeep3m.errors import InputError
+    from cdeep3m.rules import ORIGINAL
     from cdeep3m.system.files import demand_apart
+    from cdeep3m.training.volumes_given import SECONDARY, volumes_given
+
+    rules = rules_from(args)
+    volumes, out = volumes_given(args.words, default="-1" if args.edition == 2 else "0")
+    if rules is ORIGINAL and len(args.words) > FEWEST:
+        raise InputError("release 1.6.3 takes IMAGES LABELS OUT alone; leave out --exact, or name --edition 2")
+    if rules.second_edition and SECONDARY.fullmatch(out):
+        raise InputError(f"CDeep3M2 takes {out} for a strength and finds no OUT; name a folder")
+    demand_apart(out, [path for given in volumes for path in (given.images, given.labels)])
+    if rules.second_edition:
+        from cdeep3m.training.as_edition_2 import chance_of, write_training_data
+
+        count = write_training_data(volumes, out, chance=chance_of(args.seed), confirm=confirm)
+    elif args.edition == 1 and len(args.words) == FEWEST:
+        _as_the_first_edition(args, rules)
+        return
+    else:
+        from cdeep3m.training.volume_files import write_volumes
+
+        count = write_volumes(volumes, out, seed=args.seed)
+    print(f"Wrote {count} training stacks of {len(volumes)} volume{'s' * (len(volumes) > 1)} to {out}")
+
+
+def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
+    from cdeep3m.runs.gray_range import write_range
     from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
 
-    images, labels = address_of(args.images, args), address_of(args.labels, args, labels=True)
-    demand_apart(args.out, (images, labels))
-
-    data, label = load_labelled_volume(
-        images, labels, rules=rules_of(exact=args.exact), confirm=confirm, scratch=args.out
-    )
-    print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
-    files = write_training_stacks(args.out, data, label, rules=rules_of(exact=args.exact))
-    write_range(Path(args.out), training_range(images, labels, data))
-    print(f"Wrote {len(files)} training stacks to {args.out}")
+    images_word, labels_word, out = args.words
+    images, labels = address_of(images_word, args), address_of(labels_word, args, labels=True)
+    data, label = load_labelled_volume(images, labels, rules=rules, confirm=confirm, scratch=out)
+    print(f"Read {describe_size(data.shape)} of {images_word} with labels of {labels_word}", flush=True)
+    files = write_training_stacks(out, data, label, rules=rules)
+    write_range(Path(out), training_range(images, labels, data))
+    print(f"Wrote {len(files)} training stacks to {out}")
 
 
 def describe_size(shape: tuple[int, ...]) -> str:

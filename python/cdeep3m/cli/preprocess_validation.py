@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, run
-from cdeep3m.cli.preprocess_training_data import INPUTS, confirm, describe_size, show_usage_as_success
+from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
+from cdeep3m.cli.preprocess_training_data import FEWEST, INPUTS, confirm, describe_size, show_usage_as_success
 from cdeep3m.cli.volume_options import add_selection_options, address_of
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -16,23 +15,41 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Make the validation data for runtraining.sh --validation_dir: reads a volume and its labels and writes them as
-validation_stack_v1.h5."""
+validation_stack_v1.h5.
+
+  SEC  -1: enhance the images, as the second edition does where nothing is said; anything else: take them as they are"""
+
+
+USAGE = "PreprocessValidation [--exact] [--edition 1|2] [--debug] IMAGES LABELS [SEC] OUT"
+WITH_SECONDARY = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     if exact_by_environment() and not (sys.argv[1:] if argv is None else argv):
         return show_usage_as_success(parser())
-    args = parser().parse(argv)
+    made = parser()
+    args = made.parse(argv)
+    if len(args.words) not in (FEWEST, WITH_SECONDARY):
+        made.error(f"found {len(args.words)} arguments; expected IMAGES LABELS OUT")
+    if len(args.words) == WITH_SECONDARY and not rules_from(args).second_edition:
+        _check_secondary(made, args.words[2])
     return run(lambda: preprocess(args), debug=args.debug)
+
+
+def _check_secondary(made: CommandParser, word: str) -> None:
+    """End with the usage where SEC is none; CDeep3M2 takes any word for 0."""
+    from cdeep3m.training.volumes_given import SECONDARY
+
+    if not SECONDARY.fullmatch(word):
+        made.error(f"found {word}; expected IMAGES LABELS [SEC] OUT, with a number for SEC")
 
 
 def parser() -> CommandParser:
     """Return the command's parser."""
-    made = CommandParser("PreprocessValidation", exact=True, description=DESCRIPTION, epilog=INPUTS)
-    made.add_argument("images", metavar="IMAGES", help="the volume")
-    made.add_argument("labels", metavar="LABELS", help="its labels, of the same size")
-    made.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
+    made = CommandParser("PreprocessValidation", exact=True, description=DESCRIPTION, epilog=INPUTS, usage=USAGE)
+    made.fewest_of_edition_2 = FEWEST
+    made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC] OUT", help="what to read and write")
     add_selection_options(made)
     return made
 
@@ -40,16 +57,31 @@ def parser() -> CommandParser:
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.system.files import demand_apart
-    from cdeep3m.training.data import load_labelled_volume, write_validation_stack
 
-    images, labels = address_of(args.images, args), address_of(args.labels, args, labels=True)
-    demand_apart(args.out, (images, labels))
+    rules = rules_from(args)
+    images, labels, *secondary, out = args.words
+    demand_apart(out, (images, labels))
+    wanted = secondary[0] if secondary else "-1" if args.edition == 2 else "0"
+    if rules.second_edition:
+        from cdeep3m.training.as_edition_2 import write_validation_data
+        from cdeep3m.training.volumes_given import Given
+
+        print(f"Wrote {write_validation_data(Given(images, labels, wanted), out, confirm=confirm)}")
+        return
+    from cdeep3m.training.data import load_labelled_volume, write_validation_stack
+    from cdeep3m.volumes.enhancement import Enhancement
 
     data, label = load_labelled_volume(
-        images, labels, rules=rules_of(exact=args.exact), same_size=False, confirm=confirm, scratch=args.out
+        address_of(images, args),
+        address_of(labels, args, labels=True),
+        rules=rules,
+        same_size=False,
+        confirm=confirm,
+        scratch=out,
+        enhancement=Enhancement() if wanted == "-1" else None,
     )
-    print(f"Read {describe_size(data.shape)} of {args.images} with labels of {args.labels}", flush=True)
-    print(f"Wrote {write_validation_stack(args.out, data, label, rules=rules_of(exact=args.exact))}")
+    print(f"Read {describe_size(data.shape)} of {images} with labels of {labels}", flush=True)
+    print(f"Wrote {write_validation_stack(out, data, label, rules=rules)}")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def report_at_end(options: argparse.Namespace) -> None:
             return
         from cdeep3m.report.write import write_report
 
-        print(f"Report: {write_report(options.out, count_objects=False)}")
+        print(f"Report: {write_report(options.out, count_objects=False)}", file=sys.stderr)
     except MissingExtraError:
         print("No report: it needs jinja2, pip install 'cdeep3m[report]'", file=sys.stderr)
     except (CDeep3MError, OSError) as error:

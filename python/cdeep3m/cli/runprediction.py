@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
+from cdeep3m.cli.threads import add_threads_option, limit_threads
 from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +37,9 @@ exit status: 0 done; 1 wrong usage; 2 bad --augspeed; 3 PREDICTOUT cannot be mad
 10 no trained model, or predicting failed (see PREDICTOUT/ERROR); 11 KILL.REQUEST found; 12 averaging failed;
 99 ERROR of an earlier run
 """
+
+
+OVERLAY_FAILED = 12
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,11 +72,35 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="images below 1024 x 1024: predict no more than is there, sooner, instead of filling up with zeros",
     )
     parser.add_argument(
+        "--fill",
+        choices=("zeros", "reflect"),
+        default="zeros",
+        help="what nets see beyond the images, further than 12 pixels from them (default: zeros)",
+    )
+    parser.add_argument(
         "--precision",
         choices=("float32", "fast"),
         default="float32",
         help="fast computes with 16-bit numbers, sooner, and says what that changes (default: float32)",
     )
+    parser.add_argument(
+        "--denoise",
+        type=int,
+        metavar="N",
+        help="enhance the images (contrast, denoising) and cut off N percent of the gray values at either end, as "
+        "models of the second edition expect it with 2; 0: take them as they are (default: as the model was trained)",
+    )
+    parser.add_argument(
+        "--whole_volume",
+        action="store_true",
+        help="with --denoise: percentiles of the whole volume instead of each plane's, which keeps brightness along z",
+    )
+    parser.add_argument(
+        "--overlays",
+        action="store_true",
+        help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
+    )
+    add_threads_option(parser)
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -106,6 +133,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     """Predict as `options` (of `add_prediction_options`, with trained, images and out) say; return the exit status."""
+    limit_threads(options, "enhance_stack", "Merge_LargeData", "EnsemblePredictions", "ensemble", "crop_png")
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.select import select_engine
     from cdeep3m.prediction.run import PredictRequest, predict
@@ -117,11 +145,14 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         out=options.out,
         nets=nets,
         aug_speed=speed_of(options.augspeed),
-        rules=rules_of(exact=options.exact),
+        rules=rules_from(options),
         fit=options.fit,
+        fill=options.fill,
         precision=options.precision,
         max_packages=options.maxpackages,
         overwrite=options.overwrite,
+        denoise=options.denoise,
+        whole_volume=options.whole_volume,
         format=options.format,
         dtype=options.dtype,
     )
@@ -135,6 +166,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     if options.share and not PredictionRun(options.out).is_done():
         print("Share {} of {} is finished. Others are not yet: the last one finishes the run".format(*options.share))
         return 0
+    if (options.overlays or options.edition == 2) and not request.rules.second_edition:
+        _overlay(options)
     report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
     return 0
@@ -152,6 +185,15 @@ def runner_for(options: argparse.Namespace, engine: Engine, gpus: Sequence[int])
     if workers > 1 and gpus[0] != CPU and isinstance(engine, InProcessEngine):
         return Processes(one_for_each_gpu([gpus[number % len(gpus)] for number in range(workers)])), 0
     return chosen_runner(options), gpus[0]
+
+
+def _overlay(options: argparse.Namespace) -> None:
+    from cdeep3m.errors import failing_with
+    from cdeep3m.prediction.run import images_of
+    from cdeep3m.report.overlay import green_overlays
+
+    with failing_with(OVERLAY_FAILED):
+        green_overlays(options.out / "ensembled", images_of(options.images), options.out / "overlay")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.report import add_report_option, report_at_end
-from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Train the nets 1fm, 3fm and 5fm.
 
-  AUGTRAIN  folder with the 16 .h5 files that PreprocessTrainingData.m made
+  AUGTRAIN  folder with the 16 .h5 files a volume that PreprocessTrainingData.m made
   TRAINOUT  folder of the training: <net>/trainedmodel gets the models
 
 The same command goes on where an interrupted one stopped.
@@ -46,6 +46,7 @@ def _parser() -> CommandParser:
     parser = CommandParser("runtraining.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_engine_options(parser)
     add_report_option(parser)
     add_net_options(parser)
@@ -78,11 +79,19 @@ def _run(options: argparse.Namespace) -> None:
 
 def _create(options: argparse.Namespace, retrain: Path | None) -> int:
     """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before. Return how many planes."""
+    from cdeep3m.runs.provenance import keep_record, trained_on, warn_of_other_images
     from cdeep3m.training.folder import check_training_files, create_train_job
+    from cdeep3m.training.run import ignore_voxels_of
 
     planes = check_training_files(options.augmented)
+    record = trained_on(options.augmented)
     make, like = make_of(options), like_of(options, retrain)
     create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
+    warn_of_other_images(retrain, record)
+    if record:
+        keep_record(options.out, record)
+        if record.ignores_voxels:
+            ignore_voxels_of(options.out)
     return planes
 
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="lowest probability of the foreground, 0 to 1; best: the one with the highest F1 on these very labels",
     )
     cut.add_argument(
-        "--threshold_from",
+        "--threshold-from",
         nargs=2,
         metavar=("MAPS", "LABELS"),
         help="take the threshold with the highest F1 on other maps and labels, which makes the scores honest",
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _instances(options: argparse.Namespace) -> None:
     from cdeep3m.evaluation.scoring import score_instances
 
-    unused = [name for name in ("csv", "picture", "threshold_from", "tolerance") if getattr(options, name)]
+    given = {"csv": options.csv, "picture": options.picture, "threshold-from": options.threshold_from}
+    unused = [name for name, value in {**given, "tolerance": options.tolerance}.items() if value]
     if unused:
         raise InputError(f"--{unused[0]} is for probability maps: leave it out, or leave --instances out")
     scores = score_instances(options.maps, options.labels, roi=options.roi)

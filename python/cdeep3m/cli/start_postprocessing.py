@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +20,18 @@ De-augment and average the predictions of packages.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("StartPostprocessing.m", exact=True, description=DESCRIPTION)
+    parser.fewest_of_edition_2 = 1
     parser.add_argument("folders", nargs="+", metavar="DIR")
     options = parser.parse(argv)
 
     def average() -> None:
+        from cdeep3m.prediction.as_edition_2 import average_folder
         from cdeep3m.prediction.over_files.postprocess import average_variants
 
+        rules = rules_from(options)
         for folder in options.folders:
-            print(f"{average_variants(folder, rules=rules_of(exact=options.exact))} planes written to {folder}")
+            count = average_folder(folder) if rules.second_edition else average_variants(folder, rules=rules)
+            print(f"{count} planes written to {folder}")
 
     return run(average, debug=options.debug)
 

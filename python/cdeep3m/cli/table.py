@@ -35,8 +35,13 @@ OTHERS = {
     "caffe.bin": "caffe",
     "predict_seg_new.bin": "predict_seg_new",
     "overlay.py": "overlay",
+    "enhance_stack": "enhance_stack",
+    "enhance_stack.py": "enhance_stack",
+    "Create_overlays": "create_overlays",
+    "Create_overlays.py": "create_overlays",
+    "augconfig.py": "augconfig",
 }
-"""The original's shell commands, Caffe's own tools, and this project's one name for everything."""
+"""The shell commands of the original and of its second edition, Caffe's own tools, and one name for everything."""
 
 COMMANDS = {
     **OTHERS,

@@ -7,19 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
 from cdeep3m.cli.report import add_report_option, report_at_end
-from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
 from cdeep3m.cli.volume_options import add_selection_options, path_or_address
-from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from cdeep3m.engines.base import LabelledVolume
+    from cdeep3m.training.run import TrainRequest
+    from cdeep3m.volumes.enhancement import Enhancement
 
 DESCRIPTION = """\
 Train nets on IMAGES and their LABELS.
@@ -38,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser("cdeep3m train", exact=True, description=DESCRIPTION)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_engine_options(parser)
     add_report_option(parser)
     add_net_options(parser)
@@ -46,6 +50,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs=2,
         metavar=("IMAGES", "LABELS"),
         help="volume to test on during the training (default: the training volume)",
+    )
+    parser.add_argument(
+        "--add",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("IMAGES", "LABELS"),
+        help="another volume to train on, of any size; may be given several times",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="LIST",
+        help="how often patches come from each volume, in their order, as in 2,1 (default: from all as often)",
+    )
+    parser.add_argument(
+        "--denoise",
+        type=int,
+        default=0,
+        metavar="N",
+        help="enhance the images (contrast, denoising) and cut off N percent of the gray values at either end; the "
+        "model's images will be, too (default: 0, train on gray values as they are; 2 is what CDeep3M2 does)",
+    )
+    parser.add_argument(
+        "--whole_volume",
+        action="store_true",
+        help="with --denoise: percentiles of the whole volume instead of each plane's",
+    )
+    parser.add_argument(
+        "--show-augmentation",
+        type=Path,
+        metavar="PNG",
+        help="draw patches as the training will see them, as a picture, and do not train",
     )
     add_selection_options(parser)
     parser.add_argument("images", metavar="IMAGES")
@@ -56,31 +92,65 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from dataclasses import replace
 
     from cdeep3m.nets.prototxts import NETS
+    from cdeep3m.runs.provenance import keep_record, warn_of_other_images
     from cdeep3m.system.files import demand_apart
-    from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_range, training_variants
     from cdeep3m.training.folder import create_run
-    from cdeep3m.volumes import open_volume
+    from cdeep3m.training.sources import Source, load_sources, record_of
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
+    named = [(options.images, options.labels), *options.add, *([options.validation] if options.validation else [])]
     pairs = [
-        (path_or_address(images, options), path_or_address(labels, options, labels=True))
-        for images, labels in [(options.images, options.labels), *([options.validation] if options.validation else [])]
+        (path_or_address(images, options), path_or_address(labels, options, labels=True)) for images, labels in named
     ]
     demand_apart(options.out, [path for pair in pairs for path in pair], below=NETS)
-    load = partial(load_labelled_volume, rules=rules_of(exact=options.exact), confirm=confirm)
-    training = training_variants(*load(*pairs[0]))
-    place = open_volume(pairs[0][0], rules=rules_of(exact=options.exact)).placement
-    training = [replace(volume, placement=place) for volume in training]
-    validation = [labelled_volume(*load(*pairs[1]))] if options.validation else training[:1]
-    request = request_of(options, planes=training[0].data.shape[-1])
-    noted = training_range(*pairs[0], training[0].data)
-    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=noted)
-    train_with(options, request, training=training, validation=validation)
+    count = 1 + len(options.add)
+    weights = _weights(options.weights, count)
+    enhancement = _enhancement(options)
+    load = partial(load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement)
+    loaded = load([Source(*pair, weight) for pair, weight in zip(pairs[:count], weights, strict=True)])
+    request = request_of(options, planes=loaded.training[0].data.shape[-1])
+    if options.show_augmentation:
+        _show(options, request, loaded.training)
+        return
+    validation = load([Source(*pairs[-1])]).training[:1] if options.validation else loaded.training[:1]
+    create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=loaded.images)
+    record = record_of(loaded, enhancement=enhancement, augmentation=request.augmentation)
+    warn_of_other_images(request.retrain, record)
+    keep_record(options.out, record)
+    train_with(options, request, training=loaded.training, validation=validation)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
+
+
+def _weights(text: str | None, count: int) -> list[float]:
+    """Return a weight for each volume."""
+    from cdeep3m.errors import InputError
+
+    if text is None:
+        return [1.0] * count
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != count or not all(0 < weight < float("inf") for weight in weights):
+        raise InputError(f"--weights {text}: expected {count} numbers above 0, one for each volume, as in 2,1")
+    return weights
+
+
+def _enhancement(options: argparse.Namespace) -> Enhancement | None:
+    from cdeep3m.volumes.enhancement import Enhancement
+
+    return Enhancement(cut=options.denoise, whole_volume=options.whole_volume) if options.denoise else None
+
+
+def _show(options: argparse.Namespace, request: TrainRequest, training: Sequence[LabelledVolume]) -> None:
+    from cdeep3m.report.patches import draw_patches
+
+    side = options.patch_side or 320
+    draw_patches(options.show_augmentation, training, request.augmentation, side=side, seed=options.seed or 0)
+    print(f"Patches drawn: {options.show_augmentation}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.training.run import SolverSettings
 
 _SETTINGS = (
@@ -56,6 +57,31 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--additerations", type=int, default=2000, metavar="N", help="iterations that --retrain adds (default: 2000)"
     )
+
+
+def add_augmentation_options(parser: argparse.ArgumentParser) -> None:
+    """Add what changes training patches at random."""
+    parser.add_argument(
+        "--augment",
+        default="0",
+        metavar="N|INI",
+        help="secondary augmentation: contrast, sharpness, blur, noise, skew and others, drawn anew for each patch; "
+        "strength 0 (none) to 10, or an .ini file as augconfig.py writes it (default: 0)",
+    )
+    parser.add_argument(
+        "--resize",
+        type=int,
+        default=0,
+        metavar="N",
+        help="tertiary augmentation: patches smaller and larger than life; strength 0 (none) to 10 (default: 0)",
+    )
+
+
+def augmentation_from(options: argparse.Namespace) -> Augmentation:
+    """Return the augmentation as `add_augmentation_options` parsed it."""
+    from cdeep3m.augmentation.settings import augmentation_of
+
+    return augmentation_of(options.augment, options.resize)
 
 
 def settings_of(options: argparse.Namespace) -> SolverSettings:

@@ -6,10 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.cli.training_options import add_run_options, add_solver_options, nets_of, settings_of
-from cdeep3m.rules import rules_of
+from cdeep3m.cli.training_options import (
+    add_augmentation_options,
+    add_run_options,
+    add_solver_options,
+    augmentation_from,
+    nets_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser("trainworker.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_engine_options(parser)
     parser.add_argument("out", type=Path, metavar="TRAINOUT")
     options = parser.parse(argv)
@@ -60,8 +67,9 @@ def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
         settings=settings_of(options),
         retrain=Path(options.retrain) if options.retrain else None,
         additerations=options.additerations,
-        rules=rules_of(exact=options.exact),
+        rules=rules_from(options),
         precision=options.precision,
+        augmentation=augmentation_from(options),
     )
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.tiling.variants import Variant
+    from cdeep3m.volumes.enhancement import Denoiser
 
 CPU = -1
 """The GPU number that means the CPU, as in Caffe's own tools."""
@@ -77,12 +79,15 @@ class LabelledVolume:
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
         Class of every voxel: 0 background, 1 foreground.
+    weight : float
+        How often patches come from it, compared with other volumes.
     placement : Placement
         Size of a voxel along (z, y, x), as far as it is known.
     """
 
     data: np.ndarray
     label: np.ndarray
+    weight: float = 1.0
     placement: Placement = Placement()
 
 
@@ -110,6 +115,8 @@ class TrainJob:
         Stop where the original stops, at a batch without any background voxel (in-process engines only).
     precision : {"float32", "fast"}
         What convolutions are computed with (in-process engines only); weights stay float32.
+    augmentation : Augmentation, optional
+        How patches of the training are changed (in-process engines only).
     """
 
     solver: Path
@@ -122,6 +129,7 @@ class TrainJob:
     validation: Sequence[LabelledVolume] = field(default=())
     rules: Rules = CORRECTED
     precision: Precision = "float32"
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +226,14 @@ class ParallelEngine(Engine, Protocol):
 
     def stop(self) -> None:
         """End all jobs that run, and start no others; their calls raise EngineError."""
+
+
+@runtime_checkable
+class DenoisingEngine(Engine, Protocol):
+    """An engine that can lower the total variation of planes on its device, for models that expect enhanced images."""
+
+    def denoiser(self, gpu: int) -> Denoiser:
+        """Return what takes a plane (float32, shape (y, x)) and a weight, and returns the plane denoised."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
 from cdeep3m.engines.job_files import training_files
-from cdeep3m.errors import EngineError, MissingFileError
+from cdeep3m.errors import EngineError, EngineFullDiskError, MissingFileError, is_full
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import read_state, write_state
 from cdeep3m.proto.learned_net import learned_net
@@ -54,6 +54,7 @@ STOPPED = "because another job failed, or somebody asked to stop"
 NOT_TRIED_AGAIN = (*NO_TOOL, *(128 + number for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)))
 """Exit statuses of a tool that did not fail of itself."""
 
+FULL_DISK = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 LOSS = re.compile(r"Iteration (\d+)\b.*?, loss = (\S+)")
 SNAPSHOT = re.compile(r"Snapshotting solver state to binary proto file .*_iter_(\d+)\.solverstate")
 EARLY = "Optimization stopped early"
@@ -152,7 +153,7 @@ class ToolEngine(ABC):
             try:
                 self._watch(call, seen)
             except EngineError as error:
-                if seen.iterated or error.status is None or error.status in NOT_TRIED_AGAIN:
+                if seen.iterated or is_full(error) or error.status is None or error.status in NOT_TRIED_AGAIN:
                     raise
                 logger.warning("%s: it made no iteration and is started once more", error)
                 self._watch(call, seen)
@@ -186,7 +187,8 @@ class ToolEngine(ABC):
                     last.append(line.strip())
                     yield line
         except ToolFailure as failure:
-            error = EngineError(failure.explain(list(last), call.log))
+            full = FULL_DISK.search("\n".join(last))
+            error = (EngineFullDiskError if full else EngineError)(failure.explain(list(last), call.log))
             error.status = None if failure.hint == STOPPED else failure.status
             raise error from None
         finally:
@@ -334,7 +336,7 @@ def explanation(output: str) -> str:
             "use another GPU or a smaller batch",
         ),
         (r"bad_alloc|Cannot allocate memory|MemoryError|out of memory", "out of memory: close other programs"),
-        (r"No space left on device|Disk quota exceeded", "the disk is full: make room and run the same command again"),
+        (FULL_DISK.pattern, "the disk is full: make room and run the same command again"),
         (
             r"no kernel image is available|invalid device function",
             "this build of Caffe does not know this GPU: see `cdeep3m engines`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,9 @@ def _as_imagej(spec: MapSpec) -> dict[str, Any]:
 
 
 def _as_ome(spec: MapSpec) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": "ZYX"}
+    # OME wants an identifier; a random one would make every file another one, whatever it holds.
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, f"{spec.shape} {spec.dtype}")
+    metadata: dict[str, Any] = {"axes": "ZYX", "UUID": str(identifier)}
     sizes, unit = spec.placement.voxel_size, spec.placement.unit
     if sizes is not None and unit is not None:
         spelled = unit if unit in SYMBOLS else "micrometer"

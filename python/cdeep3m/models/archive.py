@@ -12,7 +12,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from cdeep3m.errors import FormatError, RunError
 from cdeep3m.proto.foreign import PROBED, looks_like
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 20
-COMPRESSIONS: dict[bytes, Callable[..., IO[bytes]]] = {
+COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
@@ -87,7 +87,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
     with open(archive, "rb") as file:
         start = file.read(PROBED)
     opener = next((opener for magic, opener in COMPRESSIONS.items() if start.startswith(magic)), open)
-    with opener(archive, "rb") as plain, tarfile.TarFile(fileobj=_Bounded(plain)) as tar:
+    with opener(archive, "rb") as plain, tarfile.TarFile(fileobj=cast("IO[bytes]", _Bounded(plain))) as tar:
         yield tar
 
 

@@ -94,15 +94,19 @@ def forward_directions(connectivity: int) -> list[Coordinate]:
     return every if connectivity == 26 else [direction for direction in every if sum(map(abs, direction)) == 1]
 
 
-def block_for(shape: Coordinate, chunk: Sequence[int], *, most: int = MOST_VOXELS) -> Coordinate:
-    """Return a block of whole chunks, as near to a cube as they allow, of at most `most` voxels.
+def block_for(
+    shape: Coordinate, chunk: Sequence[int], *, most: int = MOST_VOXELS, aligned: Coordinate = (1, 1, 1)
+) -> Coordinate:
+    """Return a block that is read and written fast, as near to a cube as that allows, of about `most` voxels.
 
     Parameters
     ----------
     shape : tuple of int
         Voxels of the volume along (z, y, x).
     chunk : sequence of int
-        What its file is read in: (1, y, x) for planes. A chunk larger than `most` is cut, its longest side first.
+        What its file is read in: (1, y, x) for planes. A chunk larger than `most` is cut.
+    aligned : tuple of int
+        What is written in: the sides of blocks are multiples of it, or as long as the volume.
 
     Examples
     --------
@@ -112,18 +116,22 @@ def block_for(shape: Coordinate, chunk: Sequence[int], *, most: int = MOST_VOXEL
     (128, 128, 256)
     >>> block_for((2, 4096, 4096), (1, 4096, 4096), most=2**22)
     (1, 2048, 2048)
+    >>> block_for((500, 1024, 1000), (1, 1024, 1000), most=2**22, aligned=(64, 64, 64))
+    (64, 256, 256)
     """
-    block = [min(c, n) for c, n in zip(chunk, shape, strict=True)]
-    while prod(block) > most and max(block) > 1:
-        longest = block.index(max(block))
-        block[longest] = -(-block[longest] // 2)
+    z, y, x = (min(side, length) for side, length in zip(aligned, shape, strict=True))
+    block = [z, y, x]
+    wanted = [min(-(-max(c, a) // a) * a, n) for c, a, n in zip(chunk, aligned, shape, strict=True)]
     while True:
-        able = [k for k in range(3) if block[k] < shape[k] and prod(block) // block[k] * _more(block, shape, k) <= most]
+        short = [k for k in range(3) if block[k] < wanted[k]] or [k for k in range(3) if block[k] < shape[k]]
+        able = [k for k in short if prod(block) // block[k] * _more(block, wanted, shape, k) <= most]
         if not able:
             return block[0], block[1], block[2]
         shortest = min(able, key=lambda k: (block[k], -k))
-        block[shortest] = _more(block, shape, shortest)
+        block[shortest] = _more(block, wanted, shape, shortest)
 
 
-def _more(block: Sequence[int], shape: Sequence[int], axis: int) -> int:
-    return min(2 * block[axis], shape[axis])
+def _more(block: Sequence[int], wanted: Sequence[int], shape: Sequence[int], axis: int) -> int:
+    """Return the next longer side: twice as long, not beyond what is read at a time, nor beyond the volume."""
+    limit = wanted[axis] if block[axis] < wanted[axis] and block[axis] * 2 > wanted[axis] else shape[axis]
+    return min(2 * block[axis], limit)

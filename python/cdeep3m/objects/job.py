@@ -13,17 +13,23 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
 from cdeep3m.engines.base import Progress
-from cdeep3m.errors import InputError
-from cdeep3m.maps.array_files import SUFFIXES, ArrayFile
+from cdeep3m.errors import InputError, RunError
+from cdeep3m.geometry import Placement
+from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.chunked import CHUNK
+from cdeep3m.maps.open import FORMATS, open_maps
 from cdeep3m.objects.components import Connectivity, foreground, label_components
 from cdeep3m.objects.density import densities
 from cdeep3m.objects.faces import Faces, contacts, faces_of, matching, touching, two_planes_of
@@ -33,24 +39,31 @@ from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
 from cdeep3m.runners.base import run_missing
-from cdeep3m.system.files import whole_file
+from cdeep3m.system.files import partial_name, whole_file
 from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
-from cdeep3m.volumes.units import SYMBOLS
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.formats import format_of
+from cdeep3m.volumes.units import SYMBOLS, known_unit
 
 if TYPE_CHECKING:
     from cdeep3m.geometry import Coordinate, Roi
+    from cdeep3m.maps.base import Maps, MapType
     from cdeep3m.objects.density import Density
     from cdeep3m.runners.base import Runner, Work
     from cdeep3m.volumes import Volume
-    from cdeep3m.volumes.address import Address
 
 logger = logging.getLogger(__name__)
 
+SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+"""Of what labels may be written to."""
 LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
 HALO = 64
+CHUNKS: Coordinate = (CHUNK, CHUNK, CHUNK)
 VOXEL, VOXELS = "voxel", (1.0, 1.0, 1.0)
 """Unit and size where no length is known."""
+_TURN = threading.Lock()
+"""Threads that write to one output open it once."""
 
 Report = Callable[[str, Progress], None]
 """Receives the name of a step and how far it is, in blocks."""
@@ -67,7 +80,7 @@ class ObjectsRequest:
     maps : Address
         Probability maps.
     out : Path
-        A file for the labels whose suffix is one of `SUFFIXES`, or a folder, which gets `LABELS`. Tables lie beside.
+        Where the labels go: its suffix is one of `SUFFIXES`; or a folder, which gets `LABELS`. Tables lie beside.
     threshold : float
         The least probability of an object's voxels, above 0.
     min_size : int
@@ -125,6 +138,12 @@ class ObjectsRequest:
     def state(self) -> Path:
         """The hidden folder that holds what is finished, until all is."""
         return self.labels.parent / f".{self.labels.name}.objects"
+
+    @property
+    def writes_chunks(self) -> bool:
+        """Whether labels are stored in chunks, which several machines may write at the same time."""
+        found = format_of(Address.of(self.labels), FORMATS)
+        return found is not None and bool(found.is_folder)
 
     @property
     def sampling(self) -> tuple[float, float, float]:
@@ -194,10 +213,13 @@ class ObjectsJob:
     ----------
     request : ObjectsRequest
     grid : Grid
+    placement : Placement
+        Voxel size and place of the labels.
     """
 
     request: ObjectsRequest
     grid: Grid
+    placement: Placement
 
     def label(self, number: int) -> None:
         """Label and measure a block; keep what joining needs."""
@@ -210,11 +232,11 @@ class ObjectsJob:
 
     def write(self, number: int) -> None:
         """Write a block's objects."""
-        roi = self.grid.roi(number)
         labels = self._labelled(number).labels if self.request.split is None else self._kept(number, "labels")
-        table = self._numbers(number)
-        numbered = np.take(table, labels)
-        self._target().write(roi, numbered)
+        numbered = np.take(self._numbers(number), labels)
+        with _TURN:
+            target = _target_of(self)
+        target.write(self.grid.roi(number), numbered)
         there = numbered != 0
         planes = (there.sum((1, 2)), there.sum((0, 2)), there.sum((0, 1)))
         _save(self._planes_file(number), z=planes[0], y=planes[1], x=planes[2])
@@ -252,7 +274,7 @@ class ObjectsJob:
         cut = 0
         for number in range(len(self.grid)):
             cut += int(self._kept(number, "cut"))
-            with np.load(self._planes_file(number)) as planes:
+            with _read(self._planes_file(number)) as planes:
                 for profile, name, part in zip(profiles, "zyx", self.grid.roi(number).slices, strict=True):
                     profile[part] += planes[name]
         centroids = measured["sum"] / np.maximum(measured["voxels"], 1)[:, None]
@@ -270,7 +292,7 @@ class ObjectsJob:
             voxel_size=size,
             unit=request.unit,
         )
-        self._target().finish(request.labels)
+        _target_of(self).finish()
         _forget_opened()
         request.state.replace(_finished(request))
         shutil.rmtree(_finished(request))
@@ -278,36 +300,50 @@ class ObjectsJob:
 
     def ledger(self, step: str) -> Ledger:
         """Return the ledger of a step."""
+        return open_ledger(self.request.state / step, boxes=len(self.grid), run=self._settings())
+
+    def _settings(self) -> dict[str, str | int]:
+        """Return all that decides what is found."""
         request = self.request
         volume = _opened(request.maps)
-        return open_ledger(
-            request.state / step,
-            boxes=len(self.grid),
-            run={
-                "maps": _full_name(request.maps),
-                "size": " x ".join(map(str, volume.shape)),
-                "type": str(volume.dtype),
-                "last change of the maps": _last_change(request.maps),
-                "block": " x ".join(map(str, self.grid.block)),
-                "threshold": repr(request.threshold),
-                "min size": request.min_size,
-                "connectivity": self._connectivity,
-                "split": repr(request.split),
-                "halo": " x ".join(map(str, request.halo_of_axes)),
-                "sampling": repr(request.sampling),
-                "border": request.border,
-            },
-        )
+        return {
+            "maps": _full_name(request.maps),
+            "size": " x ".join(map(str, volume.shape)),
+            "type": str(volume.dtype),
+            "last change of the maps": _last_change(request.maps),
+            "block": " x ".join(map(str, self.grid.block)),
+            "threshold": repr(request.threshold),
+            "min size": request.min_size,
+            "connectivity": self._connectivity,
+            "split": repr(request.split),
+            "halo": " x ".join(map(str, request.halo_of_axes)),
+            "sampling": repr(request.sampling),
+            "border": request.border,
+        }
 
     def is_joined(self) -> bool:
         """Say whether `join` is done."""
         return self._file("measured.npy").exists()
 
     def prepare_labels(self) -> None:
-        """Make the file that blocks are written to; where it is missing, no block counts as written."""
-        if not self._labels_file().exists():
-            shutil.rmtree(self.request.state / "write", ignore_errors=True)
-            self._target().create()
+        """Open what blocks are written to; where some are not in it, no block counts as written."""
+        target = _target_of(self)
+        missing = set(target.missing(self.boxes()))
+        written = self.ledger("write").finished()
+        if any(written[number] and box in missing for number, box in enumerate(self.boxes())):
+            shutil.rmtree(self.request.state / "write")
+
+    def boxes(self) -> list[Roi]:
+        """Return all blocks."""
+        return [self.grid.roi(number) for number in range(len(self.grid))]
+
+    def open_labels(self) -> Maps:
+        """Open what gets the labels, new or begun earlier."""
+        dtype: MapType = "uint64" if np.load(self._file("ids.npy"), mmap_mode="r").dtype == np.uint64 else "uint32"
+        spec = MapSpec(shape=self.grid.shape, dtype=dtype, placement=self.placement, labels=True, source=self.source)
+        target = open_maps(self.request.labels, spec)
+        target.missing(self.boxes())
+        return target
 
     def _labelled(self, number: int) -> BlockLabels:
         return self._split(number) if self.request.split is not None else self._components(number)
@@ -368,12 +404,12 @@ class ObjectsJob:
         return self.request.connectivity if self.request.split is None else 6
 
     def _faces(self, number: int) -> Faces:
-        with np.load(self._block_file(number)) as kept:
+        with _read(self._block_file(number)) as kept:
             lower, upper = ((kept[f"{end}0"], kept[f"{end}1"], kept[f"{end}2"]) for end in ("lower", "upper"))
         return Faces(lower, upper)
 
     def _kept(self, number: int, name: str) -> np.ndarray:
-        with np.load(self._block_file(number)) as kept:
+        with _read(self._block_file(number)) as kept:
             return kept[name]
 
     def _numbers(self, number: int) -> np.ndarray:
@@ -392,12 +428,10 @@ class ObjectsJob:
     def _planes_file(self, number: int) -> Path:
         return self.request.state / "planes" / f"{number // 1000:06d}" / f"{number:09d}.npz"
 
-    def _labels_file(self) -> Path:
-        return self.request.state / f"labels{self.request.labels.suffix}"
-
-    def _target(self) -> ArrayFile:
-        dtype = np.load(self._file("ids.npy"), mmap_mode="r").dtype
-        return _target_of(self._labels_file(), self.grid.shape, dtype)
+    @property
+    def source(self) -> str:
+        """What the labels are made from, and how."""
+        return "; ".join(f"{name} {value}" for name, value in self._settings().items())
 
 
 def find_objects(
@@ -443,8 +477,11 @@ def find_objects(
     if not job.is_joined():
         job.join()
     job.prepare_labels()
+    # The first block makes the file; several processes at once would make several.
+    first = job.ledger("write").missing()[:1]
+    _run_step("write", job.write, job.ledger("write"), None, report, only=first)
     # Machines that write to one file over a network would undo each other's pages.
-    writer = runner if runner and runner.one_machine else None
+    writer = runner if runner and (runner.one_machine or request.writes_chunks) else None
     _run_step("write", job.write, job.ledger("write"), writer, report)
     return job.finish(draw)
 
@@ -473,16 +510,29 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
             if path.exists():
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
     request.state.mkdir(parents=True, exist_ok=True)
-    block = block_for(volume.shape, volume.chunks, most=request.most_voxels)
-    return ObjectsJob(_with_voxel_size(request, volume), Grid(volume.shape, block))
+    aligned = CHUNKS if request.writes_chunks else (1, 1, 1)
+    block = block_for(volume.shape, volume.chunks, most=request.most_voxels, aligned=aligned)
+    placement = volume.placement
+    if request.voxel_size is not None:
+        placement = Placement(request.voxel_size, known_unit(request.unit))
+    return ObjectsJob(_with_voxel_size(request, volume), Grid(volume.shape, block), placement)
 
 
-def _run_step(name: str, work: Work, ledger: Ledger, runner: Runner | None, report: Report | None) -> None:
+def _run_step(
+    name: str,
+    work: Work,
+    ledger: Ledger,
+    runner: Runner | None,
+    report: Report | None,
+    *,
+    only: np.ndarray | None = None,
+) -> None:
     def tell(done: int, blocks: int) -> None:
         if report:
             report(name, Progress(done, blocks))
 
-    run_missing(work, ledger, runner=runner, on_done=tell, name=f"{name}, block")
+    share = None if only is None else (lambda missing: np.intersect1d(missing, only))
+    run_missing(work, ledger, runner=runner, share=share, on_done=tell, name=f"{name}, block")
 
 
 def _only(labels: np.ndarray, count: int, kept: np.ndarray) -> np.ndarray:
@@ -530,8 +580,8 @@ def _opened(address: Address) -> Volume:
 
 
 @lru_cache(maxsize=4)
-def _target_of(path: Path, shape: Coordinate, dtype: np.dtype) -> ArrayFile:
-    return ArrayFile(path, shape, dtype)
+def _target_of(job: ObjectsJob) -> Maps:
+    return job.open_labels()
 
 
 def _forget_opened() -> None:
@@ -540,9 +590,32 @@ def _forget_opened() -> None:
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
+    """Write what can be made again, whole or not at all, without waiting for the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
+    partial = partial_name(path)
+    try:
         np.savez_compressed(partial, allow_pickle=False, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """Yield what `_save` wrote.
+
+    Raises
+    ------
+    RunError
+        The file is damaged or gone, as after a power failure.
+    """
+    try:
+        with np.load(path) as kept:
+            yield kept
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); expected what an earlier step left. Delete {path.parents[2]}"
+        ) from error
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

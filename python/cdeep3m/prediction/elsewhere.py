@@ -1,33 +1,39 @@
 """Predict boxes in other processes and on other machines: whoever does a box writes it, so that no voxel travels.
 
-What is sent is small: where images, models and maps lie, and the number of a unit. A unit is all boxes of one plane, so
-that a plane's file is always made by one process. A worker loads the nets with its first unit and keeps them.
+What is sent is small: where images, models and maps lie, and the number of a unit. A unit is a box; of planes, all
+boxes of one, so that a plane's file is always made by one process. A worker loads the nets with its first unit and
+keeps them.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import Progress
+from cdeep3m.engines.base import DenoisingEngine, Progress
+from cdeep3m.errors import InputError
 from cdeep3m.maps.base import MapSpec
-from cdeep3m.maps.open import chunks_of, open_maps, place_of
+from cdeep3m.maps.open import FORMATS, chunks_of, open_maps, place_of
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
+from cdeep3m.system.files import locked
 from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import open_enhanced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import InProcessEngine, Precision, TrainedModel
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.base import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,8 @@ class UnitWork:
         Folder of the run; paths are absolute.
     averages : bool
         Whether the average of the nets is written as well.
+    enhancement : Enhancement, optional
+        How images are enhanced before a net sees them.
     kind : MapKind
         Format and type of the maps.
     key : str
@@ -89,8 +98,27 @@ class UnitWork:
     tiling: Tiling
     out: Path
     averages: bool
+    enhancement: Enhancement | None = None
     kind: MapKind = field(default_factory=lambda: MapKind())
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def whole_planes(self) -> bool:
+        """Whether a unit is a plane: its file is made by one process."""
+        return self.kind.format == "png"
+
+    def boxes(self) -> list[Roi]:
+        """Return all boxes of the volume."""
+        return self.tiling.boxes(chunks=chunks_of(self.kind.format, self.tiling.shape))
+
+    def units(self, boxes: Sequence[Roi]) -> list[list[Roi]]:
+        """Return what is done at a time."""
+        return units_of(boxes, whole_planes=self.whole_planes)
+
+    def open_outputs(self, volume: Volume) -> Outputs:
+        """Open the maps, as they are now."""
+        nets = [model.net for model in self.models]
+        return outputs_of(self.out, nets, volume, averages=self.averages, kind=self.kind)
 
     def __call__(self, number: int) -> None:
         """Predict what is missing of a unit."""
@@ -147,16 +175,35 @@ def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool
     )
 
 
-def units_of(boxes: Sequence[Roi]) -> list[list[Roi]]:
-    """Return the boxes of every plane together, in order.
+def units_of(boxes: Sequence[Roi], *, whole_planes: bool = True) -> list[list[Roi]]:
+    """Return what is done at a time: the boxes of a plane together, in order, or one box.
 
     Examples
     --------
     >>> from cdeep3m.tiling.grid import Tiling
-    >>> [len(unit) for unit in units_of(Tiling.of((3, 1500, 1500)).boxes(largest_plane=10**6))]
-    [4, 4, 4]
+    >>> boxes = Tiling.of((3, 1500, 1500)).boxes(largest_plane=10**6)
+    >>> [len(unit) for unit in units_of(boxes)], len(units_of(boxes, whole_planes=False))
+    ([4, 4, 4], 12)
     """
+    if not whole_planes:
+        return [[box] for box in boxes]
     return [list(group) for _, group in groupby(boxes, key=lambda box: box.begin[0])]
+
+
+def demand_several_writers(kind: MapKind) -> None:
+    """Refuse maps in one file where several machines write.
+
+    Raises
+    ------
+    InputError
+        They would undo each other's writes within a page of memory, over a network.
+    """
+    if not next(one for one in FORMATS if one.name == kind.format).is_folder:
+        several = ", ".join(one.name for one in FORMATS if one.is_folder)
+        raise InputError(
+            f"--format {kind.format} with --dask, --slurm or --share: several machines cannot write to one file; "
+            f"expected one of {several}. Or predict with --workers on one machine"
+        )
 
 
 def fill_elsewhere(
@@ -189,17 +236,34 @@ def fill_elsewhere(
     RunError
         When a unit of this share is still missing in the end.
     """
-    boxes = work.tiling.boxes(chunks=chunks_of(work.kind.format, work.tiling.shape))
-    outputs.missing(boxes)
-    units = units_of(boxes)
+    if share is not None or not runner.one_machine:
+        demand_several_writers(work.kind)
+    boxes = work.boxes()
+    with _first_alone(work.out):
+        outputs.missing(boxes)
+    units = work.units(boxes)
     mine = np.arange(len(units)) if share is None else share_of(np.arange(len(units)), number=share[0], of=share[1])
     missing = _lacking(units, outputs, mine)
     done, name = len(mine) - len(missing), ",".join(model.net for model in work.models)
     for _ in runner.run(work, iter(missing.tolist())):
         done += 1
         report(name, Progress(done, len(mine)))
-    require_all(_lacking(units, outputs, mine), len(units), name="plane")
-    return not len(_lacking(units, outputs, np.arange(len(units))))
+    # Others wrote: what is finished is read anew.
+    written = work.open_outputs(open_volume(work.images, rules=work.tiling.rules))
+    written.missing(boxes)
+    require_all(_lacking(units, written, mine), len(units), name="plane" if work.whole_planes else "box")
+    return not len(_lacking(units, written, np.arange(len(units))))
+
+
+@contextmanager
+def _first_alone(out: Path) -> Iterator[None]:
+    """Let one share after the other open the maps: the first one makes what they are written to."""
+    while True:
+        with locked(out / ".lock.opening") as alone:
+            if alone:
+                yield
+                return
+        time.sleep(0.05)
 
 
 def _lacking(units: Sequence[Sequence[Roi]], outputs: Outputs, numbers: np.ndarray) -> np.ndarray:
@@ -226,7 +290,8 @@ _KEPT: list[_Ready] = []
 def _ready(work: UnitWork) -> _Ready:
     """Return nets, maps and images of a run, loaded once in this process."""
     if not _KEPT or _KEPT[0].key != work.key:
-        volume = open_volume(work.images, rules=work.tiling.rules)
+        denoise = work.engine.denoiser(work.gpu) if isinstance(work.engine, DenoisingEngine) else None
+        volume = open_enhanced(work.images, work.enhancement, rules=work.tiling.rules, denoise=denoise)
         nets = {
             model.net: NetInUse(
                 work.engine.load(model, gpu=work.gpu, precision=work.precision),
@@ -234,7 +299,7 @@ def _ready(work: UnitWork) -> _Ready:
             )
             for model in work.models
         }
-        outputs = outputs_of(work.out, list(nets), volume, averages=work.averages, kind=work.kind)
+        outputs = work.open_outputs(volume)
         runner = InThisProcess(
             volume=volume,
             nets=nets,
@@ -242,9 +307,9 @@ def _ready(work: UnitWork) -> _Ready:
             rules=work.tiling.rules,
             unrounded=is_unrounded(outputs.maps),
         )
-        boxes = work.tiling.boxes(chunks=chunks_of(work.kind.format, volume.shape))
+        boxes = work.boxes()
         outputs.missing(boxes)
-        _KEPT[:] = [_Ready(work.key, units_of(boxes), outputs, runner)]
+        _KEPT[:] = [_Ready(work.key, work.units(boxes), outputs, runner)]
     return _KEPT[0]
 
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import InProcessEngine, Progress, TrainedModel
+from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.open import chunks_of
+from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
+from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
@@ -30,6 +31,7 @@ from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
+from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
@@ -37,21 +39,26 @@ from cdeep3m.runners.base import InThisProcess as InOrder
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
+from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
-from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
+from cdeep3m.volumes.enhanced import enhanced
+from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.samples import middle
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
     from cdeep3m.runners.base import Runner
+    from cdeep3m.tiling.packages import Fill
     from cdeep3m.volumes.base import Volume
 
 logger = logging.getLogger(__name__)
@@ -84,6 +91,11 @@ class PredictRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner; what that changes is measured on one plane.
     max_packages : int
         Packages prepared ahead of an engine that works on files.
+    denoise : int, optional
+        Enhance the images and cut off this many percent of the gray values at either end; 0: take them as they are.
+        Default: as the images of the training were treated.
+    whole_volume : bool
+        Enhance by percentiles of the whole volume, where `denoise` says to enhance at all.
     overwrite : bool
         Remove what an earlier run left in `out`, whatever that was made of.
 
@@ -91,6 +103,8 @@ class PredictRequest:
         Format of the maps, one of `maps.open.FORMATS`.
     dtype : {"uint8", "uint16", "float32"}
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
+    fill : {"zeros", "reflect"}
+        What nets see beyond the images, further than 12 voxels from them.
 
     Raises
     ------
@@ -107,16 +121,19 @@ class PredictRequest:
     fit: bool = False
     precision: Precision = "float32"
     max_packages: int = 3
+    denoise: int | None = None
+    whole_volume: bool = False
     overwrite: bool = False
     format: str = "png"
     dtype: MapType = "uint8"
+    fill: Fill = "zeros"
 
     def __post_init__(self) -> None:
         with failing_with(2):
             if self.aug_speed not in SPEEDS:
                 expected = ", ".join(map(str, SPEEDS))
                 raise InputError(f"--augspeed {self.aug_speed}: expected one of {expected}")
-        if self.rules is ORIGINAL and self.fast:
+        if self.rules is not CORRECTED and self.fast:
             raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
         if not self.nets:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
@@ -124,6 +141,9 @@ class PredictRequest:
             demand_net_name(net)
         if self.rules is ORIGINAL and self.is_new:
             raise InputError("the original writes 8-bit PNG images: use either --exact or --format and --dtype")
+        format_called(self.format)
+        if self.rules is ORIGINAL and self.fill != "zeros":
+            raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -209,14 +229,25 @@ def _predict(
         run.demand_startable()
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
+        if request.rules.second_edition:
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
+            return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
             request = replace(request, images=images_of(request.images))
             volume = open_volume(request.images, rules=request.rules)
-            _check_gray_values(volume, request)
+            enhancement = enhancement_of(request)
+            say_enhancement(request)
+            if enhancement is None:
+                _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
             tiling = Tiling.of(
-                volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit, chunks=chunks
+                volume.shape,
+                rules=request.rules,
+                folder_input=volume.is_folder,
+                fit=request.fit,
+                fill=request.fill,
+                chunks=chunks,
             )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
@@ -226,19 +257,19 @@ def _predict(
         begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
-            events.write("images", **facts_of_images(request.images, volume, tiling))
+            events.write("images", **facts_of_images(str(request.images), volume, tiling))
             for model in models.values():
                 events.write("model", **facts_of_model(model, request.trained))
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
-                    if not _spread(
-                        request, engine, gpu, run, models, volume, tiling, runner or InOrder(), share, noted
-                    ):
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    _stream(request, engine, gpu, run, models, volume, tiling, noted)
+                    seen = _seen(volume, enhancement, request, engine, gpu)
+                    _stream(request, engine, gpu, run, models, seen, tiling, noted)
                 else:
                     work = _over_files(request, run, tiling)
                     predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
@@ -248,6 +279,64 @@ def _predict(
                     _ensemble(request, run, averaged=averaged)
                     run.finish()
     return True
+
+
+def _as_edition_2(
+    request: PredictRequest,
+    engine: Engine,
+    gpu: int,
+    run: PredictionRun,
+    models: dict[str, TrainedModel],
+    report: Report,
+) -> None:
+    """Predict exactly as CDeep3M2 does; planes are enhanced unless `denoise` is 0, whatever the model's record says."""
+    with run.recording_errors():
+        if isinstance(request.images, Address):
+            raise InputError(f"CDeep3M2 reads folders and .tif stacks, not {request.images}; leave out --exact")
+        images = enhance_first(request.images, run.folder, request.denoise)
+        with failing_with(4):
+            define_packages(images, run.folder)
+        settings = {
+            "trainedmodeldir": str(request.trained.absolute()),
+            "imagedir": str(images.absolute()),
+            "models": ",".join(request.nets),
+            "augspeed": str(request.aug_speed),
+            "exact": request.rules.name,
+        }
+        run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
+        predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
+    run.finish()
+
+
+def enhancement_of(request: PredictRequest) -> Enhancement | None:
+    """Return how images are enhanced for a model: as its training's were, unless the request says otherwise."""
+    if request.denoise is not None:
+        return Enhancement(cut=request.denoise, whole_volume=request.whole_volume) if request.denoise else None
+    record = trained_on(request.trained)
+    return record.enhancement if record else None
+
+
+def say_enhancement(request: PredictRequest) -> None:
+    """Say what the images go through; warn where that is not what the model was trained on."""
+    record, asked = trained_on(request.trained), enhancement_of(request)
+    if record and asked != record.enhancement:
+        logger.warning(
+            "Warning: images are %s, as --denoise asks; the model was trained on images %s",
+            describe_enhancement(asked),
+            record.images,
+        )
+    elif record or asked:
+        logger.info("Images: %s, as %s", describe_enhancement(asked), "the model was trained" if record else "asked")
+
+
+def _seen(
+    volume: Volume, enhancement: Enhancement | None, request: PredictRequest, engine: InProcessEngine, gpu: int
+) -> Volume:
+    """Return the volume as nets see it, enhanced on the engine's device where it can."""
+    if enhancement is None:
+        return volume
+    denoise = engine.denoiser(gpu) if isinstance(engine, DenoisingEngine) else None
+    return enhanced(volume, enhancement, name=str(request.images), denoise=denoise)
 
 
 def _demand_apart(request: PredictRequest) -> None:
@@ -288,6 +377,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--fit": request.fit,
         "--precision fast": request.fast,
         "--format and --dtype": request.is_new,
+        "--fill reflect": request.fill != "zeros",
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
@@ -305,8 +395,10 @@ def warn_of_labels(volume: Volume, images: Path | Address) -> None:
 
 
 def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    """Return a plane, or the middle of one that is too large to be held."""
     _, height, width = volume.shape
-    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+    whole = Roi((z, 0, 0), (z + 1, height, width))
+    return volume.read(whole if height * width <= LARGEST_PLANE else middle(volume.shape, z))[0]
 
 
 def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
@@ -318,6 +410,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> 
         aug_speed=request.aug_speed,
         tiling=tiling,
         rules=request.rules,
+        enhancement=enhancement_of(request),
     )
 
 
@@ -332,7 +425,7 @@ def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
 
 def _settings_of(request: PredictRequest) -> dict[str, str]:
     """Return what a run was asked to do, as predict.config says it."""
-    images = fingerprint(request.images)
+    images, enhancement = fingerprint(request.images), enhancement_of(request)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -341,7 +434,9 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "exact": str(request.rules is ORIGINAL).lower(),
         "fit": str(request.fit).lower(),
         "precision": request.precision,
+        "enhancement": enhancement.text if enhancement else "none",
         **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
+        **({"fill": request.fill} if request.fill != "zeros" else {}),
         **_selected(request.images),
         **({IMAGES: images} if images else {}),
     }
@@ -414,6 +509,7 @@ def _spread(
         tiling=tiling,
         out=run.folder.absolute(),
         averages=_averages_arrays(request),
+        enhancement=enhancement_of(request),
         kind=_kind_of(request),
     )
     outputs = outputs_of(work.out, list(models), volume, averages=work.averages, kind=work.kind)

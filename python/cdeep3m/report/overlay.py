@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from cdeep3m.edition2.overlaying import overlay as green_overlay
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
-from cdeep3m.volumes.png import folder_for_planes, write_plane
+from cdeep3m.volumes.png import folder_for_planes, write_picture, write_plane
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +24,7 @@ LEGEND = "green: found; red: found, but not there; blue: missed; white: outlines
 """What the colours of `compare` mean, in words."""
 
 LAID_OVER = "Overlay_{:04d}.png"
+IN_GREEN = "overlay_{:04d}.png"
 
 
 def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
@@ -53,6 +55,36 @@ def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[st
     to_gray = _white_where_not_0 if _are_labels_of_0_and_1(maps) else to_8_bits
     for path, image, plane in zip(files, planes_of(images), planes_of(maps), strict=True):
         write_plane(path, overlay(to_gray(plane), to_8_bits(image)))
+    return len(files)
+
+
+def green_overlays(segmented: str | os.PathLike[str], raw: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Lay probability maps over the images in green, plane by plane, in the colours of CDeep3M2 (Create_overlays.py).
+
+    Parameters
+    ----------
+    segmented, raw : path
+        Volumes of one size, of any format; 16 bits are scaled to 8.
+    out : path
+        Folder; gets `overlay_0001.png` and so on. What is there under these names is replaced.
+
+    Returns
+    -------
+    int
+        How many pictures were written.
+
+    Raises
+    ------
+    InputError
+        When the sizes differ, or `out` is one of the folders that are read.
+    MissingFileError, FormatError
+        As of `open_volume`.
+    """
+    maps, images = open_volume(segmented), open_volume(raw)
+    require_one_size({segmented: maps, raw: images})
+    files = folder_for_planes(out, IN_GREEN, images.shape[0], inputs=(raw, segmented))
+    for path, plane, image in zip(files, planes_of(maps), planes_of(images), strict=True):
+        write_picture(path, green_overlay(to_8_bits(plane), to_8_bits(image)))
     return len(files)
 
 

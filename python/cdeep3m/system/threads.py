@@ -78,9 +78,10 @@ def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
 
 
 def processors() -> int:
-    """Return how many processors this process may use, 8 at most."""
+    """Return how many processors this process may use, 8 at most, or as many as CDEEP3M_THREADS says."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MOST_THREADS)
+    wanted = os.environ.get("CDEEP3M_THREADS", "")
+    return min(usable, MOST_THREADS, int(wanted) if wanted.isdigit() and int(wanted) else usable)
 
 
 def spread(function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:

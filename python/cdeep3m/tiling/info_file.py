@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 INFO = "de_augmentation_info.mat"
+JSON = "de_augmentation_info.json"
+"""What CDeep3M2 writes instead."""
 NUMBER = re.compile(r"\d+(\.\d*)?([eE]\+?\d+)?")
 """As Octave writes it."""
 COUNTS = "package_processing_info.txt"
@@ -37,6 +40,8 @@ def read_tiling(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, fol
         When it is not such a file.
     """
     path = Path(folder) / INFO
+    if not path.is_file() and (Path(folder) / JSON).is_file():
+        return _of_edition_2(Path(folder) / JSON, rules=rules, folder_input=folder_input)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -47,6 +52,36 @@ def read_tiling(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, fol
         rows=said.rows,
         columns=said.columns,
         z_cuts=said.z_cuts,
+        rules=rules,
+        folder_input=folder_input,
+    )
+
+
+def _of_edition_2(path: Path, *, rules: Rules, folder_input: bool) -> Tiling:
+    """Read the tiling that CDeep3M2 wrote; its tiles are those of the first edition, its z-blocks begin otherwise.
+
+    Raises
+    ------
+    FormatError
+        When it is not such a file, or the packages form no grid.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        areas = [tuple(int(side) for side in area) for area in content["packages"]]
+        height, width, planes = (int(side) for side in content["imagesize"])
+        cuts = tuple(int(cut) for cut in content["z_blocks"])
+        rows, columns = (tuple(dict.fromkeys((area[k], area[k + 1]) for area in areas)) for k in (0, 2))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise FormatError(f"{path} does not describe packages ({error}). Run DefDataPackages again") from None
+    if areas != [(*row, *column) for row in rows for column in columns] or cuts[-1:] != (planes,):
+        raise FormatError(
+            f"{path} contradicts itself ({len(areas)} packages, {planes} planes). Run DefDataPackages again"
+        )
+    return Tiling(
+        shape=(planes, height, width),
+        rows=rows,
+        columns=columns,
+        z_cuts=cuts,
         rules=rules,
         folder_input=folder_input,
     )
@@ -136,10 +171,13 @@ def parse_info(text: str, path: Path) -> Info:
 
 
 def _covers(ranges: tuple[Range, ...], side: int) -> bool:
-    """Return whether tiles begin at 0, follow each other within a side, and reach its end."""
+    """Return whether tiles begin at 0, follow each other within a side, and reach its end.
+
+    Those of the original begin at 1 along a side that it does not cut, where it cuts the other one (defect 3).
+    """
     begins = [begin for begin, _ in ranges]
     joined = all(begin <= end for (begin, _), (_, end) in zip(ranges[1:], ranges, strict=False))
-    whole = begins[:1] == [0] and begins == sorted(set(begins)) and ranges[-1][1] >= side
+    whole = begins[:1] in ([0], [1]) and begins == sorted(set(begins)) and ranges[-1][1] >= side
     return whole and joined and all(0 <= begin < min(end, side) for begin, end in ranges)
 
 

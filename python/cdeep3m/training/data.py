@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from cdeep3m.system.files import whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.listing import plane_numbers
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ def load_labelled_volume(
     same_size: bool = True,
     confirm: Callable[[str], None] | None = None,
     scratch: str | os.PathLike[str] | None = None,
+    enhancement: Enhancement | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
 
@@ -71,6 +75,8 @@ def load_labelled_volume(
     scratch : path, optional
         Volumes that are too large for memory lie in nameless files in this folder, or in the nearest one above it that
         is there. Without one, everything is in memory.
+    enhancement : Enhancement, optional
+        How every plane of the images is enhanced.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def load_labelled_volume(
     if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
     check_numbers(images, labels)
-    named = open_volume(images), open_volume(labels, role="label")
+    named = open_enhanced(images, enhancement), open_volume(labels, role="label")
     return fill_volumes(*named, name=str(images), labels_name=str(labels), scratch=scratch)
 
 
@@ -114,7 +120,7 @@ def fill_volumes(
     InputError
         The sizes differ.
     """
-    _check_same_size(images.shape, labels.shape)
+    check_same_size(images.shape, labels.shape)
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
@@ -166,20 +172,22 @@ def _say_foreground(label: np.ndarray, voxels: int, labels: str | os.PathLike[st
         logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
 
 
-def training_variants(data: np.ndarray, label: np.ndarray) -> list[LabelledVolume]:
+def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.0) -> list[LabelledVolume]:
     """Return the 16 orientations in which a volume is trained on, without files and without copies.
 
     Parameters
     ----------
     data, label : ndarray, shape (z, y, x)
         As `load_labelled_volume` returns them.
+    weight : float
+        How often patches come from this volume, compared with others.
 
     Returns
     -------
     list of LabelledVolume
         In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
     """
-    return [labelled_volume(data, label, variant) for variant in VARIANTS]
+    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS]
 
 
 def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:
@@ -236,7 +244,7 @@ def _load_as_the_original(
     if len(values) > MOST_LABEL_VALUES:
         _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
     if same_size:
-        _check_same_size(data.shape, label.shape)
+        check_same_size(data.shape, label.shape)
     return data, label
 
 
@@ -281,7 +289,8 @@ def _ask(question: str, confirm: Callable[[str], None] | None) -> None:
     confirm(question)
 
 
-def _check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+def check_same_size(images: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    """Raise InputError when images and labels of shapes (z, y, x) differ in size."""
     if images != labels:
         x_y_z = [" x ".join(map(str, shape[::-1])) for shape in (images, labels)]
         raise InputError(

@@ -50,7 +50,7 @@ def create_train_job(
     Parameters
     ----------
     augmented : Path
-        Folder with exactly 16 .h5 files, as PreprocessTrainingData makes them.
+        Folder with 16 .h5 files for every volume, as PreprocessTrainingData makes them.
     out : Path
         Folder to make; one that holds the same nets already keeps its snapshots.
     validation : Path, optional
@@ -70,10 +70,10 @@ def create_train_job(
         `out` holds models of other nets.
     """
     training_files = h5_files(augmented)
-    if len(training_files) != TRAINING_STACKS:
+    if not training_files or len(training_files) % TRAINING_STACKS:
         raise InputError(
-            f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected (one per variant). "
-            "Make them with PreprocessTrainingData."
+            f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected for every volume (one "
+            "per variant). Make them with PreprocessTrainingData."
         )
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:
@@ -112,7 +112,8 @@ def create_run(
         `out` holds models of other nets, or of other images.
     """
     home = Path(os.path.abspath(out))
-    nets = {net: _messages(net, home, make=make, like=like) for net in NETS}
+    count = len((lists or {}).get(TRAIN_LIST, ()))
+    nets = {net: _messages(net, home, make=make, like=like, files_to_read=count) for net in NETS}
     for net, files in nets.items():
         _check_same_net(home, net, files[DEPLOY])
     _demand_same_images(home, images)
@@ -207,13 +208,17 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
         )
 
 
-def _messages(net: str, home: Path, *, make: NetMake | None, like: Path | None) -> dict[str, Message]:
+def _messages(
+    net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int = 0
+) -> dict[str, Message]:
     files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like, make) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
         if layer.type == "PatchData":
             training = any(rule.phase == TRAIN for rule in layer.include)
             layer.data_provider_param.data_source = str(home / (TRAIN_LIST if training else VALID_LIST))
+            if training and files_to_read:
+                layer.data_provider_param.batch_size = files_to_read
     settings = prototxts.solver(net)
     settings.snapshot_prefix = snapshot_prefix(str(home), net)
     return {**files, SOLVER: settings}

@@ -18,10 +18,12 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from cdeep3m.augmentation.patches import IGNORED
+from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
-from cdeep3m.errors import NO_ROOM, CDeep3MError, InputError, MissingFileError, RunError, failing_with
+from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import NETS, SOLVER
+from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
@@ -124,6 +126,8 @@ class TrainRequest:
         Stop where the original stops, at a batch without any background voxel (defect 20).
     precision : {"float32", "fast"}
         Compute as exactly as Caffe does, or with shorter numbers, sooner.
+    augmentation : Augmentation
+        How patches are changed.
 
     Raises
     ------
@@ -139,6 +143,7 @@ class TrainRequest:
     additerations: int = 2000
     rules: Rules = CORRECTED
     precision: Precision = "float32"
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         _demand_faithful(self.rules, self.precision)
@@ -165,6 +170,8 @@ class NetTraining:
         Stop where the original stops (defect 20).
     precision : {"float32", "fast"}
         What convolutions are computed with.
+    augmentation : Augmentation
+        How patches are changed.
     """
 
     folder: Path
@@ -173,6 +180,7 @@ class NetTraining:
     weights: Path | None = None
     rules: Rules = CORRECTED
     precision: Precision = "float32"
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         _demand_faithful(self.rules, self.precision)
@@ -233,6 +241,11 @@ def train(
         What stopped a net; the others have been trained all the same.
     """
     check_retrain(request.retrain)
+    if request.augmentation and not isinstance(engine, InProcessEngine):
+        raise InputError(
+            f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
+            "with PreprocessTrainingData"
+        )
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
     jobs = prepare(request)
@@ -263,7 +276,7 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
             try:
                 run(job)
             except CDeep3MError as error:
-                if stops_all(error):
+                if is_full(error):
                     stopped.set()
                     raise
                 failures[job.net] = error
@@ -285,12 +298,6 @@ def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], 
         raise next(iter(failures.values()))
 
 
-def stops_all(error: CDeep3MError) -> bool:
-    """Return whether an error would stop every net alike: a disk that is full."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in NO_ROOM
-
-
 def prepare(request: TrainRequest) -> list[NetTraining]:
     """Return the jobs of a run, one per net; brings the snapshots of `retrain` into the run first."""
     jobs = [
@@ -300,6 +307,7 @@ def prepare(request: TrainRequest) -> list[NetTraining]:
             gpu=gpu,
             rules=request.rules,
             precision=request.precision,
+            augmentation=request.augmentation,
         )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
@@ -339,6 +347,8 @@ def train_net(
     """
     with _alone(job.folder):
         prepare_folder(job.folder, job.settings)
+        if job.augmentation.changes_shape:
+            ignore_voxels_outside(job.folder / TRAIN_VAL)
         _train_on(job, engine, report=report, training=training, validation=validation)
 
 
@@ -377,6 +387,7 @@ def _train_on(
                 validation=validation,
                 rules=job.rules,
                 precision=job.precision,
+                augmentation=job.augmentation or None,
             ),
             report=lambda progress: noted(job.net, progress),
         )
@@ -398,6 +409,24 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
             (folder / name).mkdir(exist_ok=True)
+
+
+def ignore_voxels_of(out: Path) -> None:
+    """Let the losses of all nets of a run leave out what training files mark as outside of their volumes."""
+    for net in NETS:
+        if (out / net / TRAIN_VAL).is_file():
+            ignore_voxels_outside(out / net / TRAIN_VAL)
+
+
+def ignore_voxels_outside(path: Path) -> None:
+    """Let the losses of a train_val.prototxt leave voxels out that augmentation shows beyond the volume's edge."""
+    net = prototxt.read_net(path)
+    losses = [layer for layer in net.layer if layer.type == "SoftmaxWithLoss"]
+    if all(layer.loss_param.ignore_label == IGNORED for layer in losses):
+        return
+    for layer in losses:
+        layer.loss_param.ignore_label = IGNORED
+    prototxt.write(path, net)
 
 
 def set_options(path: Path, settings: SolverSettings) -> None:

@@ -46,9 +46,16 @@ def _shape(path: str | os.PathLike[str], file: h5py.File) -> tuple[int, int, int
             f"{path} has no /{missing[0]} (found {found}); /data and /label were expected. "
             "Make it again with PreprocessTrainingData."
         )
-    data, label = file["data"].shape, file["label"].shape
+    data, label = (_as_3d(file[name].shape) for name in ("data", "label"))
     if data != label or len(data) != 3:
         raise InputError(
             f"{path}: /data is {data} and /label {label}; two volumes (x, y, z) of one size were expected."
         )
     return data
+
+
+def _as_3d(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a volume of CDeep3M2, whose planes are 2-D and whose validation is (z, y, x, 1)."""
+    if len(shape) == 2:
+        return (*shape, 1)
+    return shape[2::-1] if len(shape) == 4 and shape[3] == 1 else shape

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.base import Importer, Reading, Role
@@ -133,6 +134,8 @@ def open_volume(
     found = format_of(named, FORMATS)
     if not named.scheme and not os.path.exists(named.location):
         raise MissingFileError(f"no such file or folder: {named.location}. Expected {expected(FORMATS)}")
+    if not named.scheme and not os.path.isdir(named.location):
+        demand_file(named.location)
     if found is None:
         suffix = named.suffix or "file without a suffix, not a"
         raise InputError(f"{named} is a {suffix} file; expected {expected(FORMATS)}")

@@ -17,7 +17,7 @@ from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 
 from cdeep3m.engines.nvidia import Version, version
-from cdeep3m.errors import EngineError
+from cdeep3m.errors import EngineError, EngineFullDiskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,7 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 PODMAN_WITH_GPUS = (5, 4)
 """The first Podman whose Docker-compatible interface gives GPUs to containers."""
 
+FULL = "the disk is full"
 GPU_HELPERS = ("nvidia-container-runtime-hook", "nvidia-container-toolkit", "nvidia-container-cli")
 TOOLKIT = "install NVIDIA's container toolkit, `nvidia-ctk runtime configure --runtime=docker`, and restart Docker"
 
@@ -184,7 +185,8 @@ def talking(doing: str = "answering") -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise EngineError(words_of(error)) from error
+        said = words_of(error)
+        raise (EngineFullDiskError if FULL in said else EngineError)(said) from error
     except (DockerException, OSError) as error:
         raise EngineError(lost(doing)) from error
 
@@ -210,7 +212,7 @@ def words_of(error: APIError) -> str:
             "the image has no such program: see `tools` in images.toml",
         ),
         (r"bind source path does not exist", "the daemon does not see this machine's files"),
-        (r"no space left on device", "the disk is full: make room and run the same command again"),
+        (r"no space left on device", f"{FULL}: make room and run the same command again"),
         (r"minimum memory|memory limit", "use another --memory"),
     )
     remedy = next((text for pattern, text in known if re.search(pattern, said, re.IGNORECASE)), "")

@@ -9,12 +9,14 @@ import torch
 
 from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.engines.embedded.prediction.predictor import Predictor
+from cdeep3m.volumes.enhancement import denoise_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Precision, PredictJob, TrainedModel, TrainJob
+    from cdeep3m.volumes.enhancement import Denoiser
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,13 @@ class EmbeddedEngine:
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> Predictor:
         """Read `model` and make it ready."""
         return Predictor(model, self.place(gpu), precision=precision)
+
+    def denoiser(self, gpu: int) -> Denoiser:
+        """Return what lowers the total variation of planes on GPU number `gpu`, or on the CPU."""
+        from cdeep3m.engines.embedded.denoising import denoiser_on
+
+        place = self.place(gpu)
+        return denoise_plane if place.type == "cpu" else denoiser_on(place)
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""

@@ -21,6 +21,7 @@ from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import in_old_shape, write_datasets
 from cdeep3m.volumes.z_fastest import copy_stack, for_each_variant, repeat_planes
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 IMAGES = "images.txt"
 """Names the images that a folder of packages was made from: one line, an absolute path."""
@@ -81,6 +83,7 @@ def preprocess_package(
     speed: int,
     *,
     rules: Rules = CORRECTED,
+    enhancement: Enhancement | None = None,
     ask: Callable[[str], None] | None = None,
 ) -> Path:
     """Write what a net sees of one package, a file for each variant (PreprocessPackage.m).
@@ -99,6 +102,8 @@ def preprocess_package(
         --augspeed.
     rules : Rules
         Keep the original's defects.
+    enhancement : Enhancement, optional
+        How planes are enhanced first.
     ask : callable, optional
         Exact mode: called with the question of checkpoint_nobinary.m when the images look like labels; raises to stop.
 
@@ -114,7 +119,7 @@ def preprocess_package(
     """
     if rules.octave_images:
         refuse_space_in_folder(aug)
-    volume = open_volume(images, rules=rules)
+    volume = open_enhanced(images, enhancement, rules=rules)
     tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
     if volume.shape != tiling.shape:
         raise InputError(

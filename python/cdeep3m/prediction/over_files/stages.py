@@ -40,6 +40,7 @@ from cdeep3m.system.files import flush, own_folder, own_folders, write_text
 from cdeep3m.system.threads import Background, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
+from cdeep3m.volumes.enhancement import enhancement_of_text
 from cdeep3m.volumes.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, TrainedModel
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
+    from cdeep3m.volumes.enhancement import Enhancement
 
 PREPARED = "DONE"
 FINISHED = "DONE"
@@ -85,6 +87,8 @@ class FileRun:
         The packages.
     rules : Rules
         Reproduce the original bit for bit.
+    enhancement : Enhancement, optional
+        How images are enhanced before a net sees them.
     """
 
     run: PredictionRun
@@ -94,6 +98,7 @@ class FileRun:
     aug_speed: int
     tiling: Tiling
     rules: Rules = CORRECTED
+    enhancement: Enhancement | None = None
 
     @classmethod
     def open(cls, folder: Path) -> FileRun:
@@ -121,6 +126,7 @@ class FileRun:
                 aug_speed=int(config["augspeed"]),
                 tiling=tiling,
                 rules=rules,
+                enhancement=enhancement_of_text(config.get("enhancement", "")),
             )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
@@ -154,7 +160,16 @@ class FileRun:
         if not self.is_prepared(net, package):
             aug = self.define()
             own_folders(self.run.folder, self.augmented(net, package))
-            preprocess_package(self.images, aug, package.tile, package.z_block, net, self.aug_speed, rules=self.rules)
+            preprocess_package(
+                self.images,
+                aug,
+                package.tile,
+                package.z_block,
+                net,
+                self.aug_speed,
+                rules=self.rules,
+                enhancement=self.enhancement,
+            )
             self.run.log("preprocess", f"{net} {package.name}: variants written")
 
     def define(self) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from cdeep3m.engines.base import LabelledVolume
-from cdeep3m.engines.embedded.net.patches import LabelSelection, PatchSampler, acceptance_rates, centre_range
+from cdeep3m.engines.patches import LabelSelection, PatchSampler, acceptance_rates, centre_range
 from cdeep3m.errors import InputError
 from cdeep3m.proto.caffe_pb2 import LabelProbMapping, LabelProbMappingParameter
 

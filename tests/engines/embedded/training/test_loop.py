@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from cdeep3m.augmentation.settings import Augmentation
+from cdeep3m.edition2.settings import Strengths
 from cdeep3m.engines.base import LabelledVolume, TrainJob
 from cdeep3m.engines.embedded.training.batches import REPLAYED
 from cdeep3m.engines.embedded.training.glog import GLog
@@ -19,6 +21,7 @@ from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state
 from cdeep3m.proto.prototxt import read_solver
 from cdeep3m.rules import CORRECTED, ORIGINAL
+from cdeep3m.training.run import ignore_voxels_outside
 from tiny_training import make_training
 
 PARSE_LOG = {
@@ -38,10 +41,12 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def run(folder, *, report=None, state=None, weights=None, **settings) -> list[str]:
+def run(folder, *, report=None, state=None, weights=None, augmentation=None, **settings) -> list[str]:
     solver = make_training(folder, **settings)
+    if augmentation:
+        ignore_voxels_outside(folder / "train_val.prototxt")
     log = folder / "out.log"
-    job = TrainJob(solver=solver, folder=folder, log=log, snapshot=state, weights=weights)
+    job = TrainJob(solver=solver, folder=folder, log=log, snapshot=state, weights=weights, augmentation=augmentation)
     train(job, device="cpu", report=report)
     return messages(log)
 
@@ -169,6 +174,23 @@ def test_a_seeded_training_repeats_bit_for_bit(tmp_path):
     one, two, other = (blobs(tmp_path / name, 6) for name in ("one", "two", "other"))
     assert same(one, two)
     assert not same(one, other)
+
+
+def test_an_augmented_training_repeats_bit_for_bit_and_goes_on_where_it_stopped(tmp_path):
+    settings = {"snapshot": 3, "augmentation": Augmentation(strengths=Strengths.all_of(6), resize=3)}
+    run(tmp_path / "whole", **settings)
+    run(tmp_path / "again", **settings)
+    run(tmp_path / "plain", snapshot=3)
+    part = tmp_path / "part"
+    part.mkdir()
+    shutil.copytree(tmp_path / "whole" / "snap", part / "snap")
+    for path in (part / "snap").glob("*_iter_6.*"):
+        path.unlink()
+    run(part, state=part / "snap" / "tiny_iter_3.solverstate", **settings)
+    whole, again, resumed, plain = (blobs(tmp_path / name, 6) for name in ("whole", "again", "part", "plain"))
+    assert same(whole, again)
+    assert same(whole, resumed)
+    assert not same(whole, plain)
 
 
 def test_trainings_without_a_seed_differ(tmp_path):

@@ -52,7 +52,8 @@ def open_volume(path: Path, label_path: Path | None = None) -> LabelledVolume:
     Parameters
     ----------
     path : Path
-        HDF5 file with `/data` of shape (x, y, z) or (c, x, y, z) and, without `label_path`, `/label`.
+        HDF5 file with `/data` of shape (x, y, z) or (c, x, y, z) and, without `label_path`, `/label`; or as CDeep3M2
+        writes them (`as_volume`).
     label_path : Path, optional
         Another file, which holds `/label`.
 
@@ -61,7 +62,24 @@ def open_volume(path: Path, label_path: Path | None = None) -> LabelledVolume:
     LabelledVolume
         Memory maps where the file allows it, else arrays; in the type of the file.
     """
-    return LabelledVolume(open_array(path, "data"), open_array(label_path or path, "label"))
+    return LabelledVolume(as_volume(open_array(path, "data")), as_volume(open_array(label_path or path, "label")))
+
+
+def as_volume(array: np.ndarray) -> np.ndarray:
+    """Return a volume that CDeep3M2 stored in its own ways as (x, y, z), and any other as it is.
+
+    Its single planes are 2-D, and its validation data (z, y, x, 1), which no net takes.
+
+    Examples
+    --------
+    >>> [as_volume(np.zeros(shape)).shape for shape in ((5, 6), (3, 5, 6, 1), (3, 5, 6, 2))]
+    [(5, 6, 1), (6, 5, 3), (3, 5, 6, 2)]
+    """
+    if array.ndim == 2:
+        return array[..., np.newaxis]
+    if array.ndim == 4 and array.shape[3] == 1 and array.shape[0] > 1:
+        return array[..., 0].transpose(2, 1, 0)
+    return array
 
 
 def open_array(path: Path, name: str) -> np.ndarray:

@@ -207,7 +207,11 @@ class Training:
             device=device,
             generator=torch.Generator().manual_seed(seed % SEEDS),
             folder=self.job.folder,
-            sources={"volumes": volumes, "needs_background": self.job.rules.stops_without_background},
+            sources={
+                "volumes": volumes,
+                "needs_background": self.job.rules.stops_without_background,
+                "augmentation": self.job.augmentation if phase == caffe_pb2.TRAIN else None,
+            },
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
 

@@ -1,6 +1,7 @@
 """PatchData: random patches of labelled volumes.
 
-Sources: `volumes`, a sequence of LabelledVolume that replaces the files of `data_source`.
+Sources: `volumes`, a sequence of LabelledVolume that replaces the files of `data_source`; `augmentation`, how patches
+are changed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch
 
 from cdeep3m.engines.embedded.net.h5_files import open_volume, read_list
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
-from cdeep3m.engines.embedded.net.patches import LabelSelection, PatchSampler
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.patches import LabelSelection, PatchSampler
 from cdeep3m.errors import InputError
 from cdeep3m.proto.prototxt import read_label_mapping
 
@@ -45,6 +46,7 @@ class PatchData(Layer):
                 data_shape=tuple(message.data_patch_shape.dim),
                 label_shape=tuple(message.label_patch_shape.dim),
                 selection=self._selection(),
+                augmentation=self.context.sources.get("augmentation"),
             )
         except InputError as error:
             raise type(error)(f"layer {self.name} ({self.type}): {error}") from error

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.engines.base import LabelledVolume
     from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter
 
@@ -100,6 +102,8 @@ class PatchSampler:
         Sides (x, y, z) of a patch and of its label; both have the same centre.
     selection : LabelSelection
         Which centres are kept.
+    augmentation : Augmentation, optional
+        How patches are changed.
 
     Raises
     ------
@@ -114,14 +118,18 @@ class PatchSampler:
         data_shape: Sides,
         label_shape: Sides,
         selection: LabelSelection | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         if not volumes:
             raise InputError("no volumes to draw training patches from; at least one was expected")
         self.data_shape, self.label_shape = tuple(data_shape), tuple(label_shape)
         self.selection = selection or LabelSelection()
+        self.augmentation = augmentation or None
+        self._shares = _shares([volume.weight for volume in volumes])
         self._data = [_with_channels(volume.data, len(self.data_shape)) for volume in volumes]
         self._labels = [_with_channels(volume.label, len(self.label_shape)) for volume in volumes]
         self._check()
+        self._white = [white_of(data) for data in self._data] if self.augmentation else []
         self._centres = [centre_range(label.shape[1:], self.label_shape) for label in self._labels]
 
     @property
@@ -132,8 +140,8 @@ class PatchSampler:
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw one patch.
 
-        A volume is chosen uniformly, then a centre uniformly until the label there is accepted. Only z may leave the
-        volume; what lies outside is 0.
+        A volume is chosen uniformly, or by the volumes' weights, then a centre uniformly until the label there is
+        accepted. Only z may leave the volume, but for augmentation; what lies outside is 0.
 
         Returns
         -------
@@ -141,8 +149,10 @@ class PatchSampler:
             Raw values.
         label : ndarray of float32, shape (1, x, y, z)
         """
-        index = int(rng.integers(len(self._data)))
+        index = self._index(rng)
         centre = self._centre(index, rng)
+        if self.augmentation:
+            return self._augmented(self.augmentation, index, centre, rng)
         data = cut(self._data[index], _begin(centre, self.data_shape), self.data_shape)
         label = cut(self._labels[index], _begin(centre, self.label_shape), self.label_shape)
         return data, self.selection.rename(label)
@@ -157,6 +167,29 @@ class PatchSampler:
         """
         data, labels = zip(*(self.draw(rng) for _ in range(size)), strict=True)
         return np.stack(data), np.stack(labels)
+
+    def _index(self, rng: np.random.Generator) -> int:
+        if self._shares is None:
+            return int(rng.integers(len(self._data)))
+        return int(np.searchsorted(self._shares, rng.random(), side="right"))
+
+    def _augmented(
+        self, augmentation: Augmentation, index: int, centre: Sides, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a patch out as augmentation shows it; what lies outside the volume is 0, and its label `IGNORED`."""
+        data, labels, depth = self._data[index], self._labels[index], self.data_shape[2]
+        look = draw_look(self.data_shape, augmentation, rng)
+        inside = np.ones(self.data_shape[:2], bool)
+        if look is None:
+            patch = cut(data, _begin(centre, self.data_shape), self.data_shape)
+            label = cut(labels, _begin(centre, self.label_shape), self.label_shape)
+        else:
+            sizes = {"depth": depth, "label_depth": self.label_shape[2]}
+            patch, label, inside = look_at(data, labels, centre, look, **sizes)
+        patch = change_gray_values(patch, augmentation, self._white[index], rng)
+        planes = centre[2] - depth // 2 + np.arange(depth)
+        patch *= inside[..., np.newaxis] & (planes >= 0) & (planes < data.shape[3])
+        return patch, self.selection.rename(label)
 
     def _centre(self, index: int, rng: np.random.Generator) -> Sides:
         low, high = self._centres[index]
@@ -178,6 +211,26 @@ class PatchSampler:
                 raise InputError(
                     f"{data.shape[0]} image and {label.shape[0]} label channels; {self.channels} and 1 were expected"
                 )
+
+
+def _shares(weights: Sequence[float]) -> np.ndarray | None:
+    """Return up to which number in [0, 1) each volume is drawn, or None where all are drawn alike."""
+    if len(set(weights)) == 1:
+        return None
+    return np.cumsum(weights) / np.sum(weights)
+
+
+def white_of(data: np.ndarray) -> float:
+    """Return which gray value is white in images of 8 or 16 bits, whatever type they are stored in.
+
+    Examples
+    --------
+    >>> white_of(np.float32([0, 255])), white_of(np.uint16([7])), white_of(np.float32([300]))
+    (255.0, 65535.0, 65535.0)
+    """
+    if data.dtype.kind in "iu":
+        return float(np.iinfo(data.dtype).max)
+    return 255.0 if float(data.max()) <= 255 else 65535.0
 
 
 def centre_range(sides: Sides, patch: Sides) -> tuple[Sides, Sides]:

@@ -1,0 +1,230 @@
+"""What is done to commands, kind by kind: each function makes one trial and returns what was wrong."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from soak.scenes import SCENES, Scene, digest, leftovers, sample_files
+from soak.trial import Ended, Stop, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNALS = ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT")
+ERRORS = ("ENOSPC", "EDQUOT", "EIO")
+
+DAMAGED = (
+    ("images/i_2.png", ("DefDataPackages", "images", "out"), "i_2.png"),
+    ("images/i_2.png", ("PreprocessValidation", "images", "labels", "out"), ""),
+    ("a/Segmented_0002.png", ("EnsemblePredictions", "a", "b", "out"), "Segmented_0002.png"),
+    ("tifs/i_1.tif", ("PreprocessImageData", "tifs", "out"), "i_1.tif"),
+    ("tifs/i_1.tif", ("Histmatch", "tifs", "a", "out"), "i_1.tif"),
+    ("s.tif", ("Histmatch", "s.tif", "a", "out"), "s.tif"),
+    ("ij.tif", ("Histmatch", "ij.tif", "a", "out"), "ij.tif"),
+    ("z.tif", ("Histmatch", "z.tif", "a", "out"), "z.tif"),
+    ("lzw.tif", ("Histmatch", "lzw.tif", "a", "out"), "lzw.tif"),
+    ("s.h5", ("Histmatch", "s.h5", "a", "out"), "s.h5"),
+    ("gz.h5", ("Histmatch", "gz.h5", "a", "out"), "gz.h5"),
+    ("l.h5", ("SNEMI3D_metrics", "l.h5", "s.h5"), "l.h5"),
+    ("l.h5", ("PreprocessValidation", "images", "l.h5", "out"), ""),
+    ("a.csv", ("PlotValidation", "a.csv", "a.csv", "out"), "a.csv"),
+    ("trained/1fm/deploy.prototxt", ("cdeep3m", "models", "info", "trained/1fm/deploy.prototxt"), "deploy.prototxt"),
+    (
+        "trained/1fm/trainedmodel/1fm_classifer_iter_2.caffemodel",
+        ("cdeep3m", "models", "info", "trained/1fm/trainedmodel/1fm_classifer_iter_2.caffemodel"),
+        "iter_2.caffemodel",
+    ),
+    (
+        "trained/1fm/deploy.prototxt",
+        ("cdeep3m", "predict", "--gpu", "-1", "--fit", "--augspeed", "10", "--models", "1fm", "trained", "a", "out"),
+        "",
+    ),
+    ("m.tar.gz", ("cdeep3m", "models", "fetch", "m.tar.gz", "out"), ""),
+)
+"""A file to damage, a command that reads it, and what its ERROR must name."""
+
+
+@contextmanager
+def room() -> Iterator[Path]:
+    """Yield an empty folder with another one around it, which nothing may be written to."""
+    outside = Path(tempfile.mkdtemp(prefix="soak-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)).resolve()
+    folder = outside / "in"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(outside, ignore_errors=True)
+
+
+def references() -> dict[str, tuple[dict[str, str], int]]:
+    """Return what each scene makes when nothing stops it, and about how many file operations that takes."""
+    found = {}
+    for scene in SCENES:
+        with room() as folder:
+            scene.make(folder)
+            ended = _go_on(scene, folder)
+            if any(one.status for one in ended):
+                raise SystemExit(f"{scene.name} does not run: {ended}")
+            found[scene.name] = digest(folder, scene.outputs, contents=scene.name != "train"), _operations(scene)
+    return found
+
+
+def _operations(scene: Scene) -> int:
+    """Return how many file operations the first command of a scene makes, found by stopping later and later."""
+    low, high = 1, 2
+    while high < 4096:
+        with room() as folder:
+            scene.make(folder)
+            first = scene.commands[0]
+            if run(list(first), folder, stop=Stop("SIGKILL", high)).status == 0:
+                break
+        low, high = high, 2 * high
+    return high if low else high
+
+
+def kill(seed: int, reference: dict[str, tuple[dict[str, str], int]]) -> list[str]:
+    """Kill a command at one of its file operations, perhaps again, and let the job go on."""
+    rng = np.random.default_rng(seed)
+    scene = SCENES[rng.integers(len(SCENES))]
+    expected, operations = reference[scene.name]
+    with room() as folder:
+        scene.make(folder)
+        inputs = digest(folder, tuple(p.name for p in folder.iterdir() if p.name not in scene.outputs))
+        wrong = []
+        for _ in range(int(rng.integers(1, 3))):
+            stop = Stop(SIGNALS[rng.integers(len(SIGNALS))], int(rng.integers(1, operations + 1)))
+            wrong += _stopped(scene, folder, stop, int(rng.integers(len(scene.commands))))
+        return [f"{scene.name}: {words}" for words in wrong + _whole(scene, folder, expected, inputs)]
+
+
+def starve(seed: int, reference: dict[str, tuple[dict[str, str], int]]) -> list[str]:
+    """Let a disk be full or broken from one file operation on, or files be limited; then there is room again."""
+    rng = np.random.default_rng(seed)
+    scene = SCENES[rng.integers(len(SCENES))]
+    expected, operations = reference[scene.name]
+    with room() as folder:
+        scene.make(folder)
+        inputs = digest(folder, tuple(p.name for p in folder.iterdir() if p.name not in scene.outputs))
+        if rng.random() < 0.3 and not scene.together:
+            what, limits = "EFBIG", {resource.RLIMIT_FSIZE: int(rng.integers(0, 6000))}
+            ended = run(list(scene.commands[0]), folder, limits=limits)
+        else:
+            what = ERRORS[rng.integers(len(ERRORS))]
+            ended = run(list(scene.commands[0]), folder, stop=Stop(what, int(rng.integers(1, operations + 1))))
+        wrong = ended.faults()
+        if (folder / "out" / "ERROR").exists() and what != "EIO":
+            wrong.append(f"an ERROR file after {what}")
+        for name in ("ERROR", "KILL.REQUEST"):
+            (folder / "out" / name).unlink(missing_ok=True)
+        return [f"{scene.name} {what}: {words}" for words in wrong + _whole(scene, folder, expected, inputs)]
+
+
+def early(seed: int, reference: dict[str, tuple[dict[str, str], int]]) -> list[str]:
+    """Interrupt a command in its first moments, and let the job go on."""
+    rng = np.random.default_rng(seed)
+    scene = SCENES[rng.integers(len(SCENES))]
+    with room() as folder:
+        scene.make(folder)
+        inputs = digest(folder, tuple(p.name for p in folder.iterdir() if p.name not in scene.outputs))
+        running = start(list(scene.commands[0]), folder)
+        signal.sigtimedwait([], float(rng.random() * 0.2))
+        running.signal(getattr(signal, SIGNALS[rng.integers(len(SIGNALS))]))
+        ended = running.end(patience=20) if not scene.together else running.end(patience=20)
+        wrong = ["traceback"] * ("Traceback" in ended.said)
+        return [f"{scene.name}: {words}" for words in wrong + _whole(scene, folder, reference[scene.name][0], inputs)]
+
+
+def damage(seed: int, samples: Path) -> list[str]:
+    """Damage one file, and run a command that reads it."""
+    rng = np.random.default_rng(seed)
+    name, words, must_name = DAMAGED[rng.integers(len(DAMAGED))]
+    with room() as folder:
+        top = Path(name).parts[0]
+        for path in samples.iterdir():
+            if path.name == top:
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
+            else:
+                (folder / path.name).symlink_to(path)
+        path = folder / name
+        path.write_bytes(mutated(path.read_bytes(), rng))
+        ended = run(list(words), folder)
+        wrong = ended.faults(must_name=must_name)
+        if ended.status:
+            wrong += [f"left {left}" for left in leftovers(folder)]
+        return [f"{' '.join(words)}, {name}: {fault}: {ended.errors[:1]}" for fault in wrong]
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return damaged bytes: cut, flipped, spliced, with false sizes, or filled with something else."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 4))):
+        kind, at = rng.integers(8), int(rng.integers(max(1, len(data))))
+        if kind == 0:
+            del data[at:]
+        elif kind == 1 and data:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 2:
+            data[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\1"])
+        elif kind == 3:
+            data[at:at] = data[: int(rng.integers(1, 400))]
+        elif kind == 4:
+            data[at : at + 8] = bytes(rng.integers(0, 256, 8, np.uint8))
+        elif kind == 5:
+            del data[at : at + int(rng.integers(1, 64))]
+        elif kind == 6:
+            data[at:at] = rng.choice([b"{", b"[", b"\x1b[2J\n", b"\xff\xfe"]) * int(rng.integers(1, 3000))
+        else:
+            early = int(rng.integers(min(64, max(1, len(data)))))
+            data[early : early + 1] = bytes([int(rng.integers(256))])
+    return bytes(data)
+
+
+def _stopped(scene: Scene, folder: Path, stop: Stop, which: int) -> list[str]:
+    """Run a scene with one of its commands stopped."""
+    if not scene.together:
+        for words in scene.commands[: which + 1]:
+            ended = run(list(words), folder, stop=stop if words is scene.commands[which] else None)
+        return ["traceback"] * ("Traceback" in ended.said) + ["hang"] * ended.hung
+    running = [start(list(words), folder, stop=stop if k == which else None) for k, words in enumerate(scene.commands)]
+    ended = [running[which].end()]
+    for one in running:
+        one.signal(signal.SIGKILL)
+    ended += [one.end() for k, one in enumerate(running) if k != which]
+    return ["traceback"] * any("Traceback" in one.said for one in ended)
+
+
+def _go_on(scene: Scene, folder: Path) -> list[Ended]:
+    if not scene.together:
+        return [run(list(words), folder) for words in scene.commands]
+    running = [start(list(words), folder) for words in scene.commands]
+    return [one.end() for one in running]
+
+
+def _whole(scene: Scene, folder: Path, expected: dict[str, str], inputs: dict[str, str]) -> list[str]:
+    """Let a job go on to its end, and compare what it made."""
+    ended = _go_on(scene, folder)
+    wrong = [f"does not go on: status {one.status}, {one.said[-300:]!r}" for one in ended if one.status]
+    made = digest(folder, scene.outputs, contents=scene.name != "train")
+    if not wrong and made != expected:
+        names = sorted(set(made) ^ set(expected)) or [name for name in made if made[name] != expected[name]]
+        wrong.append(f"lost or altered: {names[:3]}")
+    kept = digest(folder, tuple(dict.fromkeys(Path(name).parts[0] for name in inputs)))
+    wrong += ["an input was altered"] * any(kept.get(name) != content for name, content in inputs.items())
+    wrong += [f"left over: {left}" for left in leftovers(folder)[:3]]
+    return wrong + [f"written outside: {path.name}" for path in folder.parent.iterdir() if path != folder]
+
+
+def make_samples(folder: Path) -> Path:
+    """Write the files that are damaged; return their folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sample_files(folder)
+    return folder

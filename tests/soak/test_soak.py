@@ -1,0 +1,59 @@
+"""The soak in small: a few trials of each kind, and every hostile situation; `make soak` goes on for hours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SMALL = """
+import json, sys, tempfile
+from pathlib import Path
+from soak import kinds, scenes, strangers, trial
+
+kinds.SCENES = [scene for scene in scenes.SCENES if scene.name in ("predict", "workers", "EnsemblePredictions")]
+trial.load()
+reference = kinds.references()
+samples = kinds.make_samples(Path(tempfile.mkdtemp(dir=sys.argv[1])))
+wrong = {
+    "strangers": strangers.all_of_them()[1],
+    "kill": [words for seed in range(8) for words in kinds.kill(seed, reference)],
+    "starve": [words for seed in range(4) for words in kinds.starve(seed, reference)],
+    "damage": [words for seed in range(60) for words in kinds.damage(seed, samples)],
+}
+print(json.dumps(wrong))
+"""
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("soak")
+    said = subprocess.run(
+        [sys.executable, "-c", SMALL, str(folder)],
+        env={"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr[-3000:]
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+def test_hostile_situations_are_contained(wrong):
+    assert wrong["strangers"] == []
+
+
+def test_killed_jobs_go_on_and_lose_nothing(wrong):
+    assert wrong["kill"] == []
+
+
+def test_jobs_go_on_when_there_is_room_again(wrong):
+    assert wrong["starve"] == []
+
+
+def test_damaged_files_end_in_one_line(wrong):
+    assert wrong["damage"] == []

@@ -1,0 +1,236 @@
+"""One command in a process of its own: what it said, how it ended, what it took; and what stops it on the way.
+
+The process is forked from one that has loaded PyTorch, so a trial takes a fraction of a second. An audit hook sees
+every file operation of Python; at one of them it kills the process, or raises the error of a full or broken disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULES = {
+    "PreprocessTrainingData": "preprocess_training_data",
+    "PreprocessValidation": "preprocess_validation",
+    "CreateTrainJob": "create_train_job",
+    "PreprocessImageData": "preprocess_image_data",
+    "DefDataPackages": "def_data_packages",
+    "PreprocessPackage": "preprocess_package",
+    "StartPostprocessing": "start_postprocessing",
+    "Merge_LargeData": "merge_large_data",
+    "EnsemblePredictions": "ensemble_predictions",
+    "Histmatch": "histmatch",
+    "Apply3DWatershed": "apply_3d_watershed",
+    "SNEMI3D_metrics": "snemi3d_metrics",
+    "PlotValidation": "plot_validation",
+    "overlay.py": "overlay",
+    "caffe": "caffe",
+    "caffepredict.sh": "caffepredict",
+    "caffetrain.sh": "caffetrain",
+    "cdeep3m": "main",
+    "postprocessworker.sh": "postprocessworker",
+    "predict_seg_new.bin": "predict_seg_new",
+    "predictworker.sh": "predictworker",
+    "preprocessworker.sh": "preprocessworker",
+    "runprediction.sh": "runprediction",
+    "runtraining.sh": "runtraining",
+    "runvalidation.sh": "runvalidation",
+}
+"""Commands, and their modules in cdeep3m.cli."""
+
+OPERATIONS = {
+    *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
+    *("os.listdir", "os.scandir", "shutil.rmtree", "os.utime", "os.chmod"),
+}
+"""Audit events of file operations."""
+WRITING = OPERATIONS - {"os.listdir", "os.scandir"}
+MEMORY = 3 * 2**30
+"""Bytes of memory that a command may take beyond what the process has from the start."""
+HANG = 600.0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What happens at the n-th file operation in the trial's folder: a signal's name, or that of an error."""
+
+    what: str
+    at: int
+
+    def install(self, folder: str) -> None:
+        """Add the hook to this process."""
+        seen = 0
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal seen
+            if event not in OPERATIONS or not _is_in(folder, arguments):
+                return
+            seen += 1
+            if seen < self.at or (self.what.startswith("SIG") and seen > self.at):
+                return
+            if self.what.startswith("SIG"):
+                os.kill(os.getpid(), getattr(signal, self.what))
+            elif _writes(event, arguments):
+                number = getattr(errno, self.what)
+                raise OSError(number, os.strerror(number), arguments[0])
+
+        sys.addaudithook(hook)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes
+    ----------
+    status : int
+        Its exit status; below 0 the signal that killed it.
+    said : str
+        Standard output and standard error.
+    memory : int
+        The most bytes that it took beyond those of the process it came from.
+    seconds : float
+        How long it ran.
+    hung : bool
+        Whether it was killed because it did not end.
+    """
+
+    status: int
+    said: str
+    memory: int
+    seconds: float
+    hung: bool = False
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that begin with ERROR."""
+        return [line for line in self.said.split("\n") if line.startswith("ERROR")]
+
+    def faults(self, *, must_name: str = "") -> list[str]:
+        """Return what no command may do: crash, hang, flood memory, or say more than one readable line."""
+        found = ["hang"] * self.hung
+        found += ["traceback"] * ("Traceback" in self.said)
+        found += [f"killed by signal {-self.status}"] * (self.status < 0 and not self.hung)
+        found += ["memory"] * (self.memory > MEMORY or "out of memory" in self.said)
+        found += ["unexpected error"] * ("ERROR, unexpected" in self.said)
+        found += ["control characters"] * any(not c.isprintable() and c not in "\n\t" for c in self.said)
+        if self.status > 0:
+            found += [f"{len(self.errors)} ERROR lines"] * (len(self.errors) != 1)
+            found += ["endless ERROR"] * any(len(line) > 500 for line in self.errors)
+            found += ["ERROR without the file"] * (bool(must_name) and must_name not in "".join(self.errors))
+        return found
+
+
+def load() -> None:
+    """Load what commands import, so that forked ones start at once."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for module in {*MODULES.values(), "predict", "train", "models", "engines"}:
+        import_module(f"cdeep3m.cli.{module}")
+    for name in ("h5py", "tifffile", "PIL.PngImagePlugin", "torch", "scipy.ndimage", "cdeep3m.prediction.run"):
+        import_module(name)
+    import_module("cdeep3m.training.run")
+    import_module("cdeep3m.engines.embedded.engine")
+
+
+def start(words: list[str], folder: Path, *, stop: Stop | None = None, limits: dict[int, int] | None = None) -> Running:
+    """Start a command in a folder."""
+    said = folder / f".said-{os.getpid()}-{time.monotonic_ns()}"
+    begin = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        status = 70
+        try:
+            status = _command(words, folder, said, stop, limits or {})
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+            with contextlib.suppress(Exception):
+                sys.stderr.flush()
+            os._exit(status)
+    return Running(process, said, begin)
+
+
+def run(words: list[str], folder: Path, *, stop: Stop | None = None, limits: dict[int, int] | None = None) -> Ended:
+    """Run a command in a folder to its end."""
+    return start(words, folder, stop=stop, limits=limits).end()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started."""
+
+    process: int
+    output: Path
+    begin: float
+
+    def end(self, *, patience: float = HANG) -> Ended:
+        """Wait for its end; kill it when that does not come."""
+        hung = False
+        base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        while True:
+            done, status, used = os.wait4(self.process, os.WNOHANG)
+            if done:
+                break
+            if time.monotonic() - self.begin > patience:
+                hung = True
+                os.kill(self.process, signal.SIGKILL)
+            time.sleep(0.005)
+        said = self.output.read_bytes().decode("utf-8", "backslashreplace") if self.output.exists() else ""
+        self.output.unlink(missing_ok=True)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        taken = max(0, used.ru_maxrss - base) * 1024
+        return Ended(code, said, taken, time.monotonic() - self.begin, hung)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, number)
+
+
+def _command(words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int]) -> int:
+    os.chdir(folder)
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    for number, limit in limits.items():
+        resource.setrlimit(number, (limit, limit))
+    main = import_module(f"cdeep3m.cli.{MODULES[words[0]]}").main
+    sys.argv = list(words)
+    if stop:
+        stop.install(os.fspath(folder.resolve()))
+    try:
+        return main(words[1:]) or 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _is_in(folder: str, arguments: tuple[object, ...]) -> bool:
+    """Return whether a file operation is about something in a folder."""
+    if not arguments or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return bool(arguments) and isinstance(arguments[0], int) and False
+    path = os.path.abspath(os.fsdecode(arguments[0]))
+    return path.startswith(folder + os.sep) and os.path.basename(path)[:6] != ".said-"
+
+
+def _writes(event: str, arguments: tuple[object, ...]) -> bool:
+    if event != "open":
+        return event in WRITING
+    flags = arguments[2] if len(arguments) > 2 else 0
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
