@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from cdeep3m.errors import CDeep3MError, InputError, RunError, describe, failing_with
@@ -93,3 +95,20 @@ def test_a_folder_that_is_a_link_is_not_written_through(tmp_path):
     (tmp_path / "1fm").symlink_to(tmp_path)
     with pytest.raises(RunError, match="symbolic link"):
         files.own_folder(tmp_path / "1fm")
+
+
+def test_who_sweeps_while_a_file_is_begun_does_no_harm(tmp_path, monkeypatch):
+    opened, seen = os.open, []
+
+    def swept(path, *arguments, **options):
+        descriptor = opened(path, *arguments, **options)
+        if ".partial-" in os.fspath(path) and not seen:
+            seen.append(path)
+            assert files.sweep(tmp_path) == 1
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swept)
+    files.write_text(tmp_path / "a.txt", "kept")
+    assert seen
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "kept"

@@ -233,8 +233,7 @@ class ObjectsJob:
     def write(self, number: int) -> None:
         """Write a block's objects."""
         labels = self._labelled(number).labels if self.request.split is None else self._kept(number, "labels")
-        table = self._numbers(number)
-        numbered = np.take(table, labels)
+        numbered = np.take(self._numbers(number), labels)
         with _TURN:
             target = _target_of(self)
         target.write(self.grid.roi(number), numbered)

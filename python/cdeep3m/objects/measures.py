@@ -49,15 +49,13 @@ def measure(labels: np.ndarray, values: np.ndarray, count: int, *, begin: Coordi
     ndarray of MEASURES, shape (count,)
     """
     measured = np.zeros(count, MEASURES)
-    starts, lengths = _runs(labels)
-    found = labels.reshape(-1)[starts]
-    totals = np.add.reduceat(values.reshape(-1), starts, dtype=_sum_type(values.dtype)) if len(starts) else starts
-    kept = np.flatnonzero(found)
-    kept = kept[np.argsort(found[kept], kind="stable")]
-    if len(kept):
-        place = np.stack(np.unravel_index(starts[kept], labels.shape))
-        rows, firsts = np.unique(found[kept], return_index=True)
-        measured[rows - 1] = _grouped(place, lengths[kept], totals[kept], firsts, labels.shape, begin, shape)
+    starts, lengths, found = _runs(labels)
+    if len(starts):
+        order = np.argsort(found, kind="stable")
+        totals = _totals(values[labels > 0], lengths)[order]
+        place = np.stack(np.unravel_index(starts[order], labels.shape))
+        rows, firsts = np.unique(found[order], return_index=True)
+        measured[rows - 1] = _grouped(place, lengths[order], totals, firsts, labels.shape, begin, shape)
     for axis in (0, 1):
         measured["faces"][:, axis] = _faces_within(labels, axis, count)
     return measured
@@ -166,16 +164,20 @@ def with_contacts(measured: np.ndarray, ids: np.ndarray, contacts: np.ndarray) -
     return measured
 
 
-def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where runs of one label along x begin in the flat array, and how long they are; background included."""
+def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where runs of one label along x begin in the flat array, how long they are, and their label."""
     begins = np.ones(labels.shape, bool)
     np.not_equal(labels[..., 1:], labels[..., :-1], out=begins[..., 1:])
     starts = np.flatnonzero(begins)
-    return starts, np.diff(starts, append=labels.size)
+    lengths, found = np.diff(starts, append=labels.size), labels.reshape(-1)[starts]
+    inside = found > 0
+    return starts[inside], lengths[inside], found[inside]
 
 
-def _sum_type(dtype: np.dtype) -> type:
-    return np.float64 if dtype.kind == "f" else np.uint64
+def _totals(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the sum of each run of values that follow each other."""
+    starts = np.concatenate([[0], np.cumsum(lengths[:-1])])
+    return np.add.reduceat(values, starts, dtype=np.float64 if values.dtype.kind == "f" else np.uint64)
 
 
 def _grouped(

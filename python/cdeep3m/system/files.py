@@ -340,11 +340,17 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _owned(path: Path, flags: int) -> int:
-    """Open what this process writes, and lock it, so that others see that it is being written."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
+    """Open what this process writes, and lock it, so that others see that it is being written.
+
+    Who sweeps the folder right between the two removes it; then it is opened once more.
+    """
+    while True:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not flags & os.O_CREAT or os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
 
 
 def _sweep_once(folder: Path) -> None:
