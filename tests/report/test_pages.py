@@ -151,6 +151,13 @@ def test_maps_that_cannot_be_read_do_not_fail_a_finished_run(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("No report: ")
 
 
+def test_a_defect_of_the_page_does_not_fail_a_finished_run(tmp_path, monkeypatch, capsys):
+    out = make_prediction(tmp_path, shape=(2, 60, 60))
+    monkeypatch.setattr("cdeep3m.report.write.prediction_page", lambda *_, **__: {}["absent"])
+    report_at_end(Options(out))
+    assert "No report: unexpected KeyError: 'absent'. The run itself is finished" in capsys.readouterr().err
+
+
 def test_writing_is_whole_or_not_at_all(root, tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,9 @@ def report_at_end(options: argparse.Namespace) -> None:
         print("No report: it needs jinja2, pip install 'cdeep3m[report]'", file=sys.stderr)
     except (CDeep3MError, OSError) as error:
         print(f"No report: {describe(error)}", file=sys.stderr)
+    except Exception as error:  # a defect here must not turn hours of work into a failure
+        logging.getLogger(__name__).debug("traceback, as --debug asks", exc_info=True)
+        print(f"No report: unexpected {type(error).__name__}: {error}. The run itself is finished", file=sys.stderr)
 
 
 if __name__ == "__main__":
