@@ -77,6 +77,7 @@ def test_maps_of_every_format_hold_what_png_images_hold(name: str, tmp_path: Pat
         found = open_volume(out / folder / PLACES[name], role="values")
         assert_array_equal(read_all(found), maps_of(addresses(SHAPE)))
         assert found.placement.voxel_size is not None
+        assert_array_equal(read_all(open_volume(out / folder, role="values")), read_all(found))
     assert (out / "DONE").exists()
     assert not list(out.rglob("*ledger*"))
     assert not list(out.rglob("Segmented_*.png"))

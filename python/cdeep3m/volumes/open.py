@@ -84,6 +84,9 @@ FORMATS: list[Format] = [
     ),
 ]
 """What can be read, the more general formats first. Each module has `open_address(address, reading) -> Volume`."""
+MAP = "Segmented"
+MAP_SUFFIXES = (".tif", ".h5", ".mrc", ".zarr", ".n5", ".precomputed")
+"""Name of a map in a folder of its own, as `cdeep3m predict --format` leaves it; the folder then means the map."""
 OF_THE_ORIGINAL = ("images", "tif", "h5")
 """What exact mode reads."""
 
@@ -129,6 +132,8 @@ def open_volume(
         When a file is damaged.
     """
     named = Address.of(address)
+    if not rules.octave_images:
+        named = _map_in(named)
     if rules.octave_images and not named.scheme:
         _refuse_what_the_original_refuses(named.location, importer)
     found = format_of(named, FORMATS)
@@ -146,6 +151,18 @@ def open_volume(
     reading = Reading(rules=rules, role=role, importer=importer, selection=chosen)
     volume: Volume = import_module(found.module).open_address(named, reading)
     return volume if wanted.roi is None else CroppedVolume(volume, wanted.roi, str(named))
+
+
+def _map_in(address: Address) -> Address:
+    """Return the one file or folder `Segmented` with a suffix that a prediction left in a folder, where it is meant."""
+    if address.scheme or address.dataset or not os.path.isdir(address.location):
+        return address
+    found = [
+        name
+        for name in os.listdir(address.location)
+        if name.startswith(f"{MAP}.") and os.path.splitext(name)[1] in MAP_SUFFIXES
+    ]
+    return replace(address, location=os.path.join(address.location, found[0])) if len(found) == 1 else address
 
 
 def _refuse_what_exact_mode_lacks(address: Address, found: Format, selection: Selection) -> None:
