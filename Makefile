@@ -11,12 +11,13 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
 BENCH ?=
 SOAK ?=
+CHECK ?=
 BASE ?= main
 ADDRESS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
-    scripts picture bench bench-compare fidelity soak clean
+    scripts picture bench gpu-check bench-compare fidelity soak clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -150,6 +151,10 @@ picture: $(VENV)/.installed
 ## make bench    all speeds in one run, beside the machine's best (20 GB of temporary files; BENCH="--help" tells more)
 bench: $(VENV)/.installed
 	PYTHONPATH=tests $(PYTHON) -m benchmarks $(BENCH)
+
+## make gpu-check    conformance, speed and memory on the first CUDA GPU (8 minutes; CHECK="--help" tells more)
+gpu-check: $(VENV)/.installed
+	PYTHONPATH=tests $(PYTHON) -m gpu_check $(CHECK)
 
 ## make bench-compare BASE=rev    speeds of another revision and of this one, in turns
 bench-compare: $(VENV)/.installed

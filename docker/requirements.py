@@ -12,15 +12,17 @@ from pathlib import Path
 
 import tomllib
 
-DEVELOPMENT = ("test", "cloud-test", "release", "lint")
+FOR_USERS = ("embedded", "watershed", "zarr", "mrc", "dask", "slurm", "objects", "report")
+"""Extras whose packages the commands use; the others make and test the project."""
+
 SUFFIX = {"cpu": "+cpu", "cuda": ""}
 """PyTorch's local version: its CPU build by name, so that pip never takes the CUDA build for it."""
 
 
 def requirements(project: dict, constraints: str, *, device: str) -> list[str]:
     """List the package's dependencies with all extras that users want; PyTorch in the build for `device`."""
-    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in DEVELOPMENT]
-    wanted = [*project["dependencies"], *chain.from_iterable(extras)]
+    extras = [project["optional-dependencies"][name] for name in FOR_USERS]
+    wanted = list(dict.fromkeys([*project["dependencies"], *chain.from_iterable(extras)]))
     torch = re.search(r"^torch==\S+", constraints, re.MULTILINE).group()
     return [torch + SUFFIX[device] if re.match(r"torch\b", line) else line for line in wanted]
 

@@ -30,6 +30,9 @@ PYTHON = "3.11"
 MACHINE_PACKAGES = ("systemd-sysv", "dbus", "cloud-init", "python3-boto3", "ca-certificates")
 """What a cloud's machine has besides: an init process, what reads user data, and what speaks to S3."""
 
+NEWEST = "sid"
+"""The release of Debian that has Apptainer."""
+
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 CONTEXT = (
     ".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml",
@@ -84,18 +87,35 @@ def bootstrap(archive: Path) -> None:
         pack(folder, archive)
 
 
+def apptainer_archive(cache: Path) -> Path:
+    """Return a tar file with a Debian that has Apptainer, made where it is not in `cache` yet."""
+    archive = cache / f"{NEWEST}-apptainer.tar"
+    if not archive.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="cdeep3m-debian-") as folder, whole_file(archive) as partial:
+            run("debootstrap", "--variant=minbase", "--include=ca-certificates", NEWEST, folder)
+            install(folder, "apptainer")
+            pack(folder, partial)
+    return archive
+
+
 def add_packages(base: Path, archive: Path) -> None:
     """Write the Debian of `base` with the packages of a cloud's machine to `archive`."""
     with tempfile.TemporaryDirectory(prefix="cdeep3m-debian-") as folder:
         run("tar", "--numeric-owner", "-C", folder, "-xpf", base)
-        shutil.copy("/etc/resolv.conf", Path(folder, "etc"))
-        Path(folder, "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # start no service while installing
-        Path(folder, "usr/sbin/policy-rc.d").chmod(0o755)
-        quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
-        run("chroot", folder, *quiet, "apt-get", "update")
-        run("chroot", folder, *quiet, "apt-get", "install", "--yes", "--no-install-recommends", *MACHINE_PACKAGES)
-        Path(folder, "usr/sbin/policy-rc.d").unlink()
+        install(folder, *MACHINE_PACKAGES)
         pack(folder, archive)
+
+
+def install(folder: str, *packages: str) -> None:
+    """Install packages into a Debian in `folder`; no service is started."""
+    shutil.copy("/etc/resolv.conf", Path(folder, "etc"))
+    Path(folder, "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # start no service while installing
+    Path(folder, "usr/sbin/policy-rc.d").chmod(0o755)
+    quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
+    run("chroot", folder, *quiet, "apt-get", "update")
+    run("chroot", folder, *quiet, "apt-get", "install", "--yes", "--no-install-recommends", *packages)
+    Path(folder, "usr/sbin/policy-rc.d").unlink()
 
 
 def pack(folder: str, archive: Path) -> None:

@@ -11,11 +11,12 @@ from numpy.testing import assert_array_equal
 
 import cdeep3m
 from address_volumes import ArrayVolume, addresses, maps_of, read_folder
-from cdeep3m.api import Model
+from cdeep3m.api import Model, predict
 from cdeep3m.engines.identity import IdentityNet
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.prediction.core import NetInUse
 from cdeep3m.tiling.variants import VARIANTS
+from cdeep3m.volumes.enhancement import Enhancement, enhance
 from octave_cases import png_folder
 
 
@@ -82,3 +83,15 @@ def test_other_names_are_an_attribute_error():
     with pytest.raises(AttributeError, match="nonsense"):
         _ = cdeep3m.nonsense
     assert set(cdeep3m.__all__) <= set(dir(cdeep3m))
+
+
+def test_images_are_enhanced_as_those_of_the_training_were():
+    y, x = np.mgrid[:24, :30]
+    stack = (120 + 60 * np.sin(y / 5) * np.cos(x / 6) + np.arange(2)[:, None, None] * 9 + (7 * x + 3 * y) % 11).astype(
+        np.uint8
+    )
+    net = NetInUse(IdentityNet(1), VARIANTS[:1])
+    plain = predict(stack, Model({"1fm": net}), fit=True)
+    found = predict(stack, Model({"1fm": net}, enhancement=Enhancement()), fit=True)
+    assert_array_equal(found, predict(np.stack([enhance(plane) for plane in stack]), Model({"1fm": net}), fit=True))
+    assert (found != plain).any()

@@ -28,6 +28,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINNED = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 PIP_ARGUMENTS = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"}
 
+FOR_USERS = ("embedded", "watershed", "zarr", "mrc", "dask", "slurm", "objects", "report")
+DEVELOPMENT = ("test", "browser", "docs", "cloud-test", "release", "second", "fidelity", "lint")
+"""Extras that the image has, and those that it has not."""
+
 needs_tomllib = pytest.mark.skipif(sys.version_info < (3, 11), reason="the image's Python is newer than this one")
 
 
@@ -126,9 +130,8 @@ def test_no_recipe_names_an_index_or_a_registry(recipe):
 def test_requirements_are_the_package_s_own_with_the_pinned_pytorch(device, suffix):
     lines = script("docker/requirements.py", device).stdout.splitlines()
     extras = PROJECT["optional-dependencies"]
-    expected = [*PROJECT["dependencies"], *(line for name in extras for line in extras[name])]
-    development = {line for name in ("test", "cloud-test", "release", "lint") for line in extras[name]}
-    expected = [line for line in expected if line not in development]
+    assert {*extras} == {*FOR_USERS, *DEVELOPMENT}, "an extra that docker/requirements.py neither has nor leaves out"
+    expected = [*PROJECT["dependencies"], *dict.fromkeys(line for name in FOR_USERS for line in extras[name])]
     assert [line for line in lines if not line.startswith("torch")] == [
         line for line in expected if not line.startswith("torch")
     ]

@@ -110,6 +110,9 @@ def run(call: list, streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, 256)
+    # The server's own may have been files, where streams can seek; these may not.
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115 - it stays open
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     status = 1
     try:
         os.chdir(folder)

@@ -16,6 +16,7 @@ from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
 from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
+from cdeep3m.runs.provenance import trained_on
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
@@ -24,6 +25,7 @@ from cdeep3m.training.folder import create_run
 from cdeep3m.training.run import SolverSettings, TrainRequest, default_nets
 from cdeep3m.training.run import train as train_run
 from cdeep3m.volumes.arrays import ArrayVolume
+from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Roi
     from cdeep3m.volumes.base import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
     Address = str | os.PathLike[str]
 
@@ -45,9 +48,12 @@ class Model:
     ----------
     nets : mapping of str to NetInUse
         By name, as in the folder of the training.
+    enhancement : Enhancement, optional
+        How the images of the training were enhanced, and those that are predicted will be.
     """
 
     nets: Mapping[str, NetInUse]
+    enhancement: Enhancement | None = None
 
 
 def load_model(
@@ -88,11 +94,13 @@ def load_model(
     if not isinstance(engine, InProcessEngine):
         raise EngineError(f"the engine {engine.name} predicts files; expected one that predicts arrays")
     run = TrainedRun(Path(trained))
+    record = trained_on(trained)
     return Model(
         {
             net: NetInUse(engine.load(run.model(net), gpu=gpus[0], precision=precision), variants_for(net, aug_speed))
             for net in nets or run.nets()
-        }
+        },
+        enhancement=record.enhancement if record else None,
     )
 
 
@@ -134,6 +142,8 @@ def predict(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     volume = _volume(images)
+    if loaded.enhancement:
+        volume = enhanced(volume, loaded.enhancement, name="the images")
     if out is not None:
         return _predict_to(out, volume, loaded, fit=fit)
     tiling = Tiling.of(volume.shape, fit=fit)

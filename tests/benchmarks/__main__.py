@@ -30,6 +30,7 @@ GROUPS = {
     "pipeline": "benchmarks.bench_pipeline",
     "scale": "benchmarks.bench_scale",
     "foresight": "benchmarks.bench_foresight",
+    "formats": "benchmarks.bench_formats",
     "gpu": "benchmarks.bench_gpu",
 }
 """Name of each group: its module, whose `figures(settings)` yields what it measured. A missing one is left out."""

@@ -101,7 +101,7 @@ def test_site_describes_images_of_its_own_and_others_anew(config):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[a\n", "no TOML"),
+        ("[a\n", "no readable TOML"),
         ("a = 1\n", "table of texts"),
         ("[a]\ncuda = 9\n", "table of texts"),
         ('[a]\ncuda = "nine"\n', "'nine'; a version"),

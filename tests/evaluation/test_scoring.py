@@ -21,6 +21,8 @@ from cdeep3m.evaluation.border_zone import border_zone
 from cdeep3m.evaluation.object_scores import Touching, resolved, score_objects
 from cdeep3m.evaluation.precision_recall import precision_recall
 from cdeep3m.evaluation.scoring import maps_in, score_instances, score_maps
+from cdeep3m.geometry import to_caffe_axes
+from cdeep3m.volumes.hdf5 import write_datasets
 
 
 def write_planes(folder, planes):
@@ -169,6 +171,18 @@ def test_folder_of_a_prediction_means_its_ensemble(tmp_path):
     (tmp_path / "ensembled").mkdir()
     assert maps_in(tmp_path) == tmp_path / "ensembled"
     assert maps_in(tmp_path / "1fm") == tmp_path / "1fm"
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_maps_of_a_prediction_may_have_more_bits_and_be_one_file(volumes, tmp_path, dtype):
+    maps, _, folder, labels = volumes
+    (tmp_path / "predicted" / "ensembled").mkdir(parents=True)
+    scaled = maps.astype(np.uint16) * 257 if dtype == "uint16" else maps.astype(np.float32) / 255
+    path = tmp_path / "predicted" / "ensembled" / "Segmented.h5"
+    write_datasets(path, {"data": to_caffe_axes(scaled)})
+    assert maps_in(tmp_path / "predicted") == path
+    found = score_maps(tmp_path / "predicted", labels, threshold=120)
+    assert_array_equal(found.counts, score_maps(folder, labels, threshold=120).counts)
 
 
 def test_nothing_found_and_nothing_there_is_nan_not_one(tmp_path):

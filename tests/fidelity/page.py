@@ -233,7 +233,7 @@ SECOND_EDITION = """\
 CDeep3M2 2.1.5, which `--exact --edition 2` (or `CDEEP3M_EXACT=1 CDEEP3M_EDITION=2`) reproduces: recorded runs, repeated
 step by step and as whole commands. A case holds when status, names, texts and arrays are the recorded ones; but where a
 value lies within rounding of the next one (denoising: at most 0.5 % of a plane's bytes, by 1), at the borders of skewed
-images, and where an elastic distortion looks beyond the image. Exact enhancement takes about 20 s a plane of 1024 x
+images, and where an elastic distortion looks beyond the image. Exact enhancement takes some 12 s a plane of 1024 x
 1024; by default an accelerated solver gives the same bytes but for one in some hundred, by 1."""
 
 SECOND_CORRECTED = """\

@@ -14,7 +14,7 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.prediction.over_files.stages import FileRun
 from cdeep3m.prediction.run import PredictRequest, predict
-from cdeep3m.runs.provenance import RECORD, TrainedOn, keep_record, trained_on
+from cdeep3m.runs.provenance import RECORD, TrainedOn, keep_record, trained_on, warn_of_other_images
 from cdeep3m.volumes.enhancement import Enhancement, enhance
 from octave_cases import png_folder, synth
 
@@ -108,6 +108,15 @@ def test_settings_of_cdeep3m2_say_what_its_images_went_through(tmp_path):
         trained_on(tmp_path)
     (tmp_path / "ConfigSettings_v1.txt").unlink()
     assert trained_on(tmp_path).enhancement is None
+
+
+def test_retraining_on_other_images_is_warned_about(tmp_path, caplog):
+    TrainedOn(enhancement=Enhancement()).write(tmp_path)
+    warn_of_other_images(tmp_path, TrainedOn(enhancement=Enhancement()))
+    warn_of_other_images(None, None)
+    assert not caplog.records
+    warn_of_other_images(tmp_path, None)
+    assert "it goes on with images as they are" in caplog.text
 
 
 def test_models_are_not_trained_further_on_other_images(tmp_path, trained):

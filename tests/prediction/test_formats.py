@@ -164,6 +164,8 @@ def test_what_the_original_lacks_is_refused_in_exact_mode(tmp_path: Path, traine
     for options in ({"format": "h5"}, {"format": "h5", "dtype": "uint16"}):
         with pytest.raises(InputError, match="use either --exact or --format and --dtype"):
             PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, **options)
+    with pytest.raises(InputError, match="use either --exact or --fill"):
+        PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, fill="reflect")
     with pytest.raises(InputError, match="found --dtype uint16 for PNG images; expected uint8"):
         PredictRequest(trained=trained, images=images, out=tmp_path / "o", dtype="uint16")
 
@@ -191,3 +193,9 @@ def test_tiles_that_meet_where_chunks_do_give_the_input_back(
     out = run(tmp_path, trained, tmp_path / "wide.tif", format="ome-zarr")
     assert_array_equal(read_all(open_volume(out / "ensembled" / "Segmented.zarr")), maps_of(addresses(shape)))
     assert prediction.chunks_of("ome-zarr", shape) == (2, 40, 64)
+
+
+def test_mirrored_edges_are_another_run(tmp_path: Path, trained: Path, images: Path) -> None:
+    out = run(tmp_path, trained, images, fill="reflect")
+    assert "fill=reflect" in (out / "predict.config").read_text()
+    assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses(SHAPE)))

@@ -59,13 +59,7 @@ class CommandParser(argparse.ArgumentParser):
                 default=exact_by_environment(),
                 help="reproduce the original bit for bit, defects included (also: CDEEP3M_EXACT=1)",
             )
-            self.add_argument(
-                "--edition",
-                type=int,
-                choices=(1, 2),
-                default=edition_by_environment(),
-                help="which original: 1 is release 1.6.3, 2 is CDeep3M2 (default: 1; also: CDEEP3M_EDITION=2)",
-            )
+            add_edition_option(self)
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Parse `argv` (default: the process's own) with options and positionals in any order.
@@ -131,6 +125,17 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
 def exact_by_environment() -> bool:
     """Return whether CDEEP3M_EXACT asks for exact mode."""
     return os.environ.get("CDEEP3M_EXACT", "").lower() not in ("", "0", "false", "no")
+
+
+def add_edition_option(parser: argparse.ArgumentParser) -> None:
+    """Add --edition."""
+    parser.add_argument(
+        "--edition",
+        type=int,
+        choices=(1, 2),
+        default=edition_by_environment(),
+        help="which original: 1 is release 1.6.3, 2 is CDeep3M2 (default: 1; also: CDEEP3M_EDITION=2)",
+    )
 
 
 def edition_by_environment() -> int:

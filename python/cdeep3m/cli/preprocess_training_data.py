@@ -40,7 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = made.parse(argv)
     if len(args.words) < FEWEST:
         made.error("too few arguments; expected IMAGES LABELS OUT")
+    if problem := _problem_with(args.words):
+        made.error(problem)
     return run(lambda: preprocess(args), debug=args.debug)
+
+
+def _problem_with(words: Sequence[str]) -> str:
+    """Return what is wrong with the arguments; empty when they can be taken apart."""
+    from cdeep3m.errors import InputError
+    from cdeep3m.training.volumes_given import volumes_given
+
+    try:
+        volumes_given(words, default="0")
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def parser() -> CommandParser:

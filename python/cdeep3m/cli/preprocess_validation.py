@@ -32,7 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = made.parse(argv)
     if len(args.words) not in (FEWEST, WITH_SECONDARY):
         made.error(f"found {len(args.words)} arguments; expected IMAGES LABELS OUT")
+    if len(args.words) == WITH_SECONDARY and not rules_from(args).second_edition:
+        _check_secondary(made, args.words[2])
     return run(lambda: preprocess(args), debug=args.debug)
+
+
+def _check_secondary(made: CommandParser, word: str) -> None:
+    """End with the usage where SEC is none; CDeep3M2 takes any word for 0."""
+    from cdeep3m.training.volumes_given import SECONDARY
+
+    if not SECONDARY.fullmatch(word):
+        made.error(f"found {word}; expected IMAGES LABELS [SEC] OUT, with a number for SEC")
 
 
 def parser() -> CommandParser:

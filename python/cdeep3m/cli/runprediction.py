@@ -72,6 +72,12 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="images below 1024 x 1024: predict no more than is there, sooner, instead of filling up with zeros",
     )
     parser.add_argument(
+        "--fill",
+        choices=("zeros", "reflect"),
+        default="zeros",
+        help="what nets see beyond the images, further than 12 pixels from them (default: zeros)",
+    )
+    parser.add_argument(
         "--precision",
         choices=("float32", "fast"),
         default="float32",
@@ -141,6 +147,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         aug_speed=speed_of(options.augspeed),
         rules=rules_from(options),
         fit=options.fit,
+        fill=options.fill,
         precision=options.precision,
         max_packages=options.maxpackages,
         overwrite=options.overwrite,

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(lambda: validate(options.log, Path(options.out)), debug=options.debug)
 
 
-def validate(log: str, out: Path) -> None:
+def validate(log: str, out: Path, *, edition: int = 1) -> None:
     """Parse, write and plot."""
     from cdeep3m.evaluation.learning_curves import find_log, read_log, write_csvs
 
@@ -39,7 +39,7 @@ def validate(log: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in [*_beside(curves, found, out), *write_csvs(curves, found, out)]:
         print(f"Wrote {path}")
-    plot(curves, out, title=log)
+    plot(curves, out, title=log, edition=edition)
 
 
 def _beside(curves: Curves, log: Path, out: Path) -> list[Path]:
@@ -56,12 +56,16 @@ def _beside(curves: Curves, log: Path, out: Path) -> list[Path]:
         return []
 
 
-def plot(curves: Curves, out: Path, *, title: str) -> None:
+def plot(curves: Curves, out: Path, *, title: str, edition: int = 1) -> None:
     """Write the picture, and say what the last rows hold."""
-    from cdeep3m.report.plots import plot_learning_curves, save_png
+    from cdeep3m.report.plots import plot_learning_curves, plot_outputs, save_png
 
     save_png(plot_learning_curves(curves, title=title), out / PICTURE)
     print(f"Wrote {out / PICTURE}")
+    for kind in ("loss", "accuracy") if edition == 2 else ():
+        for suffix in ("png", "pdf"):
+            save_png(plot_outputs(curves, kind), out / f"{kind}.{suffix}")
+            print(f"Wrote {out / f'{kind}.{suffix}'}")
     for kind, table in (("training", curves.train), ("validation", curves.test)):
         if table.rows:
             (iteration, *_), last = table.rows[-1], table.rows[-1][-len(table.outputs) :]

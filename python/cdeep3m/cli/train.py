@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
 
     from cdeep3m.nets.prototxts import NETS
-    from cdeep3m.runs.provenance import keep_record
+    from cdeep3m.runs.provenance import keep_record, warn_of_other_images
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
@@ -116,7 +116,9 @@ def _train(options: argparse.Namespace) -> None:
         return
     validation = load([Source(*pairs[-1])]).training[:1] if options.validation else loaded.training[:1]
     create_run(options.out, make=make_of(options), like=like_of(options, request.retrain), images=loaded.images)
-    keep_record(options.out, record_of(loaded, enhancement=enhancement, augmentation=request.augmentation))
+    record = record_of(loaded, enhancement=enhancement, augmentation=request.augmentation)
+    warn_of_other_images(request.retrain, record)
+    keep_record(options.out, record)
     train_with(options, request, training=loaded.training, validation=validation)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")

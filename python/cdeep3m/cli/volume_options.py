@@ -35,7 +35,9 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:
     """Add what chooses the format and the type of probability maps."""
-    parser.add_argument("--format", choices=FORMATS, default="png", help="format of the maps (default: png)")
+    parser.add_argument(
+        "--format", default="png", metavar="NAME", help=f"format of the maps: {', '.join(FORMATS)} (default: png)"
+    )
     parser.add_argument(
         "--dtype",
         choices=MAP_TYPES,

@@ -20,7 +20,7 @@ from cdeep3m.evaluation.scoring import maps_in
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import kind_of, prediction_events, state_of, training_events
 from cdeep3m.volumes import open_volume
-from cdeep3m.volumes.samples import sampled_planes
+from cdeep3m.volumes.samples import sampled_planes, to_8_bits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def findings_in(folder: Path) -> list[Finding]:
         return [finding for job in (state.jobs if state else ()) for finding in _of_net(folder, job.name)]
     statistics = MapStatistics()
     for plane in sampled_planes(open_volume(maps_in(folder)), PLANES):
-        statistics.add(plane)
+        statistics.add(to_8_bits(plane))
     return findings_of_prediction(last_attempt(read_events(prediction_events(folder))), statistics)
 
 

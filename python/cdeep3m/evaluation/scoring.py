@@ -17,6 +17,7 @@ from cdeep3m.evaluation.precision_recall import VALUES, PrecisionRecall, precisi
 from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
+from cdeep3m.volumes.samples import to_8_bits
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from cdeep3m.volumes import Volume
 
 ENSEMBLE = "ensembled"
+SEGMENTED = "Segmented"
+"""What maps are called that are one file, or one folder of chunks."""
+MAP_TYPES = ("uint8", "uint16", "float32")
 _BOX = re.compile(r"(-?\d*:-?\d*),(-?\d*:-?\d*),(-?\d*:-?\d*)")
 
 
@@ -110,8 +114,14 @@ class Counted(NamedTuple):
 
 def maps_in(path: str | os.PathLike[str]) -> Path:
     """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction."""
-    ensemble = Path(path) / ENSEMBLE
-    return ensemble if ensemble.is_dir() else Path(path)
+    folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
+    single = sorted(folder.glob(f"{SEGMENTED}.*")) if folder.is_dir() else []
+    return single[0] if len(single) == 1 else folder
+
+
+def is_map(path: Path, volume: Volume) -> bool:
+    """Return whether values of a type of more than 8 bits are probabilities: those of a prediction's own maps are."""
+    return path.name.startswith(f"{SEGMENTED}.") and volume.dtype.name in MAP_TYPES
 
 
 def region_of(text: str | None, shape: tuple[int, int, int]) -> Region:
@@ -154,7 +164,8 @@ def score_maps(
     Parameters
     ----------
     maps : path
-        8-bit maps, or the folder of a prediction, whose average of the nets then counts.
+        8-bit maps, or the folder of a prediction, whose average of the nets then counts; its maps of more bits are
+        scored in 256 steps.
     labels : path
         Ground truth of the same voxels: 0 background, one other value foreground.
     threshold : int or None
@@ -182,7 +193,7 @@ def score_maps(
     here = maps_in(maps)
     values, truth = open_volume(here), open_volume(labels, role="label")
     require_one_size({here: values, labels: truth})
-    if values.dtype != np.uint8:
+    if values.dtype != np.uint8 and not is_map(here, values):
         raise InputError(
             f"{here} holds {values.dtype}; expected 8-bit probability maps. Score objects with --instances"
         )
@@ -224,7 +235,8 @@ def _count(maps: Volume, labels: Volume, region: Region, tolerance: float, thres
     shared: Overlaps = Overlaps()
     true, found = Touching(), Touching()
     planes = zip(planes_of(maps), planes_of(labels), region.planes(maps.shape), strict=True)
-    for z, (plane, truth, part) in enumerate(planes):
+    for z, (probabilities, truth, part) in enumerate(planes):
+        plane = to_8_bits(probabilities)
         label = truth != 0
         where = part & ~border_zone(label, tolerance)
         for side, kind in enumerate((~label, label)):

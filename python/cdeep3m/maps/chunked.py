@@ -154,11 +154,11 @@ class ChunkedMaps:
         """
         if self.sealed:
             return
-        self._finished.demand_all(len(self._finished.boxes), self._name)
+        self._finished.demand_all(self._finished.count, self._name)
         for level in range(1, len(self._levels)):
-            for unit in range(self._grids[level - 1].count):
-                if not self._finished.done[self._number(level, unit)]:
-                    self._make(level, unit)
+            first, count = self._number(level, 0), self._grids[level - 1].count
+            for unit in np.flatnonzero(~self._finished.done[first : first + count]).tolist():
+                self._make(level, unit)
         self._seal()
         self.sealed = True
         self._finished.remove()
@@ -166,16 +166,17 @@ class ChunkedMaps:
     def _count_what_is_left(self) -> None:
         """Count, for every unit of every level, the voxels below it that are not there yet."""
         self._left = [
-            np.fromiter((math.prod(self._below(level, unit).shape) for unit in range(grid.count)), np.int64, grid.count)
+            _voxels_below(grid, self._levels[level].size, self._levels[level - 1].size)
             for level, grid in enumerate(self._grids, start=1)
         ]
-        done = [box for box in self._finished.boxes if self._finished.done[self._finished.number(box)]]
-        for box in done if self._grids else ():
+        if not self._grids or not self._finished.done.any():
+            return
+        for box in self._finished.finished_boxes():
             self._subtract(1, box)
         for level, grid in enumerate(self._grids[:-1], start=1):
-            for unit in range(grid.count):
-                if self._finished.done[self._number(level, unit)]:
-                    self._subtract(level + 1, grid.box(unit))
+            first = self._number(level, 0)
+            for unit in np.flatnonzero(self._finished.done[first : first + grid.count]).tolist():
+                self._subtract(level + 1, grid.box(unit))
 
     def _complete(self, level: int, box: Roi) -> None:
         """Make the units of a level that a box of the level below completes."""
@@ -213,7 +214,7 @@ class ChunkedMaps:
 
     def _number(self, level: int, unit: int) -> int:
         """Return the number of a unit in the ledger: behind the boxes, level by level."""
-        return len(self._finished.boxes) + sum(grid.count for grid in self._grids[: level - 1]) + unit
+        return self._finished.count + sum(grid.count for grid in self._grids[: level - 1]) + unit
 
 
 def unit_of(chunks: Coordinate, shape: Coordinate) -> Coordinate:
@@ -227,6 +228,17 @@ def unit_of(chunks: Coordinate, shape: Coordinate) -> Coordinate:
 def units_of(sizes: Sequence[LevelSize], chunks: Coordinate) -> int:
     """Return how many units the levels above the first have."""
     return sum(Grid(size.shape, unit_of(chunks, size.shape)).count for size in sizes[1:])
+
+
+def _voxels_below(grid: Grid, upper: LevelSize, lower: LevelSize) -> np.ndarray:
+    """Return how many voxels of the level below each unit of a level is made of, in the order of their numbers."""
+    along = []
+    for axis in range(3):
+        ratio = upper.factors[axis] // lower.factors[axis]
+        begins = np.arange(0, upper.shape[axis], grid.step[axis], dtype=np.int64)
+        ends = np.minimum(begins + grid.step[axis], upper.shape[axis])
+        along.append(np.minimum(ends * ratio, lower.shape[axis]) - begins * ratio)
+    return (along[0][:, None, None] * along[1][:, None] * along[2]).ravel()
 
 
 def _demand_aligned(box: Roi, shape: Coordinate, chunks: Coordinate) -> None:

@@ -77,7 +77,7 @@ class FileMaps:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
             return []
-        if not self._finished.boxes and not self._partial.exists():
+        if not self._finished.count and not self._partial.exists():
             self._ledger.remove_all()
             self._make()
         self._finished.begin(boxes)
@@ -110,7 +110,7 @@ class FileMaps:
         """
         if self.sealed:
             return
-        self._finished.demand_all(len(self._finished.boxes), str(self.path))
+        self._finished.demand_all(self._finished.count, str(self.path))
         array = self._open()
         if self._complete is not None:
             self._complete(self._partial, array)

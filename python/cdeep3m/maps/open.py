@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from cdeep3m.geometry import Coordinate
     from cdeep3m.maps.base import Maps, MapSpec
 
-CHUNKED_OME = ("ome-zarr", "ome-zarr-0.4")
-
 FORMATS: list[Format] = [
     Format(
         name="png",
@@ -33,6 +31,7 @@ FORMATS: list[Format] = [
         module="cdeep3m.maps.tif",
         suffixes=(".tif", ".tiff"),
         is_folder=False,
+        inside=".tif",
     ),
     Format(
         name="h5",
@@ -40,6 +39,7 @@ FORMATS: list[Format] = [
         module="cdeep3m.maps.hdf5",
         suffixes=(".h5", ".hdf5", ".hdf"),
         is_folder=False,
+        inside=".h5",
     ),
     Format(
         name="mrc",
@@ -47,6 +47,7 @@ FORMATS: list[Format] = [
         module="cdeep3m.maps.mrc",
         suffixes=(".mrc", ".map", ".rec"),
         is_folder=False,
+        inside=".mrc",
     ),
     Format(
         name="ome-zarr",
@@ -55,15 +56,26 @@ FORMATS: list[Format] = [
         suffixes=(".zarr",),
         schemes=("zarr",),
         is_folder=True,
+        inside=".zarr",
+        chunks=chunks_for,
     ),
     Format(
         name="ome-zarr-0.4",
         what="one of OME-Zarr 0.4 (--format ome-zarr-0.4)",
         module="cdeep3m.maps.ome_zarr_04",
         is_folder=True,
+        inside=".zarr",
+        chunks=chunks_for,
     ),
     Format(
-        name="n5", what="an .n5 folder", module="cdeep3m.maps.n5", suffixes=(".n5",), schemes=("n5",), is_folder=True
+        name="n5",
+        what="an .n5 folder",
+        module="cdeep3m.maps.n5",
+        suffixes=(".n5",),
+        schemes=("n5",),
+        is_folder=True,
+        inside=".n5",
+        chunks=chunks_for,
     ),
     Format(
         name="precomputed",
@@ -72,16 +84,25 @@ FORMATS: list[Format] = [
         suffixes=(".precomputed",),
         schemes=("precomputed",),
         is_folder=True,
+        inside=".precomputed",
+        chunks=chunks_for,
     ),
 ]
 """What can be written. Each module has `open_maps(address, spec) -> Maps`, which goes on with what is there."""
 
 
-SUFFIXES = {
-    **{"tif": ".tif", "h5": ".h5", "mrc": ".mrc", "n5": ".n5", "precomputed": ".precomputed"},
-    **dict.fromkeys(CHUNKED_OME, ".zarr"),
-}
-"""Suffix of a map in a folder of its own, `Segmented.zarr`; images have names of their own."""
+def format_called(name: str) -> Format:
+    """Return the format of a name.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    by_name = {one.name: one for one in FORMATS}
+    if name not in by_name:
+        raise InputError(f"found the format {name!r}; expected one of {', '.join(by_name)}")
+    return by_name[name]
 
 
 def place_of(folder: Path, format_name: str, *, planes: str = "Segmented") -> Path:
@@ -92,7 +113,8 @@ def place_of(folder: Path, format_name: str, *, planes: str = "Segmented") -> Pa
     >>> place_of(Path("1fm"), "ome-zarr").as_posix(), place_of(Path("1fm"), "png").as_posix()
     ('1fm/Segmented.zarr', '1fm')
     """
-    return folder if format_name == "png" else folder / f"{planes}{SUFFIXES[format_name]}"
+    inside = format_called(format_name).inside
+    return folder / f"{planes}{inside}" if inside else folder
 
 
 def chunks_of(format_name: str, shape: Coordinate) -> Coordinate:
@@ -103,7 +125,8 @@ def chunks_of(format_name: str, shape: Coordinate) -> Coordinate:
     >>> chunks_of("n5", (10, 500, 500)), chunks_of("tif", (10, 500, 500))
     ((10, 64, 64), (1, 1, 1))
     """
-    return chunks_for(shape) if format_name in (*CHUNKED_OME, "n5", "precomputed") else (1, 1, 1)
+    chunks = format_called(format_name).chunks
+    return chunks(shape) if chunks else (1, 1, 1)
 
 
 def open_maps(address: str | os.PathLike[str] | Address, spec: MapSpec, *, format_name: str | None = None) -> Maps:
@@ -124,13 +147,10 @@ def open_maps(address: str | os.PathLike[str] | Address, spec: MapSpec, *, forma
         There is no such format, or it cannot hold such a map.
     """
     named = Address.of(address)
-    by_name = {one.name: one for one in FORMATS}
-    if format_name is not None and format_name not in by_name:
-        raise InputError(f"found the format {format_name!r}; expected one of {', '.join(by_name)}")
-    found = by_name[format_name] if format_name else format_of(named, FORMATS)
+    found = format_called(format_name) if format_name is not None else format_of(named, FORMATS)
     if found is None:
         if named.scheme or named.suffix:
             raise InputError(f"cannot write to {named}; expected {expected(FORMATS)}")
-        found = by_name["png"]
+        found = format_called("png")
     maps: Maps = import_module(found.module).open_maps(named, spec)
     return maps

@@ -87,9 +87,13 @@ class Finished:
         self.done = np.zeros(0, bool)
 
     @property
-    def boxes(self) -> list[Roi]:
-        """All boxes, in order."""
-        return list(self._numbers)
+    def count(self) -> int:
+        """How many boxes there are."""
+        return len(self._numbers)
+
+    def finished_boxes(self) -> list[Roi]:
+        """Return the boxes that are finished, in order."""
+        return [box for box, done in zip(self._numbers, self.done, strict=False) if done]
 
     def begin(self, boxes: Sequence[Roi]) -> bool:
         """Take `boxes` for all that there are, and read what is finished; return False where that was done before.

@@ -10,7 +10,7 @@ from cdeep3m.matlab_ports.break_large_img import HALO
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import iteration_of
-from cdeep3m.volumes.samples import gray_histogram, sampled_planes
+from cdeep3m.volumes.samples import gray_histogram, sampled_planes, white_of
 from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
         "seams": {"rows": _seams(tiling.rows), "columns": _seams(tiling.columns)},
     }
     try:
-        histogram = sum(gray_histogram(plane) for plane in sampled_planes(volume, PLANES))
+        planes = list(sampled_planes(volume, PLANES))
     except (CDeep3MError, OSError):
         return facts
-    return facts | {"histogram": histogram.tolist()}  # type: ignore[union-attr]
+    white = max(white_of(plane) for plane in planes) if volume.dtype.kind == "f" else 1.0
+    return facts | {"histogram": sum(gray_histogram(plane, top=white) for plane in planes).tolist()}  # type: ignore[union-attr]
 
 
 def _seams(reads: Sequence[Range]) -> list[int]:

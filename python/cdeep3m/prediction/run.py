@@ -21,7 +21,7 @@ from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, Tra
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.open import chunks_of
+from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import NetInUse
@@ -43,7 +43,7 @@ from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
-from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
 from cdeep3m.volumes import open_volume
@@ -52,11 +52,13 @@ from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.samples import middle
 
 if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
     from cdeep3m.runners.base import Runner
+    from cdeep3m.tiling.packages import Fill
     from cdeep3m.volumes.base import Volume
 
 logger = logging.getLogger(__name__)
@@ -101,6 +103,8 @@ class PredictRequest:
         Format of the maps, one of `maps.open.FORMATS`.
     dtype : {"uint8", "uint16", "float32"}
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
+    fill : {"zeros", "reflect"}
+        What nets see beyond the images, further than 12 voxels from them.
 
     Raises
     ------
@@ -122,6 +126,7 @@ class PredictRequest:
     overwrite: bool = False
     format: str = "png"
     dtype: MapType = "uint8"
+    fill: Fill = "zeros"
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -136,6 +141,9 @@ class PredictRequest:
             demand_net_name(net)
         if self.rules is ORIGINAL and self.is_new:
             raise InputError("the original writes 8-bit PNG images: use either --exact or --format and --dtype")
+        format_called(self.format)
+        if self.rules is ORIGINAL and self.fill != "zeros":
+            raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -234,7 +242,12 @@ def _predict(
                 _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
             tiling = Tiling.of(
-                volume.shape, rules=request.rules, folder_input=volume.is_folder, fit=request.fit, chunks=chunks
+                volume.shape,
+                rules=request.rules,
+                folder_input=volume.is_folder,
+                fit=request.fit,
+                fill=request.fill,
+                chunks=chunks,
             )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
         run.begin(_settings(request, volume), models, engine=runs_on)
@@ -364,6 +377,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--fit": request.fit,
         "--precision fast": request.fast,
         "--format and --dtype": request.is_new,
+        "--fill reflect": request.fill != "zeros",
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
@@ -381,8 +395,10 @@ def warn_of_labels(volume: Volume, images: Path | Address) -> None:
 
 
 def _read_plane(volume: Volume, z: int) -> np.ndarray:
+    """Return a plane, or the middle of one that is too large to be held."""
     _, height, width = volume.shape
-    return volume.read(Roi((z, 0, 0), (z + 1, height, width)))[0]
+    whole = Roi((z, 0, 0), (z + 1, height, width))
+    return volume.read(whole if height * width <= LARGEST_PLANE else middle(volume.shape, z))[0]
 
 
 def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
@@ -420,6 +436,7 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "precision": request.precision,
         "enhancement": enhancement.text if enhancement else "none",
         **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
+        **({"fill": request.fill} if request.fill != "zeros" else {}),
         **_selected(request.images),
         **({IMAGES: images} if images else {}),
     }

@@ -74,13 +74,15 @@ def predict_as_edition_2(
         raise InputError(f"the engine {engine.name} works on files; --exact --edition 2 needs the embedded engine")
     with failing_with(4):
         volume = open_as_edition_2(images, purpose="prediction")
+    run.log("preprocess", f"{images}: {volume.shape} voxels (z, y, x)")
     for name, model in models.items():
         if not run.net_is_done(name):
             with failing_with(10):
                 _predict_net(run, volume.read, volume.shape, engine.load(model, gpu=gpu), name, speed, report)
     with failing_with(12):
         _ensemble(run, list(models))
-        steps.write_overlays(run.ensemble_folder, images, run.folder / OVERLAY)
+        count = steps.write_overlays(run.ensemble_folder, images, run.folder / OVERLAY)
+    run.log("postprocess", f"{count} overlays written")
 
 
 def _predict_net(
@@ -97,6 +99,7 @@ def _predict_net(
         write_plane(run.net_folder(name) / steps.STITCHED.format(z + 1), plane)
         report(name, Progress(z + 1, shape[0]))
     run.mark_net_done(name)
+    run.log("prediction", f"{name}: {shape[0]} planes predicted")
 
 
 def _ensemble(run: PredictionRun, nets: Sequence[str]) -> None:

@@ -69,6 +69,42 @@ def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
     return figure
 
 
+def plot_outputs(curves: Curves, kind: str) -> Figure:
+    """Draw the losses, or the accuracies of the tests, alone (PlotValidation.py of CDeep3M2).
+
+    Parameters
+    ----------
+    curves : Curves
+    kind : {"loss", "accuracy"}
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    with needing("matplotlib", extra="report", module="matplotlib"):
+        from matplotlib.figure import Figure
+
+    figure = Figure((INCHES[0], INCHES[1] / 2), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="iteration", ylabel=kind)
+    axes.grid(visible=True, which="both", alpha=0.25)
+    if kind == "loss":
+        axes.set_yscale("log")
+        _draw(axes, curves.train, _losses(curves.train), "training", alpha=0.7, linewidth=1)
+        _draw(axes, curves.test, _losses(curves.test), "validation")
+    else:
+        axes.set_ylim(0, 1.02)
+        _draw(axes, curves.test, [name for name in curves.test.outputs if "acc" in name.lower()])
+    if axes.lines:
+        axes.legend(loc="best")
+    return figure
+
+
 def plot_scores(counts: np.ndarray, *, threshold: int) -> Figure:
     """Draw precision against recall, and precision, recall and F1 against the threshold.
 

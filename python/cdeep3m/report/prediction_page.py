@@ -15,13 +15,13 @@ from cdeep3m.evaluation.map_statistics import MapStatistics
 from cdeep3m.evaluation.object_scores import Touching
 from cdeep3m.evaluation.run_findings import findings_of_prediction
 from cdeep3m.evaluation.scores import HALF, score
-from cdeep3m.evaluation.scoring import MapScores, maps_in, score_maps
+from cdeep3m.evaluation.scoring import MAP_TYPES, MapScores, maps_in, score_maps
 from cdeep3m.report.charts import Axis, Line, histogram, line_chart
 from cdeep3m.report.page import duration, render, share, size
 from cdeep3m.runs.events import Event, last_attempt, read_events, seconds_spent
 from cdeep3m.runs.states import RunState, prediction_events, state_of
 from cdeep3m.volumes import open_volume, planes_of
-from cdeep3m.volumes.samples import data_uri, middle, reduced, sampled
+from cdeep3m.volumes.samples import data_uri, middle, reduced, sampled, to_8_bits
 
 if TYPE_CHECKING:
     from cdeep3m.volumes import Volume
@@ -80,8 +80,8 @@ def prediction_page(
     events = last_attempt(read_events(prediction_events(folder)))
     state = state_of(folder)
     maps = open_volume(maps_in(folder))
-    if maps.dtype != np.uint8:
-        raise InputError(f"{maps_in(folder)} holds {maps.dtype}; expected 8-bit probability maps")
+    if maps.dtype.name not in MAP_TYPES:
+        raise InputError(f"{maps_in(folder)} holds {maps.dtype}; expected probability maps ({', '.join(MAP_TYPES)})")
     pictures = _images(images, events, maps)
     truth = open_volume(labels, role="label") if labels else None
     scores = score_maps(folder, labels, threshold=threshold) if labels else None
@@ -91,7 +91,7 @@ def prediction_page(
     return render(
         "prediction.html.j2",
         {
-            "title": f"Prediction {folder.resolve().name}",
+            "title": f"Prediction: {folder.resolve().name}",
             "lead": _lead(maps, state),
             "made": time.strftime("%Y-%m-%d"),
             "findings": findings,
@@ -154,7 +154,7 @@ def _shown(maps: Volume, images: Volume | None, labels: Volume | None) -> _Shown
     statistics, planes = MapStatistics(), []
     stretch = _stretch(images) if images is not None else None
     for z in sampled(depth, most):
-        plane = _plane(maps, z)
+        plane = to_8_bits(_plane(maps, z))
         statistics.add(plane)
         shown = {"z": z + 1, "map": data_uri(reduced(plane, SIDE))}
         if images is not None and stretch is not None:
@@ -225,7 +225,7 @@ def _quantities(
     if count_objects and voxels <= LARGEST_TO_LABEL:
         objects = Touching()
         for plane in planes_of(maps):
-            objects.number(plane >= threshold)
+            objects.number(to_8_bits(plane) >= threshold)
         density = objects.count / voxels * 1e6
         values.append(
             (
@@ -255,7 +255,7 @@ def _facts(
         ("engine, device, precision", began.get("engine")),
         ("machine", state.host if state else None),
         ("nets", ", ".join(began.get("nets", [])) or None),
-        ("variants left out (--augspeed)", settings.get("augspeed")),
+        ("augmentation (--augspeed)", settings.get("augspeed")),
         ("exact mode", settings.get("exact")),
         ("packages", images.get("packages")),
         ("took", duration(seconds) if seconds else None),

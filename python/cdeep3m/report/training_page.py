@@ -55,7 +55,7 @@ def training_page(folder: Path, *, price: float | None = None) -> str:
     return render(
         "training.html.j2",
         {
-            "title": f"Training {folder.resolve().name}",
+            "title": f"Training: {folder.resolve().name}",
             "lead": _lead(state),
             "made": time.strftime("%Y-%m-%d"),
             "findings": findings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from cdeep3m.volumes.enhancement import Enhancement
 
 if TYPE_CHECKING:
     import os
+
+logger = logging.getLogger(__name__)
 
 RECORD = "trained_on.json"
 SETTINGS = "ConfigSettings_v*.txt"
@@ -86,6 +89,18 @@ def keep_record(folder: str | os.PathLike[str], record: TrainedOn) -> None:
             "Train as before, or into another folder"
         )
     record.write(folder)
+
+
+def warn_of_other_images(retrained: str | os.PathLike[str] | None, record: TrainedOn | None) -> None:
+    """Warn where a model is trained further on images that were treated otherwise than those it was trained on."""
+    earlier = trained_on(retrained) if retrained else None
+    if earlier and earlier.enhancement != (record.enhancement if record else None):
+        logger.warning(
+            "Warning: %s was trained on images %s; it goes on with images %s",
+            retrained,
+            earlier.images,
+            describe_enhancement(record.enhancement if record else None),
+        )
 
 
 def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cdeep3m.geometry import Coordinate, Roi
@@ -39,13 +40,13 @@ class Grid:
         if min(*self.shape, *self.step) < 1:
             raise ValueError(f"a grid of {self.shape} voxels in steps of {self.step}")
 
-    @property
+    @cached_property
     def counts(self) -> Coordinate:
         """Boxes along (z, y, x)."""
         z, y, x = (-(-side // step) for side, step in zip(self.shape, self.step, strict=True))
         return z, y, x
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of boxes."""
         return math.prod(self.counts)

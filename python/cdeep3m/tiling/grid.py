@@ -19,7 +19,7 @@ from cdeep3m.matlab_ports import merge_large_data
 from cdeep3m.matlab_ports.break_large_img import HALO, Area, Range, axis_ranges, z_cuts
 from cdeep3m.matlab_ports.preprocess_package import padding_before
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.tiling.packages import Package
+from cdeep3m.tiling.packages import Fill, Package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +69,13 @@ class Tiling:
         The images are a folder, whose packages lose their last row and column in exact mode (defect 1).
     fit : bool
         Packages have the smallest canvas that holds them, instead of 1024 x 1024.
+    fill : {"zeros", "reflect"}
+        What stands on the canvas beyond the 12 voxels that are reflected always.
 
     Raises
     ------
     InputError
-        Both `ORIGINAL` and `fit`.
+        `ORIGINAL` with `fit`, or with reflected voxels.
     """
 
     shape: Coordinate
@@ -83,10 +85,13 @@ class Tiling:
     rules: Rules = CORRECTED
     folder_input: bool = False
     fit: bool = False
+    fill: Fill = "zeros"
 
     def __post_init__(self) -> None:
         if self.rules is ORIGINAL and self.fit:
             raise InputError("the original's canvas is 1024 x 1024 always: use either --exact or --fit")
+        if self.rules is ORIGINAL and self.fill != "zeros":
+            raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
 
     @classmethod
     def of(
@@ -96,6 +101,7 @@ class Tiling:
         rules: Rules = CORRECTED,
         folder_input: bool = False,
         fit: bool = False,
+        fill: Fill = "zeros",
         chunks: Coordinate = EVERY_VOXEL,
     ) -> Tiling:
         """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
@@ -128,6 +134,7 @@ class Tiling:
             rules=rules,
             folder_input=folder_input,
             fit=fit,
+            fill=fill,
         )
 
     @property
@@ -212,6 +219,7 @@ class Tiling:
             canvas_begin=(y.canvas_begin, x.canvas_begin),
             rules=self.rules,
             fit=self.fit,
+            fill=self.fill,
         )
 
     @cached_property

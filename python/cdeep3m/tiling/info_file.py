@@ -171,10 +171,13 @@ def parse_info(text: str, path: Path) -> Info:
 
 
 def _covers(ranges: tuple[Range, ...], side: int) -> bool:
-    """Return whether tiles begin at 0, follow each other within a side, and reach its end."""
+    """Return whether tiles begin at 0, follow each other within a side, and reach its end.
+
+    Those of the original begin at 1 along a side that it does not cut, where it cuts the other one (defect 3).
+    """
     begins = [begin for begin, _ in ranges]
     joined = all(begin <= end for (begin, _), (_, end) in zip(ranges[1:], ranges, strict=False))
-    whole = begins[:1] == [0] and begins == sorted(set(begins)) and ranges[-1][1] >= side
+    whole = begins[:1] in ([0], [1]) and begins == sorted(set(begins)) and ranges[-1][1] >= side
     return whole and joined and all(0 <= begin < min(end, side) for begin, end in ranges)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.add_z_padding import FEWEST_PLANES, Z_PADDING, plane_order
 from cdeep3m.matlab_ports.preprocess_package import (
+    CANVAS,
     SMALLEST,
+    axis_order,
     canvas,
     fitting_side,
     zero_fill_as_double,
@@ -17,9 +21,9 @@ from cdeep3m.matlab_ports.preprocess_package import (
 from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cdeep3m.geometry import Roi
+
+Fill = Literal["zeros", "reflect"]
 
 LARGEST_FRAMES = 2 * Z_PADDING + 1
 
@@ -40,6 +44,8 @@ class Package:
         Fill with zeros as the original does (defect 10).
     fit : bool
         Fill with zeros up to multiples of 32 instead of 1024.
+    fill : {"zeros", "reflect"}
+        What stands beyond the 12 reflected voxels, up to the end of the canvas.
     """
 
     tile: int
@@ -49,6 +55,7 @@ class Package:
     canvas_begin: tuple[int, int]
     rules: Rules = CORRECTED
     fit: bool = False
+    fill: Fill = "zeros"
 
     @property
     def name(self) -> str:
@@ -84,7 +91,7 @@ class Package:
         return tuple(self.planes[i] for i in plane_order(len(self.planes)))
 
     def canvas(self, planes: np.ndarray) -> np.ndarray:
-        """Return what the net sees of planes of `read`: reflected up to 12 voxels around, then zeros.
+        """Return what the net sees of planes of `read`: reflected up to 12 voxels around, then zeros, or reflected on.
 
         Parameters
         ----------
@@ -113,10 +120,14 @@ class Package:
         top, left = (begin == 0 for begin in self.read.begin[1:])
         if self.rules.fills_as_double:
             return zero_fill_as_double(planes, top=top, left=left)
-        if not self.fit:
-            return canvas(planes, top=top, left=left)
-        sides = fitting_side(height, at_edge=top), fitting_side(width, at_edge=left)
-        return canvas(planes, top=top, left=left, sides=sides)
+        sides = (CANVAS, CANVAS)
+        if self.fit:
+            sides = fitting_side(height, at_edge=top), fitting_side(width, at_edge=left)
+        filled = canvas(planes, top=top, left=left, sides=sides)
+        if self.fill == "zeros":
+            return filled
+        image = len(axis_order(height, at_edge=top)), len(axis_order(width, at_edge=left))
+        return _reflected(filled, image)
 
     def z_window(self, z: int, frames: int) -> tuple[int, ...]:
         """Return which planes the net sees when it predicts plane `z` (all absolute).
@@ -144,3 +155,19 @@ class Package:
             )
         begin = z - self.planes[0] + Z_PADDING - frames // 2
         return self.padded_planes[begin : begin + frames]
+
+
+def _reflected(canvas_planes: np.ndarray, image: tuple[int, int]) -> np.ndarray:
+    """Return planes with the image in their first rows and columns mirrored over the rest, as often as it takes.
+
+    Examples
+    --------
+    >>> _reflected(np.uint8([[[1, 2, 3, 0, 0, 0]]]), (1, 3)).tolist()
+    [[[1, 2, 3, 2, 1, 2]]]
+    """
+    _, height, width = canvas_planes.shape
+    rows, columns = (
+        np.pad(np.arange(side), (0, whole - side), mode="reflect" if side > 1 else "edge")
+        for side, whole in zip(image, (height, width), strict=True)
+    )
+    return canvas_planes[:, rows[:, np.newaxis], columns]

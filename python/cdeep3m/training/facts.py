@@ -8,7 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits
+from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits, white_of
 from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return the facts of one volume, axes (x, y, z)."""
     slabs = sampled(data.shape[0], SLABS)
     foreground = float(np.mean([np.count_nonzero(label[x]) / label[x].size for x in slabs]))
-    histogram = sum(gray_histogram(np.asarray(data[x])) for x in slabs)
+    white = max(white_of(np.asarray(data[x])) for x in slabs) if data.dtype.kind == "f" else 1.0
+    histogram = sum(gray_histogram(np.asarray(data[x]), top=white) for x in slabs)
     return {
         "shape": [int(side) for side in data.shape[::-1]],
         "type": data.dtype.name,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from cdeep3m.geometry import Coordinate
     from cdeep3m.volumes.address import Address
 
 
@@ -32,6 +33,10 @@ class Format:
         Whether a local one is a folder; None: either.
     holds : callable, optional
         Looks at what is on disk where a suffix does not tell.
+    inside : str
+        Suffix of an output that lies in a folder of its own, `Segmented.zarr`; empty where it is that folder.
+    chunks : callable, optional
+        Returns the chunks of an output of some shape; default: every voxel for itself.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Format:
     schemes: tuple[str, ...] = ()
     is_folder: bool | None = None
     holds: Callable[[Path], bool] | None = None
+    inside: str = ""
+    chunks: Callable[[Coordinate], Coordinate] | None = None
 
     def named(self, address: Address) -> bool:
         """Return whether the name of an address says that it is of this format."""

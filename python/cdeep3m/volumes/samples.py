@@ -21,8 +21,8 @@ LARGEST_SIDE = 4096
 """Of larger planes so many rows and columns in their middle stand for the whole."""
 
 
-def gray_histogram(values: np.ndarray) -> np.ndarray:
-    """Count gray values in 256 bins over the range of their type (uint8, uint16), or of [0, 1] for floating point.
+def gray_histogram(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:
+    """Count gray values in 256 bins over the range of their type (uint8, uint16), or of 0 to `top` for floating point.
 
     Returns
     -------
@@ -33,16 +33,30 @@ def gray_histogram(values: np.ndarray) -> np.ndarray:
     >>> gray_histogram(np.array([0, 255, 256, 65535], np.uint16))[[0, 1, 255]].tolist()
     [2, 1, 1]
     """
-    return np.bincount(to_8_bits(values).ravel(), minlength=BINS)
+    return np.bincount(to_8_bits(values, top=top).ravel(), minlength=BINS)
 
 
-def to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Return gray values over the range of their type, or of [0, 1] for floating point, as uint8."""
+def to_8_bits(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:
+    """Return gray values over the range of their type, or of 0 to `top` for floating point, as uint8."""
     if values.dtype.kind == "f":
-        return (np.clip(np.nan_to_num(values), 0, 1) * (BINS - 1)).astype(np.uint8)
-    return (
-        values.astype(np.uint8) if values.dtype.itemsize == 1 else values >> 8 * (values.dtype.itemsize - 1)
-    ).astype(np.uint8)
+        return (np.clip(np.nan_to_num(values / top), 0, 1) * (BINS - 1)).astype(np.uint8)
+    if values.dtype.itemsize == 1:
+        return values.astype(np.uint8)
+    return (values >> 8 * (values.dtype.itemsize - 1)).astype(np.uint8)
+
+
+def white_of(values: np.ndarray) -> float:
+    """Return what white is in floating-point gray values: 1, or 255 or 65535 where they were made of so many bits.
+
+    The original stores images of 8 and 16 bits as float32 in its HDF5 files, with their values as they are.
+
+    Examples
+    --------
+    >>> white_of(np.float32([0.5, 1])), white_of(np.float32([3, 200])), white_of(np.float32([0, 256]))
+    (1.0, 255.0, 65535.0)
+    """
+    largest = float(np.nan_to_num(values).max(initial=0))
+    return next((white for white in (1.0, 255.0) if largest <= white), 65535.0)
 
 
 def sampled(depth: int, most: int) -> list[int]:

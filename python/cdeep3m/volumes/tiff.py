@@ -99,6 +99,8 @@ class TiffStack:
         Which of the smaller images that hang from a page, counted from 1; 0 is the page itself.
     placement : Placement, optional
         What the file tells of its voxels.
+    pages : sequence of Directory, optional
+        All pages, where they have been read before.
     """
 
     is_folder = False
@@ -110,13 +112,14 @@ class TiffStack:
         *,
         level: int = 0,
         placement: Placement | None = None,
+        pages: Sequence[Directory] | None = None,
     ) -> None:
         self.path = str(path)
         self.placement = placement or Placement()
         self._file = path
         self._level = level
         with decoding(path, "TIFF"):
-            self._pages = directories(path)
+            self._pages = directories(path) if pages is None else pages
             count = check_promises(path, self._pages, chosen=order is not None)
         self._order = range(count) if order is None else order
         self._behind_each_other = count > len(self._pages)

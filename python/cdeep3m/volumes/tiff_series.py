@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 PLAIN = ("generic", "uniform")
 """Files that say nothing of their pages, in tifffile's words: a plane a page."""
+DESCRIBED = ("imagej", "ome", "shaped", "lsm", "stk", "mmstack", "scanimage", "fluoview")
+"""Kinds of files, in tifffile's words, that say something of their pages; others are not looked through."""
 OME = "ome"
 SAMPLES = "S"
 UNKNOWN = "IQ"
@@ -62,9 +64,10 @@ def open_address(address: Address, reading: Reading) -> Volume:
     if reading.rules.octave_images:
         return tiff.open_address(address, reading)
     with decoding(path, "TIFF"):
-        check_promises(path, directories(path), chosen=True)
+        pages = directories(path)
+        check_promises(path, pages, chosen=True)
         found = chosen_pages(path, address.dataset, reading.selection, str(address))
-    return open_planes(TiffStack(path, found.pages, level=found.level, placement=found.placement), reading)
+    return open_planes(TiffStack(path, found.pages, level=found.level, placement=found.placement, pages=pages), reading)
 
 
 def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> ChosenPages:
@@ -85,6 +88,8 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
         There are several images, channels or times and none is chosen, or planes are missing.
     """
     with tifffile.TiffFile(path) as file:
+        if not any(getattr(file, f"is_{kind}") for kind in DESCRIBED):
+            return _plain(file, dataset, selection, name)
         found = file.series
         if not found or found[0].kind in PLAIN or (len(found) > 1 and found[0].kind != OME):
             return _plain(file, dataset, selection, name)
