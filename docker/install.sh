@@ -24,6 +24,11 @@ dependencies)
     python3 -m venv --without-pip $home
     pip --python $home install --find-links docker/wheels --constraint constraints.txt --requirement requirements.txt
     $home/bin/python3 docker/check_device.py "$2"
+    # No command needs PyTorch's headers and test programs (but for the one that it starts itself), nor anybody's tests.
+    site=$(echo $home/lib/python3*/site-packages)
+    rm -rf "$site/torch/include" "$site/torch/test"
+    find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
+    find "$site" -type d -name tests -prune -exec rm -rf {} +
     compile $home/lib || true # PyTorch has modules for newer Pythons alone, which this one cannot compile
     ;;
 package)

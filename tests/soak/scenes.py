@@ -42,6 +42,8 @@ SHAPE = (3, 40, 44)
 CPU = ("--gpu", "-1")
 QUICK = (*CPU, "--fit", "--augspeed", "10", "--models", "1fm,3fm")
 MAY_DIFFER = (
+    "report.html",
+    "events.jsonl",
     "readme.txt",
     "out.log",
     "parallel.jobs",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ def plot(curves: Curves, out: Path, *, title: str, edition: int = 1) -> None:
         if table.rows:
             (iteration, *_), last = table.rows[-1], table.rows[-1][-len(table.outputs) :]
             values = ", ".join(f"{name} {value:.4g}" for name, value in zip(table.outputs, last, strict=True))
-            print(f"{kind}, iteration {iteration:.0f}: {values}")
+            print(printable(f"{kind}, iteration {iteration:.0f}: {values}"))
         else:
             print(f"{kind}: none in the log")
 

@@ -167,6 +167,6 @@ def _reporting_damage(archive: Path) -> Iterator[None]:
 def _damage(archive: Path, error: BaseException) -> str:
     with open(archive, "rb") as file:
         start = file.read(PROBED)
-    if tarfile.is_tarfile(archive) or start[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7"):
+    if start[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7") or tarfile.is_tarfile(archive):
         return f"{archive}: the archive is cut off or damaged ({error or type(error).__name__}); fetch it again."
     return f"{archive}: a tar archive was expected, but this is {looks_like(start)}."

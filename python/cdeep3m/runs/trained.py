@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
+from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.names import listing
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ def with_deploy(weights: Path, net: str) -> TrainedModel:
     MissingFileError
         There is no deploy.prototxt.
     """
+    if weights.exists():
+        demand_file(weights)
     deploy = weights.absolute().parent.parent / "deploy.prototxt"
     if not deploy.is_file():
         raise MissingFileError(

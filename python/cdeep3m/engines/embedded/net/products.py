@@ -70,6 +70,7 @@ def _convolved(
         multiply(added, columns, matrix, out=top[windows].flatten(0, 2))
         if kept is not None:
             kept.append(columns)
+        del columns  # or two of them are held while the next are laid out
     return top.permute(0, 3, 1, 2)
 
 
