@@ -21,7 +21,7 @@ ONLY_IN = {
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),
-    "markupsafe": ("report",),
+    "markupsafe": ("report.page",),
     "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting", "edition2.secondary"),
     "distributed": ("runners.dask", "runners.slurm"),
     "dask": ("runners.slurm",),

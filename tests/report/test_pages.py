@@ -136,9 +136,11 @@ def test_a_finished_run_gets_its_page_unless_told_otherwise(tmp_path, capsys):
     assert f"Report: {out / 'report.html'}\n" in capsys.readouterr().err
 
 
-def test_without_jinja2_a_run_says_how_to_get_it_and_goes_on(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("missing", [("jinja2",), ("jinja2", "markupsafe")])
+def test_without_jinja2_a_run_says_how_to_get_it_and_goes_on(tmp_path, monkeypatch, capsys, missing):
     out = make_prediction(tmp_path, shape=(2, 60, 60))
-    monkeypatch.setitem(sys.modules, "jinja2", None)
+    for module in missing:
+        monkeypatch.setitem(sys.modules, module, None)
     report_at_end(Options(out))
     assert capsys.readouterr().err == "No report: it needs jinja2, pip install 'cdeep3m[report]'\n"
     assert not (out / "report.html").exists()

@@ -39,6 +39,19 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     return _environment().get_template(template).render(version=__version__, **values)
 
 
+def safe(markup: str) -> Any:
+    """Return markup of our own, which a template takes as it is.
+
+    Raises
+    ------
+    MissingExtraError
+        Without jinja2, which brings what this needs.
+    """
+    with needing("jinja2", extra="report", module="markupsafe"):
+        from markupsafe import Markup
+    return Markup(markup)  # noqa: S704 - nothing in it comes from a user unescaped
+
+
 def _environment() -> Environment:
     with needing("jinja2", extra="report", module="jinja2"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -59,9 +72,7 @@ def _environment() -> Environment:
 
 def _as_data(values: Any) -> Any:
     """Return values as JSON that no text can end early within a script element."""
-    from markupsafe import Markup
-
-    return Markup(json.dumps(values, allow_nan=False).replace("<", "\\u003c"))  # noqa: S704 - `<` cannot occur
+    return safe(json.dumps(values, allow_nan=False).replace("<", "\\u003c"))
 
 
 def duration(seconds: float | None) -> str:

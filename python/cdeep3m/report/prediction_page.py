@@ -17,7 +17,7 @@ from cdeep3m.evaluation.run_findings import findings_of_prediction
 from cdeep3m.evaluation.scores import HALF, score
 from cdeep3m.evaluation.scoring import MAP_TYPES, MapScores, maps_in, score_maps
 from cdeep3m.report.charts import Axis, Line, histogram, line_chart
-from cdeep3m.report.page import duration, render, share, size
+from cdeep3m.report.page import duration, render, safe, share, size
 from cdeep3m.runs.events import Event, last_attempt, read_events, seconds_spent
 from cdeep3m.runs.states import RunState, prediction_events, state_of
 from cdeep3m.volumes import open_volume, planes_of
@@ -106,14 +106,14 @@ def prediction_page(
             "has_images": pictures is not None,
             "has_labels": truth is not None,
             "counted_planes": maps.shape[0] if scores else shown.statistics.planes,
-            "histogram": _safe(
+            "histogram": safe(
                 histogram(
                     (counts.sum(axis=0) if counts is not None else shown.statistics.values).tolist(),
                     title="Histogram of probabilities",
                     marker="histogram-cut",
                 )
             ),
-            "curve": _safe(_curve(scores)) if scores else "",
+            "curve": safe(_curve(scores)) if scores else "",
             "scores": _scores(scores) if scores else None,
             "counts": {"background": counts[0].tolist(), "foreground": counts[1].tolist()}
             if counts is not None
@@ -123,12 +123,6 @@ def prediction_page(
             "models": _models(events),
         },
     )
-
-
-def _safe(svg: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(svg)  # noqa: S704 - made by charts, which escapes its texts
 
 
 def _images(images: Path | None, events: list[Event], maps: Volume) -> Volume | None:

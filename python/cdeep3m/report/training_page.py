@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cdeep3m.evaluation.learning_curves import ITERATION, Curves, Table
 from cdeep3m.evaluation.run_findings import curves_of, findings_of_net, next_steps
 from cdeep3m.report.charts import Axis, Line, line_chart
-from cdeep3m.report.page import duration, render, share, size
+from cdeep3m.report.page import duration, render, safe, share, size
 from cdeep3m.runs.events import Event, read_events, seconds_spent
 from cdeep3m.runs.states import JobState, RunState, state_of, training_events
 
@@ -104,8 +104,6 @@ def _shown(net: _Net, price: float | None) -> dict[str, Any]:
 
 
 def _loss_chart(net: _Net) -> Any:
-    from markupsafe import Markup
-
     if net.curves is None:
         return None
     lines = [*_lines(net.curves.train, "loss", "training"), *_lines(net.curves.test, "loss", "validation")]
@@ -113,17 +111,15 @@ def _loss_chart(net: _Net) -> Any:
     if not values:
         return None
     y = Axis("loss", min(values), max(values), log=max(values) > 3 * min(values))
-    return Markup(line_chart(lines, _iterations(net), y, title=f"Loss of {net.job.name}"))  # noqa: S704
+    return safe(line_chart(lines, _iterations(net), y, title=f"Loss of {net.job.name}"))
 
 
 def _score_chart(net: _Net) -> Any:
-    from markupsafe import Markup
-
     lines = _lines(net.curves.test, "acc", "") if net.curves else []
     if not lines:
         return None
     title = f"Validation accuracy of {net.job.name}"
-    return Markup(line_chart(lines, _iterations(net), Axis("accuracy", 0, 1), title=title))  # noqa: S704
+    return safe(line_chart(lines, _iterations(net), Axis("accuracy", 0, 1), title=title))
 
 
 def _iterations(net: _Net) -> Axis:
