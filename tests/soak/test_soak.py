@@ -21,9 +21,9 @@ reference = kinds.references()
 samples = kinds.make_samples(Path(tempfile.mkdtemp(dir=sys.argv[1])))
 wrong = {
     "strangers": strangers.all_of_them()[1],
-    "kill": [words for seed in range(8) for words in kinds.kill(seed, reference)],
-    "starve": [words for seed in range(4) for words in kinds.starve(seed, reference)],
-    "damage": [words for seed in range(60) for words in kinds.damage(seed, samples)],
+    "kill": [words for seed in range(4) for words in kinds.kill(seed, reference)],
+    "starve": [words for seed in range(2) for words in kinds.starve(seed, reference)],
+    "damage": [words for seed in range(40) for words in kinds.damage(seed, samples)],
 }
 print(json.dumps(wrong))
 """
