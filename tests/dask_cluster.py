@@ -23,7 +23,7 @@ def local_cluster() -> Iterator[str]:
     """Yield the scheduler's address of two workers, each watched by a nanny; skip without distributed."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as made:
         yield made.scheduler_address
     del made
