@@ -94,6 +94,11 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
     return len(planes)
 
 
+def was_averaged(folder: Path, planes: int) -> bool:
+    """Return whether a package has all of its averaged planes and no predictions any longer, but no marker yet."""
+    return not _predicted_variants(folder) and set(by_number(folder, planes)) == set(range(planes))
+
+
 def planes_by_name(folders: Sequence[Path]) -> int:
     """Return how many planes every variant has, by the names of its files; others do not count (correction 16).
 

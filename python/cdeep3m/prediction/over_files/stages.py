@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import InProcessEngine, ParallelEngine, PredictJob, Progress
 from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError, failing_with
-from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages
+from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages, was_averaged
 from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
 from cdeep3m.prediction.over_files.site import PREDICTED, PREDICTED_WELL, predict_by_site, site_command
 from cdeep3m.rules import CORRECTED, Rules, rules_of
@@ -201,7 +201,9 @@ class FileRun:
         folder = self.predicted(net, package)
         if not self.is_finished(net, package):
             own_folders(self.run.folder, folder)
-            planes = average_variants(folder, rules=self.rules)
+            planes = len(package.planes)
+            if not was_averaged(folder, planes):
+                planes = average_variants(folder, rules=self.rules)
             write_text(folder / FINISHED, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
             self.run.log("postprocess", f"{net} {package.name}: {planes} planes averaged")
