@@ -16,7 +16,7 @@ BASE ?= main
 ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
+.PHONY: help venv demo test test-heavy test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
     scripts picture bench gpu-check bench-compare fidelity soak clean
 
 help:
@@ -66,7 +66,11 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system and not heavy' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+
+## make test-heavy   whole predictions, benchmarks at their smallest and the like (some minutes)
+test-heavy: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m heavy -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make test-browser   the tests that need a browser (Debian: chromium)
 test-browser: $(VENV)/.browser

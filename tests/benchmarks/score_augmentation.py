@@ -9,11 +9,13 @@ the six trainings and their predictions take hours on a processor. From the proj
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from statistics import mean
 
-from score_real_data import first_planes, run
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.score_real_data import first_planes, run
 from cdeep3m.evaluation.scores import HALF, best_threshold, count_volumes, score
 
 TRAINING = (

@@ -19,6 +19,7 @@ from benchmarks.settings import HERE, Settings, best
 AVAILABLE = [name for name, module in benchmarks.GROUPS.items() if find_spec(module)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("group", AVAILABLE)
 def test_every_group_runs_small_and_leaves_nothing(group, tmp_path, capsys):
     folder, report = tmp_path / "work", tmp_path / "out" / "bench.json"

@@ -286,7 +286,7 @@ def test_augconfig_writes_what_it_wrote(recorded: Recording, tmp_path, monkeypat
 # Whole predictions
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @every("prediction")
 def test_a_prediction_is_the_recorded_one(recorded: Recording, tmp_path, reference):
     name, images, out = recorded.name, recorded.array(f"{recorded.name}/in"), tmp_path / "out"

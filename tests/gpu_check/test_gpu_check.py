@@ -29,7 +29,7 @@ def sample(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("part", [name for name in PARTS if name not in ("predictions", "steps")])
 def test_every_part_runs_small(part, sample, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -148,11 +148,15 @@ def test_two_labels_that_look_black_and_white_are_two_labels(tmp_path):
 
 def test_values_with_fractions_are_no_labels(tmp_path):
     truth = tiff_stack(tmp_path / "a.tif", LABELS)
-    for name, values in (("half", LABELS + 0.5), ("nan", np.where(LABELS > 0, np.nan, LABELS))):
+    wrong = {
+        "half": (LABELS + 0.5, "expected labels, in whole numbers"),
+        "nan": (np.where(LABELS > 0, np.nan, LABELS), "expected (labels, in whole )?numbers"),
+    }
+    for name, (values, complaint) in wrong.items():
         fractions = tiff_stack(tmp_path / f"{name}.tif", values.astype(np.float32))
-        with pytest.raises(InputError, match="expected labels, in whole numbers"):
+        with pytest.raises(InputError, match=complaint):
             score_segmentation(truth, fractions)
-        with pytest.raises(InputError, match="expected labels, in whole numbers"):
+        with pytest.raises(InputError, match=complaint):
             score_segmentation(truth, hdf5_file(tmp_path / f"{name}.h5", values))
 
 

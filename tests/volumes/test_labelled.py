@@ -31,7 +31,7 @@ def test_shape_is_in_caffe_s_axes(stack):
         ({"data": VOLUME}, r"no /label \(found /data\)"),
         ({}, r"no /data \(found nothing\)"),
         ({"data": VOLUME, "label": VOLUME[:2]}, r"/data is \(4, 3, 2\) and /label \(2, 3, 2\)"),
-        ({"data": VOLUME[0], "label": VOLUME[0]}, r"two volumes \(x, y, z\)"),
+        ({"data": VOLUME[0, 0], "label": VOLUME[0, 0]}, r"two volumes \(x, y, z\)"),
     ],
 )
 def test_what_is_not_a_pair_of_volumes_is_refused(stack, datasets, complaint):

@@ -29,6 +29,7 @@ def iteration_of(path: Path) -> int | None:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> iteration_of(Path("1fm_classifer_iter_2000.caffemodel"))
     2000
     """
