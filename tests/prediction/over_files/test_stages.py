@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -22,7 +25,9 @@ from cdeep3m.prediction.over_files.stages import (
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.prediction import forget_errors
+from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.tiling.info_file import COUNTS, INFO
+from cdeep3m.volumes.hdf5 import write_datasets
 from cdeep3m.volumes.png import write_plane
 
 
@@ -202,3 +207,47 @@ def test_a_folder_without_variants_is_status_6(request_, tmp_path):
     with pytest.raises(InputError, match="image_stacks_v") as caught:
         predict_stacks(None, tmp_path / "aug", tmp_path / "predicted", FileEngine(), gpus=[-1])
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
+    with pytest.raises(CDeep3MError):
+        predict(request_, FileEngine(fail_at=1), gpu=-1)
+    forget_errors(request_.out)
+    for prepared in (request_.out / "augimages").glob("*/Pkg*"):
+        shutil.rmtree(prepared)
+    work = FileRun.open(request_.out)
+    ended = []
+
+    def prepare():
+        with pytest.raises(CDeep3MError) as caught:
+            preprocess_worker(work, maxpackages=most, wait=0.01)
+        ended.append(caught.value.exit_code)
+
+    thread = threading.Thread(target=prepare)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and waiting_packages(request_.out) < most:
+        time.sleep(0.05)
+    time.sleep(1)
+    assert waiting_packages(request_.out) == most
+    (request_.out / "KILL.REQUEST").touch()
+    thread.join(20)
+    assert ended == [11]
+
+
+def waiting_packages(out):
+    """How many packages are prepared, and not yet predicted."""
+    prepared = [path.parent for path in (out / "augimages").glob("*/Pkg*/DONE")]
+    return sum(not (out / folder.parent.name / folder.name / "PREDICTDONE").exists() for folder in prepared)
+
+
+def test_what_an_interrupted_variant_left_is_emptied(tmp_path, request_):
+    aug, out = tmp_path / "aug", tmp_path / "variants"
+    aug.mkdir()
+    write_datasets(aug / "image_stacks_v1.h5", {"data": np.zeros((32, 32, 5), np.uint8)})
+    (out / ".v1.partial").mkdir(parents=True)
+    (out / ".v1.partial" / "test.h5_shift_77.h5").write_bytes(b"of another run")
+    model = TrainedRun(request_.trained).model("1fm")
+    assert predict_stacks(model, aug, out, FileEngine(), gpus=(-1,)) == 1
+    assert sorted(path.name for path in (out / "v1").iterdir()) == [f"test.h5_shift_{z}.h5" for z in range(5)]

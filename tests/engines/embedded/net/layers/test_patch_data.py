@@ -18,14 +18,14 @@ VOLUME = np.arange(8 * 7 * 5, dtype=np.uint16).reshape(8, 7, 5)
 LABEL = VOLUME % 2
 
 
-def layer(folder, *, seed=0, files=16, selection="", **sources) -> PatchData:
+def layer(folder, *, seed=0, files=16, selection="", shuffle=True, **sources) -> PatchData:
     message = LayerParameter(name="data", type="PatchData", top=["data", "label"])
     message.patch_sampler_param.batch_size = 3
     message.patch_sampler_param.data_patch_shape.dim.extend([4, 4, 3])
     message.patch_sampler_param.label_patch_shape.dim.extend([4, 4, 1])
     message.data_provider_param.data_source = "train_file.txt"
     message.data_provider_param.batch_size = files
-    message.data_provider_param.hdf5_file_shuffle = True
+    message.data_provider_param.hdf5_file_shuffle = shuffle
     message.label_select_param.class_prob_mapping_file = selection
     context = Context(folder=folder, generator=torch.Generator().manual_seed(seed), sources=sources)
     return PatchData(message, [], context)
@@ -68,6 +68,13 @@ def test_as_many_files_are_read_as_the_provider_takes(tmp_path, files):
     write(tmp_path, 3)
     drawn = torch.cat([batch[:144] for batch in batches(layer(tmp_path, files=files), 40)])
     assert len(torch.unique(drawn[drawn > 0] // 1000)) == min(files, 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_shuffling_the_first_files_are_read(tmp_path, seed):
+    write(tmp_path, 4)
+    drawn = torch.cat([batch[:144] for batch in batches(layer(tmp_path, files=2, shuffle=False, seed=seed), 20)])
+    assert set((torch.unique(drawn[drawn > 0]) // 1000).tolist()) == {0, 1}
 
 
 def test_the_label_selection_is_read_from_the_working_folder(tmp_path):
