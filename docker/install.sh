@@ -29,7 +29,8 @@ dependencies)
     rm -rf "$site/torch/include" "$site/torch/test"
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
     find "$site" -type d -name tests -prune -exec rm -rf {} +
-    compile $home/lib || true # PyTorch has modules for newer Pythons alone, which this one cannot compile
+    # PyTorch has modules for newer Pythons alone, which this one cannot compile; SymPy, large, is loaded by its compiler alone.
+    compile -x '/sympy/' $home/lib || true
     ;;
 package)
     root=${2:-/}
