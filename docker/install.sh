@@ -29,8 +29,9 @@ dependencies)
     rm -rf "$site/torch/include" "$site/torch/test"
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
     find "$site" -type d -name tests -prune -exec rm -rf {} +
-    # PyTorch has modules for newer Pythons alone, which this one cannot compile; SymPy, large, is loaded by its compiler alone.
-    compile -x '/sympy/' $home/lib || true
+    find "$site/torch" "$site/numpy" -name '*.pyi' -delete # types, for those who write programs
+    compile $home/lib || true # PyTorch has modules for newer Pythons alone, which this one cannot compile
+    find "$site/sympy" "$site/networkx" -name __pycache__ -prune -exec rm -rf {} + # PyTorch's compiler alone loads these
     ;;
 package)
     root=${2:-/}
