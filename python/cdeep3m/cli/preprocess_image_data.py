@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.preprocess_training_data import add_overwrite_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--augspeed", type=int, choices=(1, 2, 4, 10), default=1, help="with --models: fewer variants (default: 1, all)"
     )
+    add_overwrite_option(parser)
     parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("aug", metavar="AUG")
     options = parser.parse(argv)
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             speed=options.augspeed,
             rules=rules_from(options),
             ask=wait_for_enter,
+            overwrite=options.overwrite,
         )
         print(f"{len(tiling.packages)} packages defined in {options.aug}")
 

@@ -16,6 +16,7 @@ from cdeep3m.nets.retraining import training_net
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
+from cdeep3m.runs.made_of import STACKS, read_note
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
 from cdeep3m.system.files import demand_apart, sweep_tree, whole_folder, write_text
 
@@ -74,6 +75,12 @@ def create_train_job(
         raise InputError(
             f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected for every volume (one "
             "per variant). Make them with PreprocessTrainingData."
+        )
+    expected = read_note(augmented).get(STACKS)
+    if expected is not None and expected != str(len(training_files)):
+        raise InputError(
+            f"{augmented} holds {len(training_files)} .h5 files, {expected} were to be made: PreprocessTrainingData "
+            "was stopped, or a file was added. Run the same PreprocessTrainingData again"
         )
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:

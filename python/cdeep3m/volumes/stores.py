@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cdeep3m.errors import CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
-from cdeep3m.system.files import whole_file
+from cdeep3m.errors import NESTED, CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
+from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
 
 if TYPE_CHECKING:
@@ -30,8 +30,12 @@ WEB = ("http", "https")
 REMOTE = ("s3", *WEB)
 RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
 """A server that is away for some 15 seconds is waited for."""
+PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1"}
+"""A server that says nothing for a minute counts as gone."""
 CACHE_BYTES = 2**28
 """So much of what was read is kept, decoded, for boxes that share chunks."""
+MOST_METADATA = 64 * 2**20
+"""Bytes of a file that describes arrays."""
 
 Attributes = dict[str, Any]
 
@@ -100,9 +104,15 @@ class Store:
         """
         if self.is_local:
             try:
-                return (Path(self.url) / key).read_bytes()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                path = Path(self.url) / key
+                size = demand_file(path).st_size
+            except (FileNotFoundError, NotADirectoryError):
                 return None
+            if size > MOST_METADATA:
+                raise FormatError(
+                    f"{path} has {size} bytes; expected at most {MOST_METADATA} of what describes an array"
+                )
+            return path.read_bytes()
         with reaching(self.url):
             found = self._keys().read(key).result()
         return found.value if found.state == "value" else None
@@ -120,8 +130,9 @@ class Store:
             return None
         try:
             found = json.loads(text)
-        except ValueError as error:
-            raise FormatError(f"{self.url}/{key} is no JSON ({error}). Copy or export it again") from error
+        except (ValueError, RecursionError) as error:
+            reason = NESTED if isinstance(error, RecursionError) else error
+            raise FormatError(f"{self.url}/{key} is no JSON ({reason}). Copy or export it again") from error
         if not isinstance(found, dict):
             raise FormatError(f"{self.url}/{key} holds a JSON {type(found).__name__}; expected an object")
         return found
@@ -274,7 +285,9 @@ def tensorstore_module() -> Any:
     with needing("tensorstore", extra="zarr", module="tensorstore"):
         import tensorstore
 
-        return tensorstore
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    return tensorstore
 
 
 @lru_cache(maxsize=1)

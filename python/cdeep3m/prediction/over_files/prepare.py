@@ -16,7 +16,8 @@ from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.system.files import demand_apart, write_text
+from cdeep3m.runs.made_of import PACKAGES, MadeOf, files_of, read_note
+from cdeep3m.system.files import demand_apart, demand_plain_name, own_folders, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -45,7 +46,13 @@ CANVAS_BYTES = 128 * 2**20
 logger = logging.getLogger(__name__)
 
 
-def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> Tiling:
+def define_packages(
+    images: str | os.PathLike[str],
+    aug: str | os.PathLike[str],
+    *,
+    rules: Rules = CORRECTED,
+    overwrite: bool = False,
+) -> Tiling:
     """Divide a volume into packages and write how to `aug` (DefDataPackages.m).
 
     Parameters
@@ -56,6 +63,8 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
         Gets `de_augmentation_info.mat` and `package_processing_info.txt`; made when it is not there.
     rules : Rules
         Keep the original's defects.
+    overwrite : bool
+        Remove packages of other images, which are refused otherwise.
 
     Returns
     -------
@@ -64,14 +73,25 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
     Raises
     ------
     CDeep3MError
-        The images cannot be read, or are too small.
+        The images cannot be read, or are too small; `aug` holds packages of other images.
     """
     demand_apart(aug, [images])
+    made_of = _made_of(images, rules, overwrite=overwrite)
+    made_of.demand(aug)
     volume = open_volume(images, rules=rules)
     tiling = Tiling.of(volume.shape, rules=rules, folder_input=volume.is_folder)
-    Path(aug).mkdir(parents=True, exist_ok=True)
+    made_of.claim(aug)
     write_tiling(tiling, aug)
     return tiling
+
+
+def _made_of(images: str | os.PathLike[str], rules: Rules, *, overwrite: bool = False) -> MadeOf:
+    return MadeOf(
+        kind=PACKAGES,
+        settings={"images": files_of(images), "--exact": str(rules.octave_images)},
+        overwrite=overwrite,
+        refuse=not rules.octave_images,
+    )
 
 
 def preprocess_package(
@@ -119,6 +139,10 @@ def preprocess_package(
     """
     if rules.octave_images:
         refuse_space_in_folder(aug)
+    demand_plain_name(net, what="the net")
+    demand_apart(aug, [images])
+    if read_note(Path(aug)):
+        _made_of(images, rules).demand(aug)
     volume = open_enhanced(images, enhancement, rules=rules)
     tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
     if volume.shape != tiling.shape:
@@ -129,8 +153,7 @@ def preprocess_package(
     package = tiling.package(tile, z_block)
     padded = padded_stack(volume, package)
     check_values(padded, images, ask=ask if rules.octave_images else None)
-    folder = Path(aug) / net / package.name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = own_folders(Path(aug), Path(aug) / net / package.name)
     write_variants(padded, package, folder, net=net, speed=speed)
     return folder
 
@@ -234,6 +257,7 @@ def preprocess_images(
     speed: int = 1,
     rules: Rules = CORRECTED,
     ask: Callable[[str], None] | None = None,
+    overwrite: bool = False,
 ) -> Tiling:
     """Divide images into packages and remember where the images lie (the paper's PreprocessImageData).
 
@@ -249,12 +273,16 @@ def preprocess_images(
         --augspeed of those packages.
     rules, ask
         As for `preprocess_package`.
+    overwrite : bool
+        As for `define_packages`.
 
     Returns
     -------
     Tiling
     """
-    tiling = define_packages(images, aug, rules=rules)
+    for net in nets:
+        demand_plain_name(net, what="the net")
+    tiling = define_packages(images, aug, rules=rules, overwrite=overwrite)
     write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
     for net in nets:
         for package in tiling.packages:
