@@ -1,4 +1,4 @@
-"""A folder of prepared data belongs to its images, labels and options, and is left as it is when others are asked for."""
+"""A folder of prepared data belongs to its images, labels and options; others leave it as it is."""
 
 from __future__ import annotations
 

@@ -44,12 +44,8 @@ class ChunkedVolume:
         dtype = np.dtype(array.dtype.numpy_dtype)
         if dtype.kind not in NUMBERS:
             raise InputError(f"{name} holds {array.dtype.name} values; expected whole numbers or floating point")
-        check_chunks(
-            array.spec().to_json(),
-            name=name,
-            item_bytes=dtype.itemsize,
-            chunk=array.chunk_layout.read_chunk.shape or (),
-        )
+        decoded = array.chunk_layout.read_chunk.shape or ()
+        check_chunks(array.spec().to_json(), name=name, item_bytes=dtype.itemsize, chunk=decoded)
         self.shape = layout.shape
         self.dtype = dtype.newbyteorder("=")
         self.chunks = layout.in_space(_chunk_shape(array), missing=1)

@@ -105,13 +105,13 @@ class Store:
         if self.is_local:
             try:
                 path = Path(self.url) / key
+                if path.is_dir():
+                    return None
                 size = demand_file(path).st_size
             except (FileNotFoundError, NotADirectoryError):
                 return None
             if size > MOST_METADATA:
-                raise FormatError(
-                    f"{path} has {size} bytes; expected at most {MOST_METADATA} of what describes an array"
-                )
+                raise FormatError(f"{path} has {size} bytes; expected a description of at most {MOST_METADATA}")
             return path.read_bytes()
         with reaching(self.url):
             found = self._keys().read(key).result()
