@@ -13,6 +13,7 @@ from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
+from cdeep3m.system.files import appending
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 
 if TYPE_CHECKING:
@@ -186,5 +187,5 @@ def _check_training(job: TrainJob, solver: SolverParameter) -> None:
 
 def _note(log: Path | None, line: str) -> None:
     if log:
-        with log.open("a", encoding="utf-8") as file:
+        with appending(log) as file:
             file.write(f"{line}\n")

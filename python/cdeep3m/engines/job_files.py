@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.prototxt import read_net, read_solver
+from cdeep3m.system.files import small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def _files_of(net: Message, folder: Path, named_in: Path) -> list[Path]:
 
 
 def _listed(listing: Path, folder: Path) -> list[Path]:
-    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = small_text(listing, errors="surrogateescape").splitlines()
     files = [_there(folder / line.strip(), listing) for line in lines if line.strip()]
     if not files:
         raise FormatError(f"{listing} is empty; a list of .h5 files, one a line, was expected")

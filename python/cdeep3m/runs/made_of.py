@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, RunError, printable
-from cdeep3m.system.files import demand_file, write_text
+from cdeep3m.system.files import small_text, write_text
 from cdeep3m.tiling.info_file import COUNTS, INFO, JSON
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
@@ -146,8 +146,7 @@ def files_of(*named: str | os.PathLike[str]) -> str:
 def read_note(folder: Path) -> dict[str, str]:
     """Return the settings in a folder's note; none where it has no note that makes sense."""
     try:
-        demand_file(folder / NOTE)
-        noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        noted = json.loads(small_text(folder / NOTE))
     except (OSError, ValueError, RecursionError):
         return {}
     return {key: value for key, value in noted.items() if isinstance(value, str)} if isinstance(noted, dict) else {}

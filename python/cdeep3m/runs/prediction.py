@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -27,11 +26,12 @@ from cdeep3m.errors import (
     is_full,
 )
 from cdeep3m.system.files import (
-    demand_file,
+    appending,
     demand_plain_name,
     is_plain_name,
     locked,
     own_folder,
+    small_text,
     sweep_tree,
     write_text,
 )
@@ -151,7 +151,7 @@ class PredictionRun:
         """
         error = self.folder / ERROR
         if error.exists():
-            said = error.read_text(errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
+            said = small_text(error, errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
             raise FailedElsewhereError(
                 f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
                 "and the same command goes on where it stopped."
@@ -270,9 +270,7 @@ class PredictionRun:
 
     def log(self, stage: str, line: str) -> None:
         """Add `line`, with the time, to logs/<stage>.log (stages: preprocess, prediction, postprocess)."""
-        with open(
-            self.folder / "logs" / f"{stage}.log", "a", encoding="utf-8", errors="surrogateescape", opener=_no_link
-        ) as log:
+        with appending(self.folder / "logs" / f"{stage}.log") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
@@ -319,8 +317,7 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        demand_file(path)
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = small_text(path, errors="surrogateescape")
         parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
         return {key: _plain(value) for key, value in parser["default"].items()}
     except (OSError, ValueError, configparser.Error, KeyError) as error:
@@ -383,10 +380,6 @@ def _fingerprint(model: TrainedModel) -> str:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
     return f"{model.weights.name} sha256:{digest.hexdigest()[:32]}"
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _remove_results(folder: Path) -> None:

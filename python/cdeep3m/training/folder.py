@@ -18,7 +18,7 @@ from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
 from cdeep3m.runs.made_of import STACKS, read_note
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
-from cdeep3m.system.files import demand_apart, sweep_tree, whole_folder, write_text
+from cdeep3m.system.files import demand_apart, small_text, sweep_tree, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -168,7 +168,7 @@ def check_training_files(augmented: Path) -> int:
 def listed_planes(run: Path) -> int:
     """Return the planes of the deepest volume in a run's train_file.txt; 0 where it names none that is there."""
     listing = run / TRAIN_LIST
-    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if listing.is_file() else []
+    lines = small_text(listing, errors="surrogateescape").splitlines() if listing.is_file() else []
     return _deepest(path for line in lines if os.path.isfile(path := run / line.strip()))
 
 

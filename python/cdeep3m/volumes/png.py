@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cdeep3m.errors import FormatError, InputError
+from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.system.threads import spread
@@ -96,10 +96,11 @@ def is_whole_plane(path: Path, size: tuple[int, ...]) -> bool:
     try:
         if path.is_symlink():
             return False
+        demand_file(path)
         data = path.read_bytes()
         start = _start(data, path)
         _checked_chunks(data, path)
-    except (OSError, FormatError):
+    except (OSError, InputError):
         return False
     return (start.height, start.width, start.depth, start.colour_type) == (*size, 8, GRAY)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cdeep3m.errors import NESTED, CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
-from cdeep3m.system.files import demand_file, whole_file
+from cdeep3m.system.files import MOST_TEXT, demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_L
 """A server that says nothing for a minute counts as gone."""
 CACHE_BYTES = 2**28
 """So much of what was read is kept, decoded, for boxes that share chunks."""
-MOST_METADATA = 64 * 2**20
-"""Bytes of a file that describes arrays."""
-
 Attributes = dict[str, Any]
 
 
@@ -107,11 +104,9 @@ class Store:
                 path = Path(self.url) / key
                 if path.is_dir():
                     return None
-                size = demand_file(path).st_size
+                demand_file(path, most=MOST_TEXT)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            if size > MOST_METADATA:
-                raise FormatError(f"{path} has {size} bytes; expected a description of at most {MOST_METADATA}")
             return path.read_bytes()
         with reaching(self.url):
             found = self._keys().read(key).result()

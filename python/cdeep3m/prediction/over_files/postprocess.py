@@ -16,7 +16,7 @@ from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.system.files import demand_apart, write_text
+from cdeep3m.system.files import demand_apart, own_folder, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.info_file import read_tiling
@@ -226,7 +226,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
             f"{source} holds {len(found)} averaged planes; expected {planes}. "
             f"Run StartPostprocessing {source} first, or predict this package again."
         )
-    targets[0].parent.mkdir(exist_ok=True)
+    own_folder(targets[0].parent)
     for k, path in found.items():
         path.replace(targets[k])
 

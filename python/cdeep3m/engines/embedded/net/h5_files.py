@@ -10,6 +10,7 @@ import numpy as np
 
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.errors import FormatError, MissingFileError
+from cdeep3m.system.files import small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def read_list(path: Path, folder: Path) -> list[Path]:
         The list is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = small_text(path, errors="surrogateescape").splitlines()
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; a list of .h5 files, one a line, was expected") from None
     files = [folder / line.strip() for line in lines if line.strip()]
