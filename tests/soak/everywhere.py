@@ -268,7 +268,7 @@ def _reference(job: Job) -> dict[str, str]:
         job.make(folder)
         ended = run(list(job.words), folder)
         if ended.status:
-            raise SystemExit(f"{job.words} does not run: {ended.said}")
+            print(f"WRONG {job.words} does not run: {ended.said[-400:]}", flush=True)
         return digest(folder, job.writes, contents=not job.random)
 
 
