@@ -12,6 +12,7 @@ import numpy as np
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.maps.pyramid import LevelSize, Method, below, downsample
+from cdeep3m.system.files import demand_no_links
 from cdeep3m.system.ledger import HEADER
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes.stores import Store, reaching
@@ -270,9 +271,14 @@ def demand_own(store: Store, ledger: Store, *, sealed: bool) -> None:
     ------
     InputError
         Something else is.
+    RunError
+        A folder of it is a symbolic link, through which nothing is written.
     """
     if not sealed and not store.is_empty() and ledger.read(HEADER) is None:
         raise InputError(f"{store.url} is there already; delete it, or choose another name")
+    if store.is_local and not sealed:
+        demand_no_links(store.url)
+        demand_no_links(ledger.url)
 
 
 def ledger_of(store: Store) -> Store:

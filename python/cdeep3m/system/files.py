@@ -81,6 +81,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `path`, empty, that is removed after the block, or else by the next call."""
+    _sweep_once(path.parent)
+    partial = partial_name(path)
+    lock = -1
+    try:
+        lock = _owned(partial, os.O_RDWR | os.O_CREAT)
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+@contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield a hidden neighbour of `folder`, empty, that takes its name once the block ends without an error.
 
@@ -366,6 +381,14 @@ def own_folder(folder: Path) -> Path:
         )
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def demand_no_links(folder: str | os.PathLike[str]) -> None:
+    """Raise RunError when what is written to, or a folder below it, is a symbolic link."""
+    places = [os.fspath(folder), *(os.path.join(home, name) for home, names, _ in os.walk(folder) for name in names)]
+    link = next((place for place in places if os.path.islink(place)), None)
+    if link is not None:
+        raise RunError(f"{link} is a symbolic link; nothing is written through links. Remove it")
 
 
 def own_folders(base: Path, folder: Path) -> Path:
