@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -136,7 +137,9 @@ def _log(folder: Path) -> None:
 
 
 def _solver(folder: Path) -> None:
-    make_training(folder / "t")
+    make_training(folder / "t", snapshot_prefix="t/snap/tiny", net="t/train_val.prototxt")
+    for name in ("train", "valid"):
+        (folder / "t" / f"{name}_file.txt").write_text(f"{folder}/t/{name}.h5\n")
 
 
 def _package(folder: Path) -> None:
@@ -156,7 +159,23 @@ def _archive(folder: Path) -> None:
 
 
 def _volumes(folder: Path) -> None:
-    """The images once in each format."""
+    """The images once in each format.
+
+    By another process: one that tensorstore has worked in cannot be forked from.
+    """
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            _write_volumes(folder)
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(process, 0)
+    assert status == 0, "the volumes cannot be written"
+
+
+def _write_volumes(folder: Path) -> None:
     import mrcfile
     import tensorstore
 
@@ -239,6 +258,7 @@ JOBS = (
         ("CreateTrainJob", "--width", "16", "aug", "trained", "aug"),
         ("aug/training_full_stacks_v3.h5",),
         ("trained",),
+        random=True,
     ),
     Job(_prediction, ("PreprocessImageData", "images", "aug"), (IMAGE,), ("aug",)),
     Job(_prediction, ("DefDataPackages", "images", "aug"), (IMAGE,), ("aug",)),

@@ -129,7 +129,7 @@ def starve(seed: int, reference: dict[str, tuple[dict[str, str], int]]) -> list[
         else:
             what = ERRORS[rng.integers(len(ERRORS))]
             ended = run(list(scene.commands[0]), folder, stop=Stop(what, int(rng.integers(1, operations + 1))))
-        wrong = ended.faults()
+        wrong = [f"{fault} {ended.errors[:1]}" for fault in ended.faults()]
         if (folder / "out" / "ERROR").exists() and what != "EIO":
             wrong.append(f"an ERROR file after {what}")
         for name in ("ERROR", "KILL.REQUEST"):
@@ -148,7 +148,7 @@ def early(seed: int, reference: dict[str, tuple[dict[str, str], int]]) -> list[s
         signal.sigtimedwait([], float(rng.random() * 0.2))
         running.signal(getattr(signal, SIGNALS[rng.integers(len(SIGNALS))]))
         ended = running.end(patience=20) if not scene.together else running.end(patience=20)
-        wrong = ["traceback"] * ("Traceback" in ended.said)
+        wrong = [f"traceback {ended.said[-1500:]!r}"] * ("Traceback" in ended.said)
         return [f"{scene.name}: {words}" for words in wrong + _whole(scene, folder, reference[scene.name][0], inputs)]
 
 
@@ -213,7 +213,7 @@ def _stopped(scene: Scene, folder: Path, stop: Stop, which: int) -> list[str]:
     if not scene.together:
         for words in scene.commands[: which + 1]:
             ended = run(list(words), folder, stop=stop if words is scene.commands[which] else None)
-        return ["traceback"] * ("Traceback" in ended.said) + ["hang"] * ended.hung
+        return [f"traceback {ended.said[-1500:]!r}"] * ("Traceback" in ended.said) + ["hang"] * ended.hung
     running = [start(list(words), folder, stop=stop if k == which else None) for k, words in enumerate(scene.commands)]
     ended = [running[which].end()]
     for one in running:

@@ -51,6 +51,7 @@ MAY_DIFFER = (
     "predict.config",
     "images.txt",
     ".training_images.json",
+    ".made_of.json",
 )
 """Files with dates or whole paths, or that are added to."""
 
@@ -196,7 +197,16 @@ def digest(folder: Path, names: tuple[str, ...], *, contents: bool = True) -> di
 
 def leftovers(folder: Path) -> list[str]:
     """Return hidden files and folders that are neither locks nor notes."""
-    known = (".lock", ".training_images.json", ".made_of.json", ".said-")
+    known = (
+        ".lock",
+        ".training_images.json",
+        ".made_of.json",
+        ".said-",
+        ".zarray",
+        ".zattrs",
+        ".zgroup",
+        ".Segmented.partial",
+    )
     hidden = (path for path in folder.rglob(".*") if not path.name.startswith(known))
     return [str(path.relative_to(folder)) for path in hidden]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import zlib
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cdeep3m.maps.base import MapSpec
 
 EVERY_VOXEL: Coordinate = (1, 1, 1)
+MORE = 2**16
+"""So many bytes a format's headers may take."""
 
 
 class FileMaps:
@@ -91,6 +94,7 @@ class FileMaps:
             raise ValueError(f"{values.dtype} values of {values.shape} for {box} of a map of {self.spec.dtype}")
         array = self._open()
         array[box.slices] = values
+        flush(self._partial)
         with self._lock:
             self._finished.mark(number)
         release(array)
@@ -133,13 +137,18 @@ class FileMaps:
         """Make the file, whole, unless another process does; take room for it on the disk now, not in the middle."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with scratch_file(self.path) as new:
+            _reserve(new, math.prod(self.spec.shape) * np.dtype(self.spec.dtype).itemsize + MORE)
             self._create(new)
-            with new.open("r+b") as file:
-                size = new.stat().st_size
-                if hasattr(os, "posix_fallocate") and size:
-                    os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(new, new.stat().st_size)
             with suppress(FileExistsError):
                 os.link(new, self._partial)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take room on the disk; libraries that write files do not say which error of the system they met."""
+    if hasattr(os, "posix_fallocate") and size:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def hidden_name(path: Path) -> Path:

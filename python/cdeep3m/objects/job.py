@@ -25,7 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cdeep3m.engines.base import Progress
-from cdeep3m.errors import InputError, RunError
+from cdeep3m.errors import CDeep3MError, FullDiskError, InputError, RunError, StoppedError
 from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.chunked import CHUNK
@@ -44,6 +44,7 @@ from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import format_of
+from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.units import SYMBOLS, known_unit
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class ObjectsJob:
             "maps": _full_name(request.maps),
             "size": " x ".join(map(str, volume.shape)),
             "type": str(volume.dtype),
-            "last change of the maps": _last_change(request.maps),
+            "files of the maps": fingerprint(request.maps) or "",
             "block": " x ".join(map(str, self.grid.block)),
             "threshold": repr(request.threshold),
             "min size": request.min_size,
@@ -472,7 +473,16 @@ def find_objects(
     MissingFileError, FormatError
         As of `open_volume`.
     """
-    job = begin(request)
+    fresh = not request.state.exists()
+    try:
+        return _find(begin(request), runner=runner, report=report, draw=draw)
+    except CDeep3MError as error:
+        if fresh and not isinstance(error, FullDiskError | StoppedError):
+            shutil.rmtree(request.state, ignore_errors=True)
+        raise
+
+
+def _find(job: ObjectsJob, *, runner: Runner | None, report: Report | None, draw: Draw | None) -> Found:
     _run_step("label", job.label, job.ledger("label"), runner, report)
     if not job.is_joined():
         job.join()
@@ -481,7 +491,7 @@ def find_objects(
     first = job.ledger("write").missing()[:1]
     _run_step("write", job.write, job.ledger("write"), None, report, only=first)
     # Machines that write to one file over a network would undo each other's pages.
-    writer = runner if runner and (runner.one_machine or request.writes_chunks) else None
+    writer = runner if runner and (runner.one_machine or job.request.writes_chunks) else None
     _run_step("write", job.write, job.ledger("write"), writer, report)
     return job.finish(draw)
 
@@ -558,11 +568,6 @@ def _with_voxel_size(request: ObjectsRequest, volume: Volume) -> ObjectsRequest:
 
 def _full_name(maps: Address) -> str:
     return str(maps) if maps.scheme else str(replace(maps, location=str(maps.path.absolute())))
-
-
-def _last_change(maps: Address) -> int:
-    """Return when a file or folder changed last; 0 for a store elsewhere."""
-    return 0 if maps.scheme else maps.path.stat().st_mtime_ns
 
 
 def _largest(dtype: np.dtype) -> float:

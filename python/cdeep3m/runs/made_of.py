@@ -112,7 +112,11 @@ class MadeOf:
         if writes and self.refuse and (differing or not read_note(place)):
             for name in writes:
                 (place / name).unlink(missing_ok=True)
-        others = [] if writes is None else sorted(path.name for path in place.glob("*.h5") if path.name not in writes)
+        others = (
+            []
+            if writes is None
+            else sorted(path.name for path in place.glob("*.h5") if path.name not in writes and path.name[:1] != ".")
+        )
         if others and self.refuse:
             raise InputError(
                 f"{place} holds {others[0]}, which a training would use as well; expected a folder of these images "

@@ -165,15 +165,18 @@ class Store:
     def remove_all(self) -> None:
         """Remove all that is stored there."""
         if self.is_local:
-            shutil.rmtree(self.url, ignore_errors=True)
+            if os.path.isdir(self.url) and not os.path.islink(self.url):
+                shutil.rmtree(self.url, ignore_errors=True)
+            else:
+                Path(self.url).unlink(missing_ok=True)
             return
         ts = tensorstore_module()
         with reaching(self.url):
             self._keys().delete_range(ts.KvStore.KeyRange()).result()
 
     def is_empty(self) -> bool:
-        """Return whether nothing is stored there."""
-        return not self.names()
+        """Return whether nothing is stored there, nor a file of that name."""
+        return not self.names() and not (self.is_local and os.path.lexists(self.url) and not os.path.isdir(self.url))
 
     def open_array(self, driver: str, *, name: str = "", **spec: Any) -> tensorstore.TensorStore:
         """Open an array that is there.

@@ -308,11 +308,15 @@ def predict_stacks(
         for job in jobs:
             shutil.rmtree(job.partial, ignore_errors=True)
             job.partial.mkdir()
-    with failing_with(ENGINE_FAILED):
-        if isinstance(engine, ParallelEngine) and len(gpus) > 1:
-            _deal(jobs, model, engine, gpus, log=out / "out.log", between=between)
-        elif jobs:
-            _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log", between=between)
+    try:
+        with failing_with(ENGINE_FAILED):
+            if isinstance(engine, ParallelEngine) and len(gpus) > 1:
+                _deal(jobs, model, engine, gpus, log=out / "out.log", between=between)
+            elif jobs:
+                _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log", between=between)
+    finally:
+        for job in jobs:
+            shutil.rmtree(job.partial, ignore_errors=True)
     write_text(out / PREDICTED, PREDICTED_WELL)
     return len(stacks)
 
