@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cdeep3m.errors import CDeep3MError, FullDiskError, InputError, StoppedError
+from cdeep3m.errors import CDeep3MError, InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.chunked import run_of
@@ -201,8 +201,8 @@ def convert(
         with _alone(maps, target):
             copy_volume(volume, maps, name=str(source), folder=folder, report=report)
         return maps
-    except CDeep3MError as error:
-        if fresh and not isinstance(error, FullDiskError | StoppedError):
+    except InputError:
+        if fresh:
             for place in places:
                 place.remove_all()
         raise

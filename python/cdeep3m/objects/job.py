@@ -25,7 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cdeep3m.engines.base import Progress
-from cdeep3m.errors import CDeep3MError, FullDiskError, InputError, RunError, StoppedError
+from cdeep3m.errors import InputError, RunError
 from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.chunked import CHUNK
@@ -476,8 +476,8 @@ def find_objects(
     fresh = not request.state.exists()
     try:
         return _find(begin(request), runner=runner, report=report, draw=draw)
-    except CDeep3MError as error:
-        if fresh and not isinstance(error, FullDiskError | StoppedError):
+    except InputError:
+        if fresh:
             shutil.rmtree(request.state, ignore_errors=True)
         raise
 
