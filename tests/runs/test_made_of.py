@@ -181,17 +181,18 @@ def test_files_of_unknown_origin_are_made_anew(tmp_path):
         assert np.array_equal(file["data"][()].transpose(2, 1, 0)[:, :20, :22], 255 - PLANES)
 
 
-def test_exact_mode_overwrites_as_the_original_does_but_says_so(tmp_path, caplog):
-    assert train("--exact", "one", "labels", "out") == 0
+def test_exact_mode_overwrites_as_the_original_does_and_leaves_no_note(tmp_path, caplog):
+    assert train("one", "labels", "out") == 0
     assert train("--exact", "two", "labels", "out") == 0
     assert "other images" in caplog.text
+    assert not (tmp_path / "out" / ".made_of.json").exists()
 
 
 def test_a_training_is_not_made_of_half_of_its_files(tmp_path, capsys):
     assert train("one", "labels", "0", "two", "labels", "0", "out") == 0
     for path in (tmp_path / "out").glob("training_full_stacks_v2_*.h5"):
         path.unlink()
-    assert create_train_job.main(["out", "trained"]) != 0
+    assert create_train_job.main(["out", "trained", "out"]) != 0
     assert "16 .h5 files, 32 were to be made" in capsys.readouterr().err
 
 

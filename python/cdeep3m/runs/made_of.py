@@ -67,7 +67,7 @@ class MadeOf:
     overwrite : bool
         Remove what is of something else, and begin anew.
     refuse : bool
-        Otherwise what is of something else is overwritten with a warning, as the original does without one.
+        Otherwise what is of something else is overwritten with a warning, and no note is left, as the original has none.
     """
 
     kind: Kind
@@ -123,7 +123,10 @@ class MadeOf:
                 "alone. Choose another folder, or remove that file"
             )
         place.mkdir(parents=True, exist_ok=True)
-        write_text(place / NOTE, f"{json.dumps(dict(self.settings), sort_keys=True)}\n")
+        if self.refuse:
+            write_text(place / NOTE, f"{json.dumps(dict(self.settings), sort_keys=True)}\n")
+        else:
+            (place / NOTE).unlink(missing_ok=True)
 
     def _difference(self, folder: Path) -> str:
         """Return in words what `folder` was made of that is not asked for; empty where there is nothing."""

@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.errors import FormatError, InputError
+from cdeep3m.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,6 @@ logger = logging.getLogger(__name__)
 
 MOST_LOOKED_AT = 200_000
 """So many chunks of an array are looked at: 0.3 s."""
-FEWEST_STORED = 1 / 1000
-"""With a smaller share of its chunks an array's sizes cannot be right."""
 MOST_BYTES = 2**31
 """Of one chunk, decoded, which is in memory as a whole."""
 
@@ -44,8 +42,6 @@ def check_chunks(spec: Attributes, *, name: str, item_bytes: int, chunk: Sequenc
     ------
     InputError
         Something else than a file lies in a chunk's place, or a chunk is too large.
-    FormatError
-        Next to none of the chunks are there.
     """
     size = math.prod(chunk) * item_bytes
     if size > MOST_BYTES:
@@ -60,14 +56,9 @@ def check_chunks(spec: Attributes, *, name: str, item_bytes: int, chunk: Sequenc
         if not _is_stored(os.path.join(folder, key)):
             missing += 1
             first = first or key
-    if looked - missing < looked * FEWEST_STORED:
-        raise FormatError(
-            f"{name} is incomplete: {looked - missing} of {looked} chunks are there, and {first} is the first that is "
-            "missing. Copy it again"
-        )
     if missing:
         logger.warning(
-            "Warning: %s lacks %d of %d chunks, such as %s: they are taken for what was never written (0)",
+            "Warning: %s lacks %d of %d chunks, such as %s: they count as never written, which is 0 or the fill value",
             name,
             missing,
             looked,

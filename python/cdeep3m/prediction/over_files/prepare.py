@@ -141,8 +141,6 @@ def preprocess_package(
         refuse_space_in_folder(aug)
     demand_plain_name(net, what="the net")
     demand_apart(aug, [images])
-    if read_note(Path(aug)):
-        _made_of(images, rules).demand(aug)
     volume = open_enhanced(images, enhancement, rules=rules)
     tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
     if volume.shape != tiling.shape:
@@ -150,6 +148,8 @@ def preprocess_package(
             f"the images in {images} are {_size(volume.shape)} voxels (z x y x x), but {Path(aug) / INFO} was made for "
             f"{_size(tiling.shape)}. Run DefDataPackages again."
         )
+    if read_note(Path(aug)):
+        MadeOf(kind=PACKAGES, settings={"images": files_of(images)}).demand(aug)
     package = tiling.package(tile, z_block)
     padded = padded_stack(volume, package)
     check_values(padded, images, ask=ask if rules.octave_images else None)
