@@ -236,7 +236,8 @@ def _finished(folder: Path) -> None:
 
 
 def _converted(source: str, read: str) -> Job:
-    return Job(_volumes, ("cdeep3m", "convert", source, "out"), (read,), ("out",))
+    axes = ("--axes", "zyx") if source.endswith(".zarr") else ()
+    return Job(_volumes, ("cdeep3m", "convert", *axes, source, "out"), (read,), ("out",))
 
 
 def _to(out: str) -> Job:

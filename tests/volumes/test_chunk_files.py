@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
 from cdeep3m.errors import CDeep3MError, FormatError, InputError
 from cdeep3m.volumes import open_volume, read_all
+from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.chunk_files import chunk_keys
 
 ts = pytest.importorskip("tensorstore")
@@ -56,6 +58,10 @@ def array(request, tmp_path):
     return driver, folder, list(chunk_keys(made.spec().to_json())), address
 
 
+def opened(address):
+    return open_volume(address, selection=Selection(axes="zyx" if address.endswith(".zarr") else None))
+
+
 def test_chunks_are_known_by_their_names(array):
     driver, folder, keys, _ = array
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -66,12 +72,12 @@ def test_chunks_are_known_by_their_names(array):
 def test_a_missing_chunk_is_named(array, caplog):
     _, folder, keys, address = array
     (folder / keys[3]).unlink()
-    read_all(open_volume(address))
+    read_all(opened(address))
     assert f"lacks 1 of 8 chunks, such as {keys[3]}" in caplog.text
 
 
 def test_a_whole_array_is_read_without_a_word(array, caplog):
-    volume = read_all(open_volume(array[-1]))
+    volume = read_all(opened(array[-1]))
     assert sorted(volume.ravel()) == sorted(VALUES.ravel())
     assert "chunk" not in caplog.text
 
@@ -82,7 +88,7 @@ def test_what_is_no_file_in_a_chunks_place_is_refused(array, make):
     (folder / keys[2]).unlink()
     make(folder / keys[2])
     with pytest.raises(InputError, match="expected a chunk"):
-        open_volume(address)
+        opened(address)
 
 
 def test_a_link_to_nowhere_in_a_chunks_place_is_refused(array):
@@ -90,7 +96,7 @@ def test_a_link_to_nowhere_in_a_chunks_place_is_refused(array):
     (folder / keys[2]).unlink()
     (folder / keys[2]).symlink_to("unmounted")
     with pytest.raises(InputError, match="link to what is not there"):
-        open_volume(address)
+        opened(address)
 
 
 def test_a_link_to_itself_in_a_chunks_place_is_an_error(array):
@@ -98,7 +104,7 @@ def test_a_link_to_itself_in_a_chunks_place_is_an_error(array):
     (folder / keys[2]).unlink()
     (folder / keys[2]).symlink_to(os.path.basename(keys[2]))
     with pytest.raises((CDeep3MError, OSError)):
-        open_volume(address)
+        opened(address)
 
 
 def test_a_chunk_that_was_cut_off_is_an_error(array):
@@ -106,7 +112,7 @@ def test_a_chunk_that_was_cut_off_is_an_error(array):
     content = (folder / keys[1]).read_bytes()
     (folder / keys[1]).write_bytes(content[: len(content) // 2])
     with pytest.raises(FormatError):
-        read_all(open_volume(address))
+        read_all(opened(address))
 
 
 def _declare(driver, folder, *, shape=None, chunks=None):
@@ -126,25 +132,25 @@ def _declare(driver, folder, *, shape=None, chunks=None):
 
 
 @pytest.mark.parametrize("shape", [[10**5] * 3, [10**9] * 3])
-def test_sizes_that_next_to_nothing_is_there_of_are_refused(array, shape):
+def test_sizes_that_next_to_nothing_is_there_of_are_said_at_once(array, shape, caplog):
     driver, folder, _, address = array
     _declare(driver, folder, shape=shape)
-    with pytest.raises(FormatError, match=r"is incomplete: \d of \d+ chunks are there"):
-        open_volume(address)
+    opened(address)
+    assert re.search(r"lacks \d+ of \d+ chunks", caplog.text)
 
 
 def test_chunks_that_no_memory_holds_are_refused(array):
     driver, folder, _, address = array
     _declare(driver, folder, shape=[10**5] * 3, chunks=[10**5] * 3)
     with pytest.raises(CDeep3MError, match="chunk|cannot be read"):
-        open_volume(address)
+        opened(address)
 
 
 def test_a_description_that_is_nested_too_deeply_is_an_error_that_names_it(array):
     driver, folder, _, address = array
     (folder / META[driver]).write_text('{"a":' * 100_000 + ('"scales"' if driver.endswith("precomputed") else ""))
-    with pytest.raises(FormatError, match=f"{META[driver]}.*nested|{META[driver]} is no JSON"):
-        open_volume(address)
+    with pytest.raises(FormatError, match=rf"{META[driver]}\b.*(nested|no JSON|Invalid JSON)"):
+        opened(address)
 
 
 def test_a_pipe_in_place_of_the_description_is_not_waited_for(array):
@@ -152,4 +158,4 @@ def test_a_pipe_in_place_of_the_description_is_not_waited_for(array):
     (folder / META[driver]).unlink()
     os.mkfifo(folder / META[driver])
     with pytest.raises((CDeep3MError, OSError)):
-        open_volume(address)
+        opened(address)

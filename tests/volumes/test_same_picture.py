@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -76,7 +77,8 @@ def hdf5_zyx(folder: Path, planes: np.ndarray) -> str:
 
 
 def mrc(folder: Path, planes: np.ndarray) -> str:
-    with mrcfile.new(folder / "v.mrc") as file:
+    with warnings.catch_warnings(), mrcfile.new(folder / "v.mrc") as file:
+        warnings.simplefilter("ignore")
         file.set_data(planes if planes.dtype != np.uint8 else planes.astype(np.uint16))
     return str(folder / "v.mrc")
 
@@ -92,13 +94,16 @@ def chunked(driver: str, suffix: str, **spec) -> Callable[[Path, np.ndarray], st
             full |= {"multiscale_metadata": {"type": "image", "num_channels": 1}, "scale_metadata": scale}
             values = values[..., np.newaxis]
         ts.open(full, create=True, dtype=values.dtype, shape=shape).result()[...] = values
+        if driver == "zarr":
+            (folder / "v.zarr" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["z", "y", "x"]}')
         return f"precomputed://{folder}/v" if shape is None else f"{folder}/v{suffix}"
 
     return write
 
 
 def codec(*named: str) -> dict:
-    return {"metadata": {"codecs": [{"name": "bytes"}, *({"name": each} for each in named)]}}
+    codecs = [{"name": "bytes"}, *({"name": each} for each in named)]
+    return {"metadata": {"dimension_names": ["z", "y", "x"], "codecs": codecs}}
 
 
 CONTAINERS: dict[str, Callable[[Path, np.ndarray], str]] = {
@@ -126,7 +131,7 @@ CONTAINERS: dict[str, Callable[[Path, np.ndarray], str]] = {
     "mrc": mrc,
     "zarr 2": chunked("zarr", ".zarr"),
     "zarr 2, zlib": chunked("zarr", ".zarr", metadata={"compressor": {"id": "zlib", "level": 1}, "chunks": [2, 3, 4]}),
-    "zarr 3": chunked("zarr3", ".zarr"),
+    "zarr 3": chunked("zarr3", ".zarr", **codec()),
     "zarr 3, gzip": chunked("zarr3", ".zarr", **codec("gzip")),
     "zarr 3, zstd": chunked("zarr3", ".zarr", **codec("zstd", "crc32c")),
     "n5": chunked("n5", ".n5"),

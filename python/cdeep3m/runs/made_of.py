@@ -67,7 +67,7 @@ class MadeOf:
     overwrite : bool
         Remove what is of something else, and begin anew.
     refuse : bool
-        Otherwise what is of something else is overwritten with a warning, and no note is left, as the original has none.
+        Otherwise what is of something else is overwritten with a warning, and no note is left: the original has none.
     """
 
     kind: Kind
