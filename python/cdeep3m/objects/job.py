@@ -39,7 +39,7 @@ from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
 from cdeep3m.runners.base import run_missing
-from cdeep3m.system.files import partial_name, whole_file
+from cdeep3m.system.files import demand_no_links, own_folder, partial_name, whole_file
 from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
@@ -519,7 +519,8 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
         for path in (request.labels, home / OBJECTS, home / DENSITY, home / PICTURE):
             if path.exists():
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
-    request.state.mkdir(parents=True, exist_ok=True)
+    request.state.parent.mkdir(parents=True, exist_ok=True)
+    demand_no_links(own_folder(request.state))
     aligned = CHUNKS if request.writes_chunks else (1, 1, 1)
     block = block_for(volume.shape, volume.chunks, most=request.most_voxels, aligned=aligned)
     placement = volume.placement

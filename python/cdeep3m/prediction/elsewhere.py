@@ -26,7 +26,7 @@ from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
-from cdeep3m.system.files import locked
+from cdeep3m.system.files import locked, own_folder
 from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
@@ -167,7 +167,7 @@ def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool
 
     def opened(folder: Path) -> Maps:
         if kind.format != "png":
-            folder.mkdir(exist_ok=True)
+            own_folder(folder)
         return open_maps(place_of(folder, kind.format), spec, format_name=kind.format)
 
     return Outputs(

@@ -18,7 +18,7 @@ from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
 from cdeep3m.runs.made_of import STACKS, read_note
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
-from cdeep3m.system.files import demand_apart, small_text, sweep_tree, whole_folder, write_text
+from cdeep3m.system.files import demand_apart, own_folders, small_text, sweep_tree, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,7 +128,7 @@ def create_run(
         for name, paths in (lists or {}).items():
             write_text(folder / name, list_file(paths))
         for net, files in nets.items():
-            (folder / net / "trainedmodel").mkdir(parents=True, exist_ok=True)
+            own_folders(folder, folder / net / "trainedmodel")
             for name, message in files.items():
                 _write(folder / net / name, message)
         write_text(folder / "VERSION", f"{__version__}\n")

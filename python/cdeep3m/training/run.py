@@ -31,7 +31,7 @@ from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
-from cdeep3m.system.files import locked, small_text, whole_file, write_text
+from cdeep3m.system.files import locked, own_folder, small_text, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
 
@@ -408,7 +408,7 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
         set_options(folder / SOLVER, settings)
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
-            (folder / name).mkdir(exist_ok=True)
+            own_folder(folder / name)
 
 
 def ignore_voxels_of(out: Path) -> None:

@@ -6,6 +6,7 @@ and AWS_SECRET_ACCESS_KEY, AWS_PROFILE and ~/.aws, the machine's role; AWS_NO_SI
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,7 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cdeep3m.errors import NESTED, CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
+from cdeep3m.errors import (
+    NESTED,
+    CDeep3MError,
+    DownloadError,
+    FormatError,
+    FullDiskError,
+    InputError,
+    MissingFileError,
+    describe,
+    needing,
+)
 from cdeep3m.system.files import MOST_TEXT, demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
 
@@ -325,6 +336,9 @@ def reaching(name: str) -> Iterator[None]:
         raise _failure(name, error) from error
 
 
+NUMBERS = {"EDQUOT": errno.EDQUOT, "EFBIG": errno.EFBIG, "File too large": errno.EFBIG}
+
+
 def _failure(name: str, error: Exception) -> CDeep3MError:
     text = " ".join(str(error).split())
     status, _, rest = text.partition(": ")
@@ -335,6 +349,9 @@ def _failure(name: str, error: Exception) -> CDeep3MError:
             f"{name} is not open to these credentials ({words[:300]}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE, or "
             "AWS_NO_SIGN_REQUEST=YES for public data"
         )
+    full = re.search(r"\b(ENOSPC|EDQUOT|EFBIG)\b|[Nn]o space left|[Qq]uota exceeded|File too large", text)
+    if full:
+        return FullDiskError(describe(OSError(NUMBERS.get(full[0], errno.ENOSPC), "", name)))
     if status == "NOT_FOUND":
         return MissingFileError(f"{name} is not there, or is no such array ({words[:300]})")
     if status in ("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNKNOWN"):

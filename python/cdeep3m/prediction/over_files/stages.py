@@ -297,7 +297,8 @@ def predict_stacks(
         made.
     """
     with failing_with(NO_FOLDER):
-        (out / "log").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        own_folder(out / "log")
     stacks = {variant.index: path for variant in VARIANTS for path in sorted(aug.glob(STACK_OF.format(variant.index)))}
     with failing_with(ENGINE_FAILED):
         if not stacks:
