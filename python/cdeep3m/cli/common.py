@@ -10,13 +10,13 @@ import signal
 import sys
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
-from cdeep3m.cli.streams import OneLine, settle
-from cdeep3m.errors import NO_ROOM, CDeep3MError, FullDiskError, describe, printable
+from cdeep3m.cli.streams import OneLine, give_up_output, settle
+from cdeep3m.errors import CDeep3MError, FullDiskError, describe, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,23 +209,16 @@ def run(
         print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
         return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
-        _let_nobody_read()
+        give_up_output()
         return BROKEN_PIPE
     except Exception as error:
         if debug:
             logging.exception("traceback, as --debug asks")
         print(printable(f"ERROR, {_said_of(error)}"), file=sys.stderr)
-        if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
-            _let_nobody_read()
+        give_up_output()
         if exit_code is not None and not isinstance(error, FullDiskError):
             return exit_code
         return error.exit_code if isinstance(error, CDeep3MError) else 1
-
-
-def _let_nobody_read() -> None:
-    """Send what is left of standard output nowhere, so that it is no error at the end of the process."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _begin(*, debug: bool) -> None:
