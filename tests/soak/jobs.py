@@ -71,7 +71,13 @@ class Job:
     @property
     def inputs(self) -> tuple[str, ...]:
         """What it reads, as it is named in `words`."""
-        return tuple(dict.fromkeys(name for name in self.words if any(_is_below(read, name) for read in self.reads)))
+        return tuple(
+            dict.fromkeys(
+                name
+                for name in self.words
+                if any(_is_below(read, name.removeprefix("precomputed://")) for read in self.reads)
+            )
+        )
 
 
 def _is_below(path: str, top: str) -> bool:
