@@ -79,6 +79,8 @@ class PredictionRun:
     def create(cls, folder: Path) -> PredictionRun:
         """Make `folder` and its logs folder where they are absent; exit status 3 when that fails."""
         with failing_with(3):
+            if any(True for _ in folder.glob("*/trainedmodel")):
+                raise RunError(f"{folder} holds a training; expected another place for maps. Choose another folder")
             folder.mkdir(parents=True, exist_ok=True)
             own_folder(folder / "logs")
         return cls(folder)

@@ -119,6 +119,8 @@ def create_run(
         `out` holds models of other nets, or of other images.
     """
     home = Path(os.path.abspath(out))
+    if (home / "predict.config").exists():
+        raise RunError(f"{home} holds a prediction; expected another place for models. Choose another folder")
     count = len((lists or {}).get(TRAIN_LIST, ()))
     nets = {net: _messages(net, home, make=make, like=like, files_to_read=count) for net in NETS}
     for net, files in nets.items():
