@@ -45,7 +45,8 @@ def something_else_in_place_of_a_file(job: Job) -> list[str]:
                 ended = start(list(job.words), folder).end(patience=PATIENCE)
                 faults = ended.faults()
                 said_of_it = Path(read).name in ended.said or any(name in ended.said for name in job.inputs)
-                faults += ["not refused, and not a word"] * (ended.status == 0 and not said_of_it)
+                may_miss = kind == "nothing" and ended.status == 0 and "/" in read  # planes 1 and 3 count on by 2
+                faults += ["not refused, and not a word"] * (ended.status == 0 and not said_of_it and not may_miss)
                 wrong += [f"{kind} as {read}: {fault}: {ended.errors[:1]}" for fault in faults]
     return wrong
 

@@ -19,6 +19,7 @@ from cdeep3m.maps.one_file import hidden_name
 from cdeep3m.maps.open import open_maps
 from cdeep3m.maps.png_folder import PngMaps
 from cdeep3m.maps.progress import Finished
+from cdeep3m.system.files import demand_apart
 from cdeep3m.system.ledger import HEADER
 from cdeep3m.system.threads import Background, ahead
 from cdeep3m.tiling.boxes import Grid
@@ -191,6 +192,8 @@ def convert(
         planes="Plane",
     )
     places = _places_of(target)
+    if places[0].is_local and not source.scheme:
+        demand_apart(places[0].url, [source])
     fresh = all(place.is_empty() for place in places)
     try:
         maps = open_maps(target, spec, format_name=format_name)
