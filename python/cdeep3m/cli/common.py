@@ -239,7 +239,7 @@ def _said_of(error: Exception) -> str:
     """Return what a user reads of an error; what nobody foresaw is called so."""
     if isinstance(error, CDeep3MError | OSError | MemoryError | RecursionError):
         return describe(error)
-    if re.search(r"can't allocate memory|out of memory|can't start new thread|bad_alloc", str(error)):
+    if re.search(r"can't allocate memory|out of memory|can't start new thread|bad_alloc|map segment", str(error)):
         return describe(MemoryError())
     where = "--debug shows where; please report it with the file that was read"
     return f"unexpected {type(error).__name__}: {printable(str(error), longest=300)}. {where}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.mapped import release, zeros
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import Store, ledger_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +215,7 @@ def convert(
 def _places_of(target: Address) -> list[Store]:
     """Return where a copy lies, until it is whole and then, and where its ledger does."""
     location = re.sub(r"^(zarr|n5|precomputed)://", "", target.location)
-    places = [Store.at(location), Store(f"{Store.at(location).url}.ledger")]
+    places = [Store.at(location), ledger_beside(Store.at(location).url)]
     return [*places, Store(str(hidden_name(Path(location))))] if places[0].is_local else places
 
 
@@ -251,7 +252,7 @@ def _alone(maps: Maps, target: Address) -> Iterator[None]:
     if not isinstance(maps, PngMaps):
         yield
         return
-    ledger = Store(f"{maps.folder}.ledger")
+    ledger = ledger_beside(os.fspath(maps.folder))
     if ledger.read(HEADER) is None and maps.folder.exists() and any(maps.folder.iterdir()):
         raise InputError(f"{target} is there already; delete it, or choose another name")
     Finished(ledger, run_of(maps.spec, "PNG", maps.chunks)).begin([])

@@ -17,7 +17,7 @@ from cdeep3m.maps.progress import Finished
 from cdeep3m.system.files import LONGEST_NAME, demand_no_links, flush, scratch_file
 from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.open import open_volume
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import ledger_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ class FileMaps:
         self.path = path
         self._partial = hidden_name(path)
         self._create, self._mapped, self._complete = create, mapped, complete
-        self._ledger = Store(f"{path}.ledger")
+        self._ledger = ledger_beside(os.fspath(path))
         self._finished = Finished(self._ledger, run_of(spec, kind, EVERY_VOXEL))
         self._array: np.ndarray | None = None
         self._lock = threading.Lock()

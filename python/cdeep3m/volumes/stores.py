@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,7 @@ from cdeep3m.errors import (
     describe,
     needing,
 )
-from cdeep3m.system.files import MOST_TEXT, demand_file, whole_file
+from cdeep3m.system.files import LONGEST_NAME, MOST_TEXT, demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
 """A server that is away for some 15 seconds is waited for."""
 PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1"}
 """A server that says nothing for a minute counts as gone."""
+LEDGER = ".ledger"
 CACHE_BYTES = 2**28
 """So much of what was read is kept, decoded, for boxes that share chunks."""
 Attributes = dict[str, Any]
@@ -96,7 +98,7 @@ class Store:
         """Return how tensorstore names it."""
         scheme, parts = scheme_of(self.url), urlsplit(self.url)
         if scheme is None:
-            return {"driver": "file", "path": f"{Path(self.url).absolute()}/"}
+            return {"driver": "file", "path": f"{_in_utf_8(os.path.abspath(self.url))}/"}
         if scheme in WEB:
             query = {"path": f"{parts.path}/"}
             return {"driver": "http", "base_url": f"{scheme}://{parts.netloc}", **query}
@@ -238,6 +240,15 @@ class Store:
         return ts.KvStore.open(self.kvstore(), context=context()).result()
 
 
+def ledger_beside(url: str) -> Store:
+    """Return where the ledger of what is written to a store, or a file, lies until that is whole."""
+    home, _, name = url.rpartition("/")
+    if len(os.fsencode(name)) + len(LEDGER) > LONGEST_NAME:
+        kept = os.fsdecode(os.fsencode(name)[: LONGEST_NAME - len(LEDGER) - 8])
+        name = f"{kept}{zlib.crc32(os.fsencode(name)):08x}"
+    return Store(f"{home}/{name}{LEDGER}" if home or url.startswith("/") else f"{name}{LEDGER}")
+
+
 def whole_store(url: str) -> Store:
     """Return the store of an address to read from.
 
@@ -247,7 +258,7 @@ def whole_store(url: str) -> Store:
         A run is writing to it, or was stopped while it did: a ledger lies beside it.
     """
     store = Store.at(url)
-    if Store(f"{store.url}.ledger").read(HEADER) is not None:
+    if ledger_beside(store.url).read(HEADER) is not None:
         raise InputError(f"{store.url} is not whole yet; run the command that writes it to its end")
     return store
 
@@ -334,6 +345,17 @@ def reaching(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise _failure(name, error) from error
+
+
+@lru_cache(maxsize=64)
+def _in_utf_8(folder: str) -> str:
+    """Return a folder's path as tensorstore takes it; one that is not UTF-8 is held open, and called by its number."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        os.makedirs(folder, exist_ok=True)
+        return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY)}"
+    return folder
 
 
 NUMBERS = {"EDQUOT": errno.EDQUOT, "EFBIG": errno.EFBIG, "File too large": errno.EFBIG}
