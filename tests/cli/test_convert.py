@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_what_is_there_is_not_written_over(name: str, tmp_path: Path, capsys: py
     assert convert(source(tmp_path), out, "--format", name) == 0
     tifffile.imwrite(tmp_path / "other.tif", ADDRESSES[::-1], metadata=None, photometric="minisblack")
     assert convert(tmp_path / "other.tif", out, "--format", name) == 1
-    assert "is there already; delete it, or choose another name" in capsys.readouterr().err
+    assert re.search("is there already.*; delete it, or choose another name", capsys.readouterr().err)
     np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)
 
 
