@@ -53,6 +53,10 @@ class Job:
         Whether what it writes differs from one time to the next.
     in_place : bool
         Whether it writes to the folder that it reads, as the original does.
+    once : bool
+        Whether it refuses to do again what is finished.
+    optional : tuple of str
+        What of `reads` it can do without.
     """
 
     make: Callable[[Path], None]
@@ -61,6 +65,8 @@ class Job:
     writes: tuple[str, ...] = ()
     random: bool = False
     in_place: bool = False
+    once: bool = False
+    optional: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -266,6 +272,7 @@ JOBS = (
         ("aug/training_full_stacks_v3.h5",),
         ("trained",),
         random=True,
+        optional=("aug/training_full_stacks_v3.h5",),
     ),
     Job(_prediction, ("PreprocessImageData", "images", "aug"), (IMAGE,), ("aug",)),
     Job(_prediction, ("DefDataPackages", "images", "aug"), (IMAGE,), ("aug",)),
@@ -276,7 +283,7 @@ JOBS = (
         ("aug/1fm",),
         in_place=True,
     ),
-    Job(_predicted, ("StartPostprocessing", "pkg"), ("pkg/v1/test.h5_shift_3.h5",), ("pkg",), in_place=True),
+    Job(_predicted, ("StartPostprocessing", "pkg"), ("pkg/v1/test.h5_shift_3.h5",), ("pkg",), in_place=True, once=True),
     Job(
         _averaged,
         ("Merge_LargeData", "out/1fm"),
@@ -389,7 +396,7 @@ JOBS = (
         )
     ),
     *map(_to, ("o.tif", "o.h5", "o.mrc", "o.zarr", "o.n5", "o.precomputed")),
-    Job(_maps, ("cdeep3m", "objects", "a", "out"), ("a/Segmented_0002.png",), ("out",)),
+    Job(_maps, ("cdeep3m", "objects", "a", "out"), ("a/Segmented_0002.png",), ("out",), once=True),
     Job(
         _maps,
         ("cdeep3m", "score", "--csv", "s.csv", "a", "labels"),
@@ -402,6 +409,7 @@ JOBS = (
         ("out/1fm/Segmented_0002.png", "labels/Segmented_0002.png", "out/predict.config"),
         ("page.html",),
         random=True,
+        optional=("out/predict.config",),
     ),
     Job(
         _prediction,

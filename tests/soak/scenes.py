@@ -73,6 +73,8 @@ class Scene:
         Whether they run side by side.
     random : bool
         Whether what they make differs from one time to the next.
+    once : bool
+        Whether they refuse to do again what is finished.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Scene:
     outputs: tuple[str, ...]
     together: bool = False
     random: bool = False
+    once: bool = False
 
 
 def volume(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PARTIAL = re.compile(r"\..*\.partial-\d+(\.[^.]*)?", re.DOTALL)
 """Names of what is being written."""
+SHORT = re.compile(r"\d+ requested and \d+ written")
 LONGEST_NAME = 255
 """Bytes of a name, on the usual file systems."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -71,6 +72,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.replace(target)
         flush(target.parent)
     except OSError as error:
+        if error.errno is None and SHORT.fullmatch(str(error)):  # of ndarray.tofile, which does not say why
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target)) from error
         if error.errno in NO_ROOM and (not isinstance(error.filename, str) or Path(error.filename) == partial):
             error.filename = os.fspath(target)
         raise

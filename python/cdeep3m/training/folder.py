@@ -220,16 +220,17 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
 def _messages(
     net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int = 0
 ) -> dict[str, Message]:
+    place = str(home) if _is_utf_8(home) else ".."  # a prototxt holds no other name; engines begin in the net's folder
     files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like, make) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
         if layer.type == "PatchData":
             training = any(rule.phase == TRAIN for rule in layer.include)
-            layer.data_provider_param.data_source = str(home / (TRAIN_LIST if training else VALID_LIST))
+            layer.data_provider_param.data_source = f"{place}/{TRAIN_LIST if training else VALID_LIST}"
             if training and files_to_read:
                 layer.data_provider_param.batch_size = files_to_read
     settings = prototxts.solver(net)
-    settings.snapshot_prefix = snapshot_prefix(str(home), net)
+    settings.snapshot_prefix = snapshot_prefix(place, net)
     return {**files, SOLVER: settings}
 
 
@@ -248,6 +249,14 @@ def _taken_over(net: str, like: Path, make: NetMake | None) -> dict[str, Message
         return {DEPLOY: deploy, TRAIN_VAL: training_net(net, deploy, make=make)}
     except NetError as error:
         raise NetError(f"{predicting} cannot be trained: {error}") from None
+
+
+def _is_utf_8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _net(message: Message) -> NetParameter:
