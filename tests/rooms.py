@@ -32,6 +32,7 @@ INSIDE = {
         images job_files averages
         patches
         nvidia base
+        learning
     """,
     "engines.embedded": """
         engine

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cdeep3m.augmentation.settings import Augmentation
+    from cdeep3m.engines.learning import Learning
     from cdeep3m.tiling.variants import Variant
     from cdeep3m.volumes.enhancement import Denoiser
 
@@ -117,6 +118,8 @@ class TrainJob:
         What convolutions are computed with (in-process engines only); weights stay float32.
     augmentation : Augmentation, optional
         How patches of the training are changed (in-process engines only).
+    learning : Learning, optional
+        How it learns beyond what the solver says (in-process engines only); None: to the letter what Caffe does.
     """
 
     solver: Path
@@ -130,6 +133,7 @@ class TrainJob:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation | None = None
+    learning: Learning | None = None
 
 
 @dataclass(frozen=True)

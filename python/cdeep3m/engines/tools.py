@@ -147,6 +147,11 @@ class ToolEngine(ABC):
         """Run `caffe.bin train`; the solver's max_iter ends it."""
         if job.training or job.validation:
             raise EngineError("Caffe's tools read HDF5 files, not volumes in memory: use --engine embedded")
+        if job.learning and job.learning.beyond_caffe:
+            raise EngineError(
+                f"Caffe does not know the {', '.join(job.learning.beyond_caffe)} that this training asks for: use "
+                "--engine embedded"
+            )
         seen = _Seen(training_files(job).max_iter, report)
         with _as_caffe_takes_it(job) as adapted:
             call = train_call(adapted)

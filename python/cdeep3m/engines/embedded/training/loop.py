@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 SEEDS = 2**63 - 1
 
+LEARNING: tuple[str, ...] = ()
+"""Parts of `Learning` that go beyond Caffe and are known here."""
+
 READ_EVERY = 20
 """Iterations after which a GPU's losses are read where the solver displays none."""
 
@@ -73,6 +76,7 @@ def train(
     """
     solver = read_solver(job.solver)
     check_solver(solver)
+    _check_learning(job)
     _check_places(job, solver)
     device = torch.device(device)
     with GLog(job.log, stream) as log, _repeatable(solver, device), kept_memory():
@@ -360,6 +364,12 @@ def _check_places(job: TrainJob, solver: caffe_pb2.SolverParameter) -> None:
     place = (job.folder / snapshots.snapshot_name(solver.snapshot_prefix, 0, "caffemodel")).parent
     if not place.is_dir():
         raise MissingFileError(f"the folder {place} of snapshot_prefix is not there; make it")
+
+
+def _check_learning(job: TrainJob) -> None:
+    unknown = [name for name in (job.learning.beyond_caffe if job.learning else ()) if name not in LEARNING]
+    if unknown:
+        raise InputError(f"this engine does not know the {', '.join(unknown)} that the training asks for: leave it out")
 
 
 def _ignore(progress: Progress) -> None:
