@@ -246,3 +246,11 @@ class InProcessEngine(Engine, Protocol):
 
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> LoadedNet:
         """Read `model` and make it ready; raise NetError when weights and net do not fit."""
+
+
+@runtime_checkable
+class PairingEngine(InProcessEngine, Protocol):
+    """An engine that reads a model once to predict with either precision."""
+
+    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[LoadedNet, LoadedNet]:
+        """Read `model`, and make it ready with "fast" and with "float32"; see `load`."""

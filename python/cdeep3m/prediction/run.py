@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
+from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, PairingEngine, Progress, TrainedModel
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
@@ -43,6 +44,7 @@ from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
+from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import SPEEDS, variants_for
@@ -258,8 +260,8 @@ def _predict(
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
             events.write("images", **facts_of_images(str(request.images), volume, tiling))
-            for model in models.values():
-                events.write("model", **facts_of_model(model, request.trained))
+            for facts in spread(partial(facts_of_model, trained=request.trained), list(models.values())):
+                events.write("model", **facts)
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
@@ -472,7 +474,12 @@ def _stream(
     maps, averaged = outputs.maps, outputs.averaged
     boxes = tiling.boxes(chunks=chunks_of(request.format, volume.shape))
     lacking = Counter(net for _, nets in plan_of(boxes, maps, averaged) for net in nets)
-    nets = {net: _load(request, engine, gpu, run, models[net], volume, tiling) for net in models if lacking[net]}
+    wanted = [model for net, model in models.items() if lacking[net]]
+    read = spread(partial(_read, request, engine, gpu), wanted)
+    nets = {
+        model.net: _in_use(request, run, model, volume, tiling, found)
+        for model, found in zip(wanted, read, strict=True)
+    }
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
     runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
@@ -540,10 +547,30 @@ def _load(
     volume: Volume,
     tiling: Tiling,
 ) -> NetInUse:
-    loaded = engine.load(model, gpu=gpu, precision=request.precision)
-    if request.fast:
-        plain = engine.load(model, gpu=gpu)
-        run.log("prediction", _cost_of_speed(model.net, plain, loaded, volume, tiling, volume.shape[0] // 2))
+    return _in_use(request, run, model, volume, tiling, _read(request, engine, gpu, model))
+
+
+def _read(request: PredictRequest, engine: InProcessEngine, gpu: int, model: TrainedModel) -> tuple[LoadedNet, ...]:
+    """Return a net as it was asked for; before a fast one is used, with float32 too."""
+    if not request.fast:
+        return (engine.load(model, gpu=gpu),)
+    if isinstance(engine, PairingEngine):
+        return engine.load_pair(model, gpu=gpu)
+    return engine.load(model, gpu=gpu, precision=request.precision), engine.load(model, gpu=gpu)
+
+
+def _in_use(
+    request: PredictRequest,
+    run: PredictionRun,
+    model: TrainedModel,
+    volume: Volume,
+    tiling: Tiling,
+    nets: tuple[LoadedNet, ...],
+) -> NetInUse:
+    """Say what short numbers cost, where they are used."""
+    loaded, *plain = nets
+    for other in plain:
+        run.log("prediction", _cost_of_speed(model.net, other, loaded, volume, tiling, volume.shape[0] // 2))
     return NetInUse(loaded, variants_for(model.net, request.aug_speed))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.base import CPU, Progress
-from cdeep3m.engines.embedded.prediction.predictor import Predictor
+from cdeep3m.engines.embedded.prediction.predictor import Predictor, read_trained
 from cdeep3m.volumes.enhancement import denoise_plane
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class EmbeddedEngine:
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> Predictor:
         """Read `model` and make it ready."""
         return Predictor(model, self.place(gpu), precision=precision)
+
+    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[Predictor, Predictor]:
+        """Read `model` once, and make it ready with short numbers and with float32."""
+        device = self.place(gpu)
+        net = read_trained(model, device)
+        return Predictor(model, device, precision="fast", net=net), Predictor(model, device, net=net)
 
     def denoiser(self, gpu: int) -> Denoiser:
         """Return what lowers the total variation of planes on GPU number `gpu`, or on the CPU."""

@@ -70,6 +70,7 @@ class Net:
         folder: Path = Path(),
         sources: Mapping[str, Any] | None = None,
         rewrite: Callable[[Sequence[Layer]], Sequence[Step]] | None = None,
+        filled: bool = True,
     ) -> None:
         """Build every layer of `phase`, filled as its fillers say.
 
@@ -89,6 +90,8 @@ class Net:
             Data in memory for the layers that read data.
         rewrite : callable, optional
             Turns the layers into fewer steps that do the same; default: each layer is a step.
+        filled : bool
+            Draw initial weights; without that, blobs hold anything until `load_weights`.
 
         Raises
         ------
@@ -102,6 +105,7 @@ class Net:
             generator=generator or torch.Generator().manual_seed(0),
             folder=folder,
             sources=sources or {},
+            filled=filled,
         )
         included = layers_of(message, phase)
         self.input_shapes: dict[str, Shape] = input_shapes(message, included)

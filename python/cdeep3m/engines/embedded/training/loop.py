@@ -128,10 +128,10 @@ class Training:
             log.info("solver.cpp:181", f"Creating test net (#{i}) specified by net file: {settings.net}")
             self.tests.append(self._build(message, caffe_pb2.TEST, device, seed + i + 1, job.validation))
             self.tests[i].share_weights(self.net)
-        self.solver = Sgd(settings, self.net.learnable)
         self.losses = Losses(settings.average_loss)
         replayed = device.type == "cuda" and settings.random_seed < 0 and not job.rules.stops_without_background
         self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
+        self.solver = Sgd(settings, self.net.learnable)
         self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
         self.written = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
@@ -221,15 +221,16 @@ class Training:
 
     def _iterate(self) -> None:
         """Make one update; after an interrupt or an error in between, weights and statistics are as before."""
-        statistics = [(item.blob, item.blob.clone()) for item in self.solver.learnable if not item.blob.requires_grad]
+        statistics = [item.blob for item in self.solver.learnable if not item.blob.requires_grad]
+        before = [torch.empty_like(blob) for blob in statistics]
+        _copy(before, statistics)
         tested = self.solver.iteration > 0 or self.settings.test_initialization
         try:
             if tested and self._due(self.settings.test_interval):
                 self.test()
             self._display(self._accumulate())
         except BaseException:
-            for blob, before in statistics:
-                blob.detach().copy_(before)
+            _copy(statistics, before)
             raise
         with uninterrupted():
             self._clip()
@@ -338,6 +339,13 @@ def completed_tests(solver: caffe_pb2.SolverParameter, iteration: int) -> int:
 def _values(net: Net, blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the outputs of a net as one row of numbers, blobs in the order of their names as in Caffe's log."""
     return torch.cat([blobs[name].detach().reshape(-1) for name in sorted(net.outputs)])
+
+
+@torch.no_grad()
+def _copy(into: list[torch.Tensor], blobs: list[torch.Tensor]) -> None:
+    """Copy many blobs at once."""
+    if blobs:
+        torch._foreach_copy_(into, blobs)
 
 
 def _seek(net: Net, position: int) -> None:

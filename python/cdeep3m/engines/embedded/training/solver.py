@@ -114,11 +114,12 @@ class Sgd:
 
     def clear_gradients(self, *, keep_memory: bool = False) -> None:
         """Forget the gradients of the last update, or make them zeros in the memory that they have."""
-        for item in self.learnable:
-            if not keep_memory:
+        there = [item.blob.grad for item in self.learnable if item.blob.grad is not None]
+        if keep_memory and there:
+            torch._foreach_zero_(there)
+        elif not keep_memory:
+            for item in self.learnable:
                 item.blob.grad = None
-            elif item.blob.grad is not None:
-                item.blob.grad.zero_()
 
     @torch.no_grad()
     def clip_gradients(self) -> tuple[float, float] | None:
@@ -155,17 +156,26 @@ class Sgd:
                 if (item.lr_mult, item.decay_mult) == (lr_mult, decay_mult)
             ]
             blobs, steps = [blob for blob, _ in pairs], [step for _, step in pairs]
-            gradients = [torch.zeros_like(blob) if blob.grad is None else blob.grad for blob in blobs]
-            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
-            self._decay(gradients, blobs, decay_mult)
             torch._foreach_mul_(steps, momentum)
-            torch._foreach_add_(steps, gradients, alpha=rate * lr_mult)
+            self._descend(pairs, decay_mult, rate * lr_mult)
             torch._foreach_sub_(blobs, steps)
         self.iteration += 1
 
-    def _decay(self, gradients: list[torch.Tensor], blobs: list[torch.Tensor], decay_mult: float) -> None:
+    def _descend(self, pairs: list[tuple[torch.Tensor, torch.Tensor]], decay_mult: float, rate: float) -> None:
+        """Add gradients and decay, times the rate, to the steps of blobs."""
         decay = self.settings.weight_decay * decay_mult
-        if not decay:
-            return
-        pull = torch._foreach_sign(blobs) if self.settings.regularization_type == "L1" else blobs
-        torch._foreach_add_(gradients, pull, alpha=decay)
+        moved = [(blob, step) for blob, step in pairs if blob.grad is not None]
+        if moved:
+            gradients = [blob.grad for blob, _ in moved if blob.grad is not None]
+            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
+            if decay:
+                torch._foreach_add_(gradients, self._pull([blob for blob, _ in moved]), alpha=decay)
+            torch._foreach_add_([step for _, step in moved], gradients, alpha=rate)
+        others = [(blob, step) for blob, step in pairs if blob.grad is None]
+        if others and decay:
+            pulls = torch._foreach_mul(self._pull([blob for blob, _ in others]), decay)
+            torch._foreach_add_([step for _, step in others], pulls, alpha=rate)
+
+    def _pull(self, blobs: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Return what decay subtracts a part of."""
+        return torch._foreach_sign(blobs) if self.settings.regularization_type == "L1" else blobs

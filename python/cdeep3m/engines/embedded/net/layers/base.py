@@ -36,6 +36,8 @@ class Context:
         Folder that relative paths in the net are relative to.
     sources : mapping
         Data in memory for the layers that read data, by the key that the layer's module documents.
+    filled : bool
+        Whether learnable blobs get values at first; False where all are loaded anyway, which saves drawing them.
     """
 
     phase: int = caffe_pb2.TEST
@@ -43,6 +45,7 @@ class Context:
     generator: torch.Generator = field(default_factory=torch.Generator)
     folder: Path = Path()
     sources: Mapping[str, Any] = field(default_factory=dict)
+    filled: bool = True
 
     @property
     def training(self) -> bool:
@@ -138,8 +141,8 @@ class Layer(ABC):
         gradient : bool
             Whether it has a gradient in TRAIN.
         """
-        if self.context.device.type == "meta":
-            blob = torch.empty(shape, device="meta")
+        if self.context.device.type == "meta" or not self.context.filled:
+            blob = torch.empty(shape, device=self.context.device)
         else:
             blob = fill(shape, filler or caffe_pb2.FillerParameter(), self.context.generator).to(self.context.device)
         self.blobs.append(blob.requires_grad_(gradient and self.context.training))
