@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "torch": ("engines.embedded",),
-    "triton": ("engines.embedded.net.one_pass",),
+    "triton": ("engines.embedded.net.one_pass", "engines.embedded.net.normalising"),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),

@@ -18,6 +18,7 @@ CASES = {
     "channels innermost": ((2, 5, 9, 8), torch.channels_last),
     "many channels and parts": ((2, 70, 25, 23), torch.channels_last),
     "planes": ((2, 3, 5, 4, 1), torch.contiguous_format),
+    "two channels": ((2, 2, 60, 50), torch.channels_last),
     "several planes": ((1, 3, 5, 4, 3), torch.contiguous_format),
 }
 """Shape and layout of a blob."""
@@ -44,10 +45,10 @@ def test_rows_of_a_part_of_the_voxels_are():
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 1000, 2_560_000])
-@pytest.mark.parametrize("channels", [1, 32, 33, 1024])
+@pytest.mark.parametrize("channels", [1, 2, 32, 33, 1024])
 def test_no_part_of_the_rows_is_empty_and_none_is_left_over(count, channels):
     parts = normalising._parts(count, channels)
-    rows = normalising._rows_of_part(count, parts)
+    rows = normalising._rows_of_part(count, channels, parts)
     assert 1 <= parts <= normalising.MOST_PARTS
     assert (parts - 1) * rows < count <= parts * rows
 

@@ -18,9 +18,11 @@ try:
 except ImportError:
     triton = None
 
-ROWS = 128
 CHANNELS = 32
-"""Rows and channels that are read at once."""
+"""Channels that are summed side by side, at most."""
+
+SUMMED = 4096
+"""Numbers that are read at once to be summed."""
 
 MOST_PARTS = 1024
 """Parts that rows are summed in, at most; a power of two."""
@@ -130,9 +132,9 @@ class _Normalise(torch.autograd.Function):
         mean, scale = (torch.empty(channels, dtype=torch.float32, device=rows.device) for _ in range(2))
         shifted = torch.zeros_like(mean) if shift is None else shift
         _settle_kernel[(triton.cdiv(channels, JOINED),)](
-            *(means, squares, shifted, mean, scale, *sums, count, channels, _rows_of_part(count, parts)),
+            *(means, squares, shifted, mean, scale, *sums, count, channels, _rows_of_part(count, channels, parts)),
             *(fraction, eps),
-            PARTS=triton.next_power_of_2(parts),
+            PARTS=_power_of_two(parts),
             CHANNELS=JOINED,
         )
         top = torch.empty((count, channels), dtype=rows.dtype, device=rows.device)
@@ -152,17 +154,17 @@ class _Normalise(torch.autograd.Function):
         gradient = _rows(gradients[0])
         parts = _parts(count, channels)
         partial = torch.empty((2, parts, channels), dtype=torch.float32, device=rows.device)
-        _gradient_sums_kernel[triton.cdiv(channels, CHANNELS), parts](
+        _gradient_sums_kernel[triton.cdiv(channels, _side_by_side(channels)), parts](
             *(rows, rows.stride(0), gradient, gradient.stride(0), mean, scale, factor, added, partial[0], partial[1]),
-            *(count, channels, _rows_of_part(count, parts)),
+            *(count, channels, _rows_of_part(count, channels, parts)),
             RECTIFIED=ctx.rectified,
-            ROWS=ROWS,
-            CHANNELS=CHANNELS,
+            ROWS=_rows_at_once(channels),
+            CHANNELS=_side_by_side(channels),
         )
         of_offset, of_factor = (torch.empty_like(factor) for _ in range(2))
         _add_parts_kernel[(triton.cdiv(channels, JOINED),)](
             *(partial[0], partial[1], of_offset, of_factor, channels, parts),
-            PARTS=triton.next_power_of_2(parts),
+            PARTS=_power_of_two(parts),
             CHANNELS=JOINED,
         )
         of_bottom = torch.empty((count, channels), dtype=rows.dtype, device=rows.device)
@@ -182,23 +184,37 @@ def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
     count, channels = rows.shape
     parts = _parts(count, channels)
     means, squares = torch.empty((2, parts, channels), dtype=torch.float32, device=rows.device)
-    _moments_kernel[triton.cdiv(channels, CHANNELS), parts](
-        *(rows, rows.stride(0), means, squares, count, channels, _rows_of_part(count, parts)),
-        ROWS=ROWS,
-        CHANNELS=CHANNELS,
+    _moments_kernel[triton.cdiv(channels, _side_by_side(channels)), parts](
+        *(rows, rows.stride(0), means, squares, count, channels, _rows_of_part(count, channels, parts)),
+        ROWS=_rows_at_once(channels),
+        CHANNELS=_side_by_side(channels),
     )
     return means, squares, parts
 
 
 def _parts(count: int, channels: int) -> int:
     """Return in how many parts rows are summed: enough to keep a GPU busy, none of them empty."""
-    wanted = min(MOST_PARTS, max(1, 2048 // -(channels // -CHANNELS)), -(count // -ROWS))
-    return -(count // -_rows_of_part(count, wanted))
+    blocks = -(channels // -_side_by_side(channels))
+    wanted = min(MOST_PARTS, max(1, 2048 // blocks), -(count // -_rows_at_once(channels)))
+    return -(count // -_rows_of_part(count, channels, wanted))
 
 
-def _rows_of_part(count: int, parts: int) -> int:
+def _rows_of_part(count: int, channels: int, parts: int) -> int:
     """Return the rows of every part but perhaps the last: a multiple of what is read at once."""
-    return ROWS * -(-(count // -parts) // -ROWS)
+    step = _rows_at_once(channels)
+    return step * -(-(count // -parts) // -step)
+
+
+def _side_by_side(channels: int) -> int:
+    return min(CHANNELS, _power_of_two(channels))
+
+
+def _rows_at_once(channels: int) -> int:
+    return SUMMED // _side_by_side(channels)
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
 
 
 def _tiles(count: int, channels: int) -> tuple[int, int]:
@@ -206,7 +222,7 @@ def _tiles(count: int, channels: int) -> tuple[int, int]:
 
 
 def _wide(channels: int) -> int:
-    return min(128, triton.next_power_of_2(channels))
+    return min(128, _power_of_two(channels))
 
 
 def _tall(channels: int) -> int:
@@ -293,7 +309,7 @@ def _settle(  # type: ignore[no-untyped-def]
     tl.store(mean_out + channel, mean, mask=there)
     tl.store(scale_out + channel, 1 / tl.sqrt(square / total + eps), mask=there)
     told = mean + tl.load(shift + channel, mask=there, other=0).to(tl.float32)
-    unbiased = tl.where(total > 1, square / tl.maximum(total - 1, 1), 0.0)
+    unbiased = tl.where(total > 1, square / tl.maximum(total - 1, 1.0), 0.0)
     before = tl.load(sum_mean + channel, mask=there, other=0)
     tl.store(sum_mean + channel, before * fraction + told, mask=there)
     before = tl.load(sum_variance + channel, mask=there, other=0)
