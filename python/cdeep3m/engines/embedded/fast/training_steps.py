@@ -55,8 +55,16 @@ class NormaliseScale:
         normalise, (factor, *bias) = self.normalise, self.scale.blobs
         offset = bias[0] if bias else None
         if normalise.batch_statistics and normalising.in_one_pass(bottom.device):
-            how = {"fraction": normalise.fraction, "eps": normalise.eps, "rectified": self.rectified}
-            return normalising.normalise(bottom, factor, offset, shift, normalising.Sums(*normalise.blobs), **how)
+            return normalising.normalise(
+                bottom,
+                factor,
+                offset,
+                shift,
+                normalising.Sums(*normalise.blobs),
+                fraction=normalise.fraction,
+                eps=normalise.eps,
+                rectified=self.rectified,
+            )
         top = normalise.normalise(bottom, factor, offset)
         if shift is not None:
             with torch.no_grad():

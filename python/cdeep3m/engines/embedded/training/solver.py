@@ -176,6 +176,6 @@ class Sgd:
             pulls = torch._foreach_mul(self._pull([blob for blob, _ in others]), decay)
             torch._foreach_add_([step for _, step in others], pulls, alpha=rate)
 
-    def _pull(self, blobs: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+    def _pull(self, blobs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return what decay subtracts a part of."""
-        return torch._foreach_sign(blobs) if self.settings.regularization_type == "L1" else blobs
+        return list(torch._foreach_sign(blobs)) if self.settings.regularization_type == "L1" else blobs
