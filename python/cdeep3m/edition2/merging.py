@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.edition2.dividing import HALO, Area
+from cdeep3m.edition2.padding import LARGEST_PADDED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Area = tuple[int, int, int, int]
 
-HALO = 12
-LARGEST_PADDED = 1012
 WHITE = 255
 
 

@@ -241,7 +241,7 @@ class Tiling:
         loaded = read[0], min(read[1] - 1 if self.folder_input else read[1], side)
         if self.tiles == 1:
             return Span(loaded, (0, side), merge_large_data.crop_begin(side))
-        return Span(loaded, merge_large_data.trusted_range(*read, side), merge_large_data.HALO)
+        return Span(loaded, merge_large_data.trusted_range(*read, side), HALO)
 
 
 def _by_tiles(shape: Coordinate, chunks: Coordinate, largest_plane: int) -> bool:

@@ -10,12 +10,11 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.add_z_padding import FEWEST_PLANES, Z_PADDING, plane_order
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.preprocess_package import (
-    CANVAS,
     SMALLEST,
     axis_order,
     canvas,
-    fitting_side,
     zero_fill_as_double,
 )
 from cdeep3m.rules import CORRECTED, Rules
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 Fill = Literal["zeros", "reflect"]
 
 LARGEST_FRAMES = 2 * Z_PADDING + 1
+
+FIT_STEP = 32
+"""Canvases that fit their image have sides that are multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,17 @@ class Package:
             )
         begin = z - self.planes[0] + Z_PADDING - frames // 2
         return self.padded_planes[begin : begin + frames]
+
+
+def fitting_side(size: int, *, at_edge: bool) -> int:
+    """Return the smallest side of a canvas that holds `size` voxels and what is reflected around them.
+
+    Examples
+    --------
+    >>> fitting_side(512, at_edge=True), fitting_side(1013, at_edge=True)
+    (544, 1024)
+    """
+    return -(-len(axis_order(size, at_edge=at_edge)) // FIT_STEP) * FIT_STEP
 
 
 def _reflected(canvas_planes: np.ndarray, image: tuple[int, int]) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 from cdeep3m.errors import InputError, MissingFileError, printable
 from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
-from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.tiling.grid import Tiling
