@@ -47,7 +47,7 @@ def to_map(plane: np.ndarray) -> np.ndarray:
     return np.rint(scaled).astype(np.int64).astype(np.uint8)
 
 
-def merged(tiles: Sequence[np.ndarray], areas: Sequence[Area], shape: tuple[int, int]) -> np.ndarray:
+def stitched(tiles: Sequence[np.ndarray], areas: Sequence[Area], shape: tuple[int, int]) -> np.ndarray:
     """Return a plane made of the canvases of its packages.
 
     Parameters

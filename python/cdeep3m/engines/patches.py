@@ -206,7 +206,8 @@ class PatchSampler:
     def _check(self) -> None:
         for data, label in zip(self._data, self._labels, strict=True):
             if data.shape[1:] != label.shape[1:]:
-                raise InputError(f"images of {show(data.shape[1:])} voxels, but labels of {show(label.shape[1:])}")
+                sides = sides_text(label.shape[1:])
+                raise InputError(f"images of {sides_text(data.shape[1:])} voxels, but labels of {sides}")
             if label.shape[0] != 1 or data.shape[0] != self.channels:
                 raise InputError(
                     f"{data.shape[0]} image and {label.shape[0]} label channels; {self.channels} and 1 were expected"
@@ -252,8 +253,8 @@ def centre_range(sides: Sides, patch: Sides) -> tuple[Sides, Sides]:
     smallest = tuple(2 * (p // 2) + 1 for p in patch)
     if any(n < s for n, s in zip(sides, smallest, strict=True)):
         raise InputError(
-            f"a training volume of {show(sides)} voxels (x, y, z); patches of {show(patch)} need at least "
-            f"{show(smallest)}. Use larger images, or a smaller patch in train_val.prototxt."
+            f"a training volume of {sides_text(sides)} voxels (x, y, z); patches of {sides_text(patch)} need at least "
+            f"{sides_text(smallest)}. Use larger images, or a smaller patch in train_val.prototxt."
         )
     return tuple(p // 2 for p in patch), tuple(n - p // 2 for n, p in zip(sides, patch, strict=True))
 
@@ -288,10 +289,10 @@ def cut(volume: np.ndarray, begin: Sides, sides: Sides) -> np.ndarray:
     return patch
 
 
-def show(sides: Sides) -> str:
+def sides_text(sides: Sides) -> str:
     """Return sides as people write them.
 
-    >>> show((320, 320, 1))
+    >>> sides_text((320, 320, 1))
     '320 x 320 x 1'
     """
     return " x ".join(map(str, sides))

@@ -163,7 +163,7 @@ def merge_folder(net_folder: str | os.PathLike[str]) -> int:
                 "Predict it again"
             )
         for k in range(depth):
-            plane = merging.merged([read_plane(files[k]).values for files in tiles], packages, shape[1:])
+            plane = merging.stitched([read_plane(files[k]).values for files in tiles], packages, shape[1:])
             number += 1
             write_plane(folder / STITCHED.format(number), merging.to_map(plane))
         for files in tiles:
@@ -297,4 +297,4 @@ def predicted_maps(
                 averaged.append(to_8_bits(np.clip(mean_of_variations(planes), -1, 1)))
             tiles.append(averaged)
         for k in range(end - begin):
-            yield merging.to_map(merging.merged([tile[k] for tile in tiles], packages, shape[1:]))
+            yield merging.to_map(merging.stitched([tile[k] for tile in tiles], packages, shape[1:]))

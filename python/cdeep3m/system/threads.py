@@ -143,7 +143,7 @@ def side_by_side(lanes: Sequence[Callable[[], None]], *, stop: Callable[[], None
         lane.result()
 
 
-class Background:
+class Behind:
     """Runs calls in one thread, in order, at most `depth` waiting.
 
     An error of a call is raised by the next call, or at the end of the block.
@@ -151,9 +151,9 @@ class Background:
     Examples
     --------
     >>> done = []
-    >>> with Background(depth=2) as background:
+    >>> with Behind(depth=2) as behind:
     ...     for k in range(3):
-    ...         background.call(done.append, k)
+    ...         behind.call(done.append, k)
     >>> done
     [0, 1, 2]
     """
@@ -169,7 +169,7 @@ class Background:
             self._waiting.pop(0).result()
         self._waiting.append(self._pool.submit(function, *args))
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> Behind:
         return self
 
     def __exit__(

@@ -42,7 +42,7 @@ VERSION            the release that made this folder
 """
 
 
-def create_train_job(
+def create_run_over_files(
     augmented: Path, out: Path, validation: Path | None = None, *, make: NetMake | None = None, like: Path | None = None
 ) -> None:
     """Make the folder of a training from files (CreateTrainJob.m).

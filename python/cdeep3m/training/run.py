@@ -2,7 +2,7 @@
 
 ::
 
-    volumes --> create_train_job --> TRAINOUT/<net>/*.prototxt --> train --> TRAINOUT/<net>/trainedmodel
+    volumes --> create_run_over_files --> TRAINOUT/<net>/*.prototxt --> train --> TRAINOUT/<net>/trainedmodel
                                                                      |             |
                                                                      '-------------'  goes on from the highest snapshot
 """
@@ -111,7 +111,7 @@ class TrainRequest:
     Attributes
     ----------
     out : Path
-        Folder made by `create_train_job` or `create_run`.
+        Folder made by `create_run_over_files` or `create_run`.
     nets : tuple of str
         Which nets to train, one after another.
     settings : SolverSettings

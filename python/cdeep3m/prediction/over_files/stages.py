@@ -37,7 +37,7 @@ from cdeep3m.runs.prediction import (
 )
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import flush, own_folder, own_folders, write_text
-from cdeep3m.system.threads import Background, ahead, side_by_side
+from cdeep3m.system.threads import Behind, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.enhancement import enhancement_of_text
@@ -412,7 +412,7 @@ def predict_over_files(
     for net in work.nets:
         model = trained.model(net)
         todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
-        with Background(depth=2) as postprocessing:
+        with Behind(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
                 work.run.demand_no_kill()

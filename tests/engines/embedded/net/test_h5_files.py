@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cdeep3m.engines.embedded.net.h5_files import open_array, open_volume, read_list
+from cdeep3m.engines.embedded.net.h5_files import open_array, open_training_file, read_list
 from cdeep3m.errors import FormatError, MissingFileError
 
 VOLUME = np.arange(4 * 3 * 2).reshape(4, 3, 2)
@@ -18,7 +18,7 @@ def test_contiguous_datasets_are_memory_maps_of_any_type(tmp_path, dtype):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"] = VOLUME.astype(dtype)
         file["label"] = (VOLUME % 2).astype(dtype)
-    volume = open_volume(tmp_path / "a.h5")
+    volume = open_training_file(tmp_path / "a.h5")
     assert isinstance(volume.data, np.memmap)
     assert not volume.data.flags.writeable
     assert volume.data.dtype == np.dtype(dtype)
@@ -45,7 +45,7 @@ def test_labels_may_lie_in_another_file(tmp_path):
     for name, key in (("a", "data"), ("b", "label")):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file[key] = VOLUME
-    assert_array_equal(open_volume(tmp_path / "a.h5", tmp_path / "b.h5").label, VOLUME)
+    assert_array_equal(open_training_file(tmp_path / "a.h5", tmp_path / "b.h5").label, VOLUME)
 
 
 def test_a_truncated_file_is_an_error(tmp_path):
@@ -61,7 +61,7 @@ def test_a_missing_dataset_is_named(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"] = VOLUME
     with pytest.raises(FormatError, match="no dataset /label; found data"):
-        open_volume(tmp_path / "a.h5")
+        open_training_file(tmp_path / "a.h5")
 
 
 def test_lists_hold_one_file_a_line(tmp_path):

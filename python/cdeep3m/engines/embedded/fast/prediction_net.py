@@ -34,12 +34,12 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.reshape import Reshape
 from cdeep3m.engines.embedded.net.layers.softmax import Softmax
+from cdeep3m.engines.embedded.net.primitives import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 

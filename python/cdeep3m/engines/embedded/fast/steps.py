@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from cdeep3m.engines.embedded.net import products
-from cdeep3m.engines.embedded.net.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
-from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
+from cdeep3m.engines.embedded.net.primitives import FEW_CHANNELS
+from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve_for_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +152,8 @@ class DeconvolutionStep(LinearStep):
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
         """Deconvolve, to float32."""
-        top = deconvolve(bottoms[0].to(self.weights[0].dtype), self.weights[0], self.kernels, self.scratch)
+        bottom = bottoms[0].to(self.weights[0].dtype)
+        top = deconvolve_for_prediction(bottom, self.weights[0], self.kernels, self.scratch)
         return self.finish(top.add_(self.bias[:, None, None]))
 
 

@@ -46,7 +46,7 @@ def read_list(path: Path, folder: Path) -> list[Path]:
     return files
 
 
-def open_volume(path: Path, label_path: Path | None = None) -> LabelledVolume:
+def open_training_file(path: Path, label_path: Path | None = None) -> LabelledVolume:
     """Open the `/data` and `/label` that training patches are cut from.
 
     Parameters

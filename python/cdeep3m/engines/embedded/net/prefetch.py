@@ -1,4 +1,4 @@
-"""Numbered batches, made ahead in a background thread."""
+"""Numbered batches, made ahead in a thread of its own."""
 
 from __future__ import annotations
 

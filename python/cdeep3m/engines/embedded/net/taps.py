@@ -40,7 +40,7 @@ class Scratch:
         return self._memory[: rows * width].view(rows, width)[:, :columns]
 
 
-def deconvolve(
+def deconvolve_for_prediction(
     bottom: torch.Tensor, matrix: torch.Tensor, kernels: Sequence[Kernel], scratch: Scratch | None = None
 ) -> torch.Tensor:
     """Return the sum of several deconvolutions of one bottom, all of one stride.
@@ -92,7 +92,7 @@ def add_up(product: torch.Tensor, kernels: Sequence[Kernel], bottom: tuple[int, 
 
 
 def deconvolve_for_training(bottom: torch.Tensor, matrix: torch.Tensor, kernels: Sequence[Kernel]) -> torch.Tensor:
-    """Return the same as `deconvolve`, with gradients for bottom and matrix."""
+    """Return the same as `deconvolve_for_prediction`, with gradients for bottom and matrix."""
     windows, channels, *sides = bottom.shape
     product = torch.mm(matrix, bottom.permute(0, 2, 3, 1).reshape(-1, channels).t())
     return _AddUp.apply(product, tuple(kernels), (windows, *sides))  # type: ignore[no-untyped-call]

@@ -120,7 +120,7 @@ class Training:
         )
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
         seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
-        train_net, test_nets = nets_of(settings, job.folder)
+        train_net, test_nets = nets_of_solver(settings, job.folder)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
         self.tests = []
@@ -288,7 +288,7 @@ class Training:
         return bool(interval) and self.solver.iteration % interval == 0
 
 
-def nets_of(
+def nets_of_solver(
     solver: caffe_pb2.SolverParameter, folder: Path
 ) -> tuple[caffe_pb2.NetParameter, list[caffe_pb2.NetParameter]]:
     """Return the net to train and those to test, one for each `test_iter`.

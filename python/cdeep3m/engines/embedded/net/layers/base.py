@@ -11,6 +11,7 @@ import torch
 
 from cdeep3m.engines.embedded.net.layers.fillers import fill
 from cdeep3m.errors import NetError
+from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Layer(ABC):
 
     def describe(self, shapes: Sequence[Shape]) -> str:
         """Return the bottoms' names and `shapes` for a message."""
-        return ", ".join(f"{name} {show(shape)}" for name, shape in zip(self.bottoms, shapes, strict=False))
+        return ", ".join(f"{name} {shape_text(shape)}" for name, shape in zip(self.bottoms, shapes, strict=False))
 
     def _loss_weights(self) -> tuple[float, ...]:
         default = (1.0,) if self.type.endswith("Loss") else ()
@@ -177,12 +178,3 @@ class SameShape(Layer):
 
 MULTIPLES_OF_16 = "; the sides of the input must be multiples of 16 for the nets of CDeep3M"
 """What to do about blobs that do not match, in practice always because of the input's sides."""
-
-
-def show(shape: Shape) -> str:
-    """Return a shape as Caffe's users write it.
-
-    >>> show((1, 2, 96, 80))
-    '1x2x96x80'
-    """
-    return "x".join(map(str, shape)) or "scalar"

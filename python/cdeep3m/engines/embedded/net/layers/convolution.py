@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.embedded.net.kernel import Kernel
-from cdeep3m.engines.embedded.net.kernels import convolve
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.engines.embedded.net.primitives import convolve
 from cdeep3m.errors import NetError
+from cdeep3m.nets.shapes import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,10 +99,13 @@ class Kernelled(Layer):
 
     def _top_shape(self, shape: Shape) -> Shape:
         if len(shape) != self.axes + 2 or shape[1] != self.channels:
-            raise self.error(f"{self.channels} channels and {self.axes} spatial axes expected, found {show(shape)}")
+            raise self.error(
+                f"expected {self.channels} channels and {self.axes} spatial axes, found {shape_text(shape)}"
+            )
         sides = self.sides(shape[2:])
         if min(sides) < 1:
-            raise self.error(f"a bottom of {show(shape)} is too small for a kernel of {show(self.kernel.extent)}")
+            kernel = shape_text(self.kernel.extent)
+            raise self.error(f"a bottom of {shape_text(shape)} is too small for a kernel of {kernel}")
         return (shape[0], self.message.convolution_param.num_output, *sides)
 
     @property

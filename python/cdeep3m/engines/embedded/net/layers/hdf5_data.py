@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from cdeep3m.engines.embedded.net.h5_files import numeric_dataset, open_array, opened, read_list
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.nets.shapes import shape_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,8 @@ class HDF5Data(Layer):
         items, counts = [shape[1:] for shape in shapes], {shape[0] for shape in shapes}
         if items != self.item_shapes or len(counts) != 1:
             raise self.error(
-                f"{path}: datasets of {', '.join(map(show, shapes))}; the same number of items in each was expected, "
-                f"of {', '.join(map(show, self.item_shapes))} as in {self.files[0]}"
+                f"{path}: expected the same number of items in each dataset, of "
+                f"{', '.join(map(shape_text, self.item_shapes))} as in {self.files[0]}; found "
+                f"{', '.join(map(shape_text, shapes))}"
             )
         return counts.pop()
