@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.averages import averaged
-from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress, plane_file
 from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
@@ -171,7 +171,7 @@ def _predict_stack(stack: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for z, plane in enumerate(share_of_largest(data)):
         probabilities = np.stack([1 - plane.T, plane.T])[np.newaxis]
-        write_datasets(folder / f"test.h5_shift_{z}.h5", {"data": probabilities})
+        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities})
 
 
 def _check_training(job: TrainJob, solver: SolverParameter) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cdeep3m.geometry import Coordinate, Placement
+from cdeep3m.volumes.formats import MAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class MapSpec:
     placement: Placement = field(default_factory=Placement)
     source: str = ""
     labels: bool = False
-    planes: str = "Segmented"
+    planes: str = MAP
 
 
 class Maps(Protocol):

@@ -55,6 +55,9 @@ LABEL_CLASS_SELECTION = "label_class_selection.prototxt"
 TRAIN_LIST = "train_file.txt"
 VALID_LIST = "valid_file.txt"
 
+LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+"""How Caffe's solvers let the learning rate fall."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetMake:

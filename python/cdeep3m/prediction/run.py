@@ -34,7 +34,7 @@ from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
-from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
 from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
@@ -46,7 +46,7 @@ from cdeep3m.system.files import demand_apart
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
-from cdeep3m.tiling.variants import SPEEDS, variants_for
+from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection

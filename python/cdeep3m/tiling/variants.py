@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdeep3m.matlab_ports.augment_data import ORIENTATIONS, orient, restore
+from cdeep3m.rules import SPEEDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +70,6 @@ class Variant:
 
 VARIANTS = tuple(Variant(index) for index in range(1, 2 * ORIENTATIONS + 1))
 """All 16, in ascending order."""
-
-SPEEDS = (1, 2, 4, 10)
-"""What --augspeed offers."""
 
 _INDICES = {
     ("1fm", 1): (1, 2, 3, 4, 5, 6, 7, 8),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
+from cdeep3m.engines.job_files import listed_files
 from cdeep3m.errors import FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.matlab_ports.create_train_job import TRAINING_STACKS, bytewise, list_file, snapshot_prefix
 from cdeep3m.nets import prototxts
@@ -161,8 +162,8 @@ def check_training_files(augmented: Path) -> int:
 def listed_planes(run: Path) -> int:
     """Return the planes of the deepest volume in a run's train_file.txt; 0 where it names none that is there."""
     listing = run / TRAIN_LIST
-    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if listing.is_file() else []
-    return _deepest(path for line in lines if os.path.isfile(path := run / line.strip()))
+    files = listed_files(listing, run) if listing.is_file() else []
+    return _deepest(path for path in files if path.is_file())
 
 
 def _deepest(paths: Iterable[str | Path]) -> int:

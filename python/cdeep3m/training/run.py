@@ -23,7 +23,7 @@ from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
+from cdeep3m.nets.prototxts import LR_POLICIES, NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 _README = threading.Lock()
 """Held while readme.txt is changed: nets may be trained side by side."""
 
-LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 NO_SOLVER = 2
 NO_LOG_FOLDER = 3

@@ -213,20 +213,36 @@ def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray
 
     Raises
     ------
+    InputError
+        Its values are no numbers, or lie in other files.
     FormatError
-        When the file is damaged, or has no such dataset.
+        The file is damaged, or has no such dataset.
     """
     with opened(path) as file:
-        dataset = file.get(name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise FormatError(f"{path} holds no dataset {name!r}; found {', '.join(file) or 'nothing'}. Make it again")
-        demand_stored(dataset, path)
+        dataset = numeric_dataset(file, path, name)
         offset = dataset.id.get_offset()
-        if offset is None or not dataset.size or dataset.dtype.hasobject or _is_external(dataset):
-            return dataset[()]
+        if offset is None or not dataset.size or file.userblock_size:
+            return np.asarray(dataset[()])
         if offset + dataset.nbytes > Path(path).stat().st_size:
             raise damaged(path, "HDF5", "it is truncated")
         return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+def numeric_dataset(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Dataset:
+    """Return the dataset `name` of an open file, once it is known to hold what it declares (`demand_stored`).
+
+    Raises
+    ------
+    InputError
+        Its values are no numbers, or lie in other files.
+    FormatError
+        It is not there, or the file does not hold its values.
+    """
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise FormatError(f"{path} holds no dataset {name!r}; found {', '.join(file) or 'nothing'}. Make it again")
+    demand_stored(dataset, path)
+    return dataset
 
 
 def write_datasets(

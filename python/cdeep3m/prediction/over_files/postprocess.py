@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.engines.base import STACK_OUTPUT, plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE, MAP_PLANES
 from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
@@ -33,11 +35,7 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
 
-PREDICTION = "test.h5_shift_{}.h5"
-AVERAGED = "test.h5_shift__{:04d}.png"
 MOVED = "segmentation_{:04d}.png"
-STITCHED = "Segmented_{:04d}.png"
-DONE = "DONE"
 AVERAGED_MARKER = ".averaged"
 FOREGROUND = 1
 GRAY_AXES = 2
@@ -87,7 +85,7 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
             (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
-        write_plane(package / AVERAGED.format(k), stitching.to_png16(mean))
+        write_plane(package / AVERAGED_PLANE.format(k), stitching.to_png16(mean))
 
     for_each(average_plane, range(len(planes)))
     _remove_predictions(package)
@@ -107,13 +105,13 @@ def planes_by_name(folders: Sequence[Path]) -> int:
     MissingFileError
         When a plane of a variant is missing.
     """
-    found = [_numbered(folder, PREDICTION.format(r"(\d+)")) for folder in folders]
+    found = [_numbered(folder, plane_file(STACK_OUTPUT, r"(\d+)")) for folder in folders]
     files = 1 + max((max(numbers, default=-1) for numbers in found), default=-1)
     for folder, numbers in zip(folders, found, strict=True):
         missing = sorted(set(range(files)) - set(numbers))
         if missing or not files:
             raise MissingFileError(
-                f"no {folder / PREDICTION.format(missing[0] if missing else 0)}; expected one file for each of "
+                f"no {folder / plane_file(STACK_OUTPUT, missing[0] if missing else 0)}; expected one file for each of "
                 f"{files or 'the'} planes in every variant's folder. Predict this package again."
             )
     return files
@@ -136,7 +134,7 @@ def read_prediction(package: Path, variant: Variant, number: int) -> np.ndarray:
     FormatError
         When the file does not hold one plane of two classes.
     """
-    path = _variant_folder(package, variant) / PREDICTION.format(number)
+    path = _variant_folder(package, variant) / plane_file(STACK_OUTPUT, number)
     blob = read_dataset(path, "data")
     if blob.ndim != 4 or blob.shape[:2] != (1, 2):
         raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again.")
@@ -175,7 +173,7 @@ def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECT
 
     def write_map(z: int) -> None:
         stitched = stitch_plane(folder, tiling, z, rules=rules)
-        write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
+        write_plane(folder / MAP_PLANE.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
 
     for_each(write_map, range(tiling.shape[0]))
     write_text(folder / DONE, "0\n")
@@ -234,7 +232,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
 def by_number(folder: Path, planes: int) -> dict[int, Path]:
     """Return the planes that StartPostprocessing wrote, by the numbers in their names; other files do not count."""
     del planes
-    return _numbered(folder, AVERAGED.replace("{:04d}", r"(\d+)"))
+    return _numbered(folder, AVERAGED_PLANE.replace("{:04d}", r"(\d+)"))
 
 
 def in_order_of_names(folder: Path, planes: int) -> dict[int, Path]:
@@ -319,7 +317,7 @@ def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
 
 def _refuse_other_maps(out: Path, names: set[str]) -> None:
     """Refuse to leave averages among the maps of something else."""
-    others = sorted(path.name for path in out.glob("Segmented_*.png") if path.name not in names)
+    others = sorted(path.name for path in out.glob(MAP_PLANES) if path.name not in names)
     if others:
         raise InputError(
             f"{out} holds {others[0]}, which is none of the {len(names)} planes to write; expected an empty folder. "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from cdeep3m.engines.base import plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.volumes.hdf5 import write_small
@@ -72,7 +73,7 @@ def predict_file(
         )
     windows = (window_at(data, k, net.frames, mean=mean, axis=axis) for k in planes)
     for k, probabilities in zip(planes, net.probabilities(windows), strict=True):
-        write_small(prefix.with_name(f"{prefix.name}_shift_{k}.h5"), {"data": probabilities[np.newaxis]})
+        write_small(prefix.with_name(plane_file(prefix.name, k)), {"data": probabilities[np.newaxis]})
         yield k
 
 

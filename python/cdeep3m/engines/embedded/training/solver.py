@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.errors import InputError
+from cdeep3m.nets.prototxts import LR_POLICIES
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.engines.embedded.net.executor import Learnable
-
-POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 
 def check_solver(solver: SolverParameter) -> None:
@@ -32,8 +31,8 @@ def check_solver(solver: SolverParameter) -> None:
         kind = SolverParameter.SolverType.Name(solver.solver_type)
     if kind != "SGD":
         raise InputError(f"solver type {kind} is not supported by this engine; use type: SGD")
-    if solver.lr_policy not in POLICIES:
-        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(POLICIES)}")
+    if solver.lr_policy not in LR_POLICIES:
+        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(LR_POLICIES)}")
     if solver.regularization_type not in ("L1", "L2"):
         raise InputError(f"regularization_type {solver.regularization_type!r} is not known; choose L2 or L1")
     if solver.snapshot_format != SolverParameter.BINARYPROTO:

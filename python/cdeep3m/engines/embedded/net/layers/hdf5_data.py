@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cdeep3m.engines.embedded.net.h5_files import numeric_dataset, open_array, opened, read_list
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.job_files import read_list
 from cdeep3m.nets.shapes import shape_text
+from cdeep3m.volumes.hdf5 import numeric_dataset, opened, read_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,7 @@ class HDF5Data(Layer):
 
     def _arrays(self, file: int) -> list[np.ndarray]:
         if self.current is None or self.current[0] != file:
-            self.current = file, [open_array(self.files[file], top) for top in self.tops]
+            self.current = file, [read_dataset(self.files[file], top) for top in self.tops]
         return self.current[1]
 
     def _dataset_shapes(self, path: Path) -> list[Shape]:

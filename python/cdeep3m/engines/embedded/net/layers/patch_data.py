@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cdeep3m.engines.embedded.net.h5_files import open_training_file, read_list
+from cdeep3m.engines.embedded.net.h5_files import open_training_file
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.job_files import read_list
 from cdeep3m.engines.patches import LabelSelection, PatchSampler
 from cdeep3m.errors import InputError
 from cdeep3m.proto.prototxt import read_label_mapping
