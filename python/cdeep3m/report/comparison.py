@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import PredictJob, Progress
+from cdeep3m.engines.base import STACK_OUTPUT, PredictJob, Progress, plane_file
 from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
 from cdeep3m.maps.agreement import Agreement, agreement_of
-from cdeep3m.prediction.over_files.postprocess import PREDICTION, read_prediction
+from cdeep3m.prediction.over_files.postprocess import read_prediction
 from cdeep3m.system.files import scratch_folder
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS
@@ -128,7 +128,7 @@ def _predict(engine: Engine, gpu: int, model: TrainedModel, stack: Path, out: Pa
 
 
 def _read(engine: Engine, out: Path, k: int, package: Package) -> np.ndarray:
-    name = PREDICTION.format(k)
+    name = plane_file(STACK_OUTPUT, k)
     if not (out / f"v{AS_IT_IS.index}" / name).is_file():
         raise EngineError(
             f"the engine {engine.name} ended without an error but wrote no {name}: expected one file a plane. "

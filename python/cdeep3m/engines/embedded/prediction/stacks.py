@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from cdeep3m.engines.base import plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.volumes.hdf5 import write_small
+from cdeep3m.volumes.hdf5 import numeric_dataset, opened, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,18 +148,15 @@ def read_stack(path: Path) -> np.ndarray:
     ------
     MissingFileError
         There is no such file.
-    FormatError
+    InputError, FormatError
         It is no HDF5 file, or holds no stack.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path} is not there; an HDF5 stack with /data of shape (x, y, z) was expected")
-    try:
-        with h5py.File(path) as file:
-            data = file["data"][()]
-    except (OSError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is no HDF5 file with /data, or is cut off ({error})") from None
+        raise MissingFileError(f"{path} is not there; expected an HDF5 stack with /data of shape (x, y, z)")
+    with opened(path) as file:
+        data = np.asarray(numeric_dataset(file, path, "data")[()])
     if data.ndim == 4 and data.shape[0] == 1:
         data = data[0]
     if data.ndim != 3 or not data.size:
-        raise FormatError(f"{path} holds /data of shape {data.shape}; (x, y, z) was expected")
+        raise FormatError(f"{path} holds /data of shape {data.shape}; expected (x, y, z)")
     return from_caffe_axes(data)
