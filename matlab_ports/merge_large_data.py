@@ -35,6 +35,10 @@ def trusted_range(begin: int, end: int, side: int) -> tuple[int, int]:
 def scale_by_maximum(plane: np.ndarray) -> int:
     """Return the first of 2, 4, ..., 65536 nearest to the plane's largest value (defect 9: planes flicker).
 
+    Parameters
+    ----------
+    plane : ndarray of uint8, uint16 or float64, shape (y, x)
+
     Examples
     --------
     >>> [scale_by_maximum(np.array([value])) for value in (0, 3, 191, 193, 49152, 65535)]

@@ -37,7 +37,7 @@ def axis_order(size: int, *, at_edge: bool) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int
+    ndarray of int, shape (voxels,)
         At most 1024 indices; zeros follow up to 1024.
 
     Examples
@@ -78,7 +78,17 @@ def canvas(planes: np.ndarray, *, top: bool, left: bool, sides: tuple[int, int] 
 
 
 def zero_fill_as_double(planes: np.ndarray, *, top: bool, left: bool) -> np.ndarray:
-    """Make `canvas` a float64 array where zeros had to be added, as PreprocessPackage.m does (defect 10)."""
+    """Make `canvas` a float64 array where zeros had to be added, as PreprocessPackage.m does (defect 10).
+
+    Parameters
+    ----------
+    planes : ndarray of any number type, shape (z, y, x)
+    top, left : bool
+
+    Returns
+    -------
+    ndarray, shape (z, 1024, 1024)
+    """
     filled = canvas(planes, top=top, left=left)
     sides = (len(axis_order(planes.shape[1], at_edge=top)), len(axis_order(planes.shape[2], at_edge=left)))
     return filled if sides == (CANVAS, CANVAS) else filled.astype(np.float64)

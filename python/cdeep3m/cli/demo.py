@@ -53,7 +53,12 @@ class Result(NamedTuple):
 
     @classmethod
     def of(cls, training: np.ndarray, held_out: np.ndarray) -> Result:
-        """Choose on one volume and score on the other one; both as `validation.count_values` counted them."""
+        """Choose on one volume and score on the other one; both as `validation.count_values` counted them.
+
+        Parameters
+        ----------
+        training, held_out : ndarray of int, shape (2, 256)
+        """
         from cdeep3m.evaluation.scores import best_threshold, score
 
         threshold = best_threshold(training)

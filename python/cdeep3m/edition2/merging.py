@@ -22,7 +22,12 @@ def crop_begin(side: int) -> int:
 
 
 def scale_of(plane: np.ndarray) -> int:
-    """Return the first of 2, 4, .. 65536 nearest to the plane's largest value (defect 2: planes jump)."""
+    """Return the first of 2, 4, .. 65536 nearest to the plane's largest value (defect 2: planes jump).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8 or uint16, shape (y, x)
+    """
     powers = 2 ** np.arange(1, 17)
     return int(powers[np.argmin(np.abs(powers - float(plane.max())))])
 

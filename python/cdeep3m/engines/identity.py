@@ -146,6 +146,14 @@ def frames_of(net: str) -> int:
 def share_of_largest(values: np.ndarray) -> np.ndarray:
     """Return `values` divided by the largest that their type can hold (floats: as they are), as float32.
 
+    Parameters
+    ----------
+    values : ndarray of a number type, any shape
+
+    Returns
+    -------
+    ndarray of float32, that shape
+
     Examples
     --------
     >>> share_of_largest(np.array([0, 51, 255], dtype=np.uint8)).tolist()

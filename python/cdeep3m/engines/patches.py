@@ -224,6 +224,10 @@ def _shares(weights: Sequence[float]) -> np.ndarray | None:
 def white_of(data: np.ndarray) -> float:
     """Return which gray value is white in images of 8 or 16 bits, whatever type they are stored in.
 
+    Parameters
+    ----------
+    data : ndarray of a number type, shape (x, y, z) or (c, x, y, z)
+
     Examples
     --------
     >>> white_of(np.float32([0, 255])), white_of(np.uint16([7])), white_of(np.float32([300]))

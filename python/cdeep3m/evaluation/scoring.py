@@ -80,7 +80,12 @@ class MapScores:
 
     @property
     def total(self) -> np.ndarray:
-        """Counts of all planes, shape (2, 256)."""
+        """Counts of all planes, shape (2, 256).
+
+        Returns
+        -------
+        ndarray of int, shape (2, 256)
+        """
         return self.counts.sum(axis=0)
 
     @property

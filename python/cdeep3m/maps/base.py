@@ -80,7 +80,12 @@ class Maps(Protocol):
         """
 
     def read(self, box: Roi) -> np.ndarray:
-        """Return the values of a box that is not missing, shape of `box`."""
+        """Return the values of a box that is not missing, shape of `box`.
+
+        Returns
+        -------
+        ndarray of the type of the maps, shape of the box
+        """
 
     def finish(self) -> None:
         """Bring everything to the disk and make sure that it is all there.

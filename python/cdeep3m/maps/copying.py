@@ -243,10 +243,14 @@ def converted(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
     Parameters
     ----------
-    values : ndarray
+    values : ndarray of a number type, any shape
     dtype : dtype
     name : str
         Where they are from, for the message.
+
+    Returns
+    -------
+    ndarray of `dtype`, that shape
 
     Raises
     ------

@@ -111,7 +111,12 @@ def write_package(
 def package_canvas(
     read: Callable[[Roi], np.ndarray], area: Area, z_range: tuple[int, int], shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Return what a net sees of a package, padding included: shape (z + 4, 1024, 1024)."""
+    """Return what a net sees of a package, padding included: shape (z + 4, 1024, 1024).
+
+    Returns
+    -------
+    ndarray of the type that `read` gives, shape (z, 1024, 1024)
+    """
     y0, y1, x0, x1 = area
     planes = read(Roi((z_range[0], y0, x0), (z_range[1], min(y1, shape[1]), min(x1, shape[2]))))
     return canvas(planes, top=y0 == 0, left=x0 == 0)

@@ -109,8 +109,12 @@ def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
 
     Parameters
     ----------
-    probability : ndarray of float32
+    probability : ndarray of float32, any shape
         In [0, 1]; NaN becomes 0 in whole numbers.
+
+    Returns
+    -------
+    ndarray of `dtype`, that shape
 
     Examples
     --------

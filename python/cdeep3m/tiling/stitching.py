@@ -62,11 +62,11 @@ def laid_out_as(plane: np.ndarray, other: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    plane, other : ndarray, shape (y, x)
+    plane, other : ndarray of float32 or float64, shape (y, x)
 
     Returns
     -------
-    ndarray, shape (y, x)
+    ndarray of the type of `plane`, shape (y, x)
     """
     columns_run_fastest = abs(other.strides[0]) >= abs(other.strides[1])
     if (abs(plane.strides[0]) >= abs(plane.strides[1])) == columns_run_fastest:
@@ -127,7 +127,12 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray, *, begi
 
 
 def scale_by_dtype(plane: np.ndarray) -> int:
-    """Return 65536 for 16-bit and 256 for 8-bit planes: one scale for all planes of a volume."""
+    """Return 65536 for 16-bit and 256 for 8-bit planes: one scale for all planes of a volume.
+
+    Parameters
+    ----------
+    plane : ndarray of bool, uint8 or uint16, shape (y, x)
+    """
     return 256 if plane.dtype == np.uint8 else 65536
 
 

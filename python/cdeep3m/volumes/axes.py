@@ -99,13 +99,31 @@ class Layout:
         return tuple(roi.slices[SPACE.index(axis)] if axis in SPACE else self.fixed[axis] for axis in self.axes)
 
     def arrange(self, values: np.ndarray) -> np.ndarray:
-        """Return what `index` cut out of the stored array as a view with the axes (z, y, x)."""
+        """Return what `index` cut out of the stored array as a view with the axes (z, y, x).
+
+        Parameters
+        ----------
+        values : ndarray of any type
+
+        Returns
+        -------
+        ndarray of that type, shape (z, y, x)
+        """
         left = [axis for axis in self.axes if axis in SPACE]
         values = values.transpose([left.index(axis) for axis in SPACE if axis in left])
         return values if "z" in left else values[None]
 
     def disarrange(self, values: np.ndarray) -> np.ndarray:
-        """Return a view of `values` (z, y, x) with the axes that `index` leaves; the inverse of `arrange`."""
+        """Return a view of `values` (z, y, x) with the axes that `index` leaves; the inverse of `arrange`.
+
+        Parameters
+        ----------
+        values : ndarray of any type, shape (z, y, x)
+
+        Returns
+        -------
+        ndarray of that type, in the file's axes
+        """
         present = [axis for axis in SPACE if axis in self.axes]
         left = [axis for axis in self.axes if axis in SPACE]
         values = values if "z" in present else values[0]

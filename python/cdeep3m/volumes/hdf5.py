@@ -254,7 +254,7 @@ def write_datasets(
     ----------
     path : path
         What is there is replaced.
-    arrays : mapping of str to ndarray
+    arrays : mapping of str to ndarray of a number type, any shape
         Datasets by name; views are fine: a slab along the first axis is copied at a time.
     dtype : dtype, optional
         Type of all datasets; default: of each array, and float64 for bool, as Octave stores its logical class.
@@ -283,6 +283,10 @@ def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
     """Write arrays that fit into memory twice as datasets of an HDF5 file, as h5py itself does, whole or not at all.
 
     HDF5 works in memory alone: where it meets a full disk, it ends the process.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray of a number type, any shape
     """
     with whole_file(path) as partial:
         partial.write_bytes(_image(arrays))

@@ -215,6 +215,10 @@ def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 def stored_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Return the values of an image as they are stored, of any type; those of palettes by their colours.
 
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
+
     Raises
     ------
     InputError
@@ -232,6 +236,10 @@ def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
     Where 0 is white, stored values of more than one bit count: masks of ImageJ with an inverting look-up table hold 255
     where the objects are.
+
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
 
     Raises
     ------
@@ -275,6 +283,10 @@ def _say_once(words: str) -> None:
 
 def segmentation_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Return the labels of a segmentation as they are: whole numbers, of whatever type.
+
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
 
     Raises
     ------

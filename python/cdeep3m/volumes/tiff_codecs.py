@@ -35,6 +35,10 @@ _attributes = threading.Lock()
 def decode_page(page: tifffile.TiffPage) -> np.ndarray:
     """Return the samples of a page whose compression is one of `BYTE_CODECS`, as `page.asarray()` would.
 
+    Returns
+    -------
+    ndarray of the page's type, shape (y, x) or (y, x, channels)
+
     Raises
     ------
     OSError, ValueError
@@ -88,7 +92,12 @@ def unpack(packed: bytes, compression: int, size: int) -> bytes:
 
 
 def decode_picture(path: Path, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the samples of a page that is compressed as a picture, and its palette, if it has one."""
+    """Return the samples of a page that is compressed as a picture, and its palette, if it has one.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x) or (y, x, channels); ndarray of uint8, shape (colours, 3), or None
+    """
     from PIL.TiffImagePlugin import TiffImageFile
 
     with TiffImageFile(path) as image:

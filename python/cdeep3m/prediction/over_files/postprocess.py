@@ -326,7 +326,12 @@ def _refuse_other_maps(out: Path, names: set[str]) -> None:
 
 
 def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> None:
-    """Raise InputError when planes that belong together differ in size."""
+    """Raise InputError when planes that belong together differ in size.
+
+    Parameters
+    ----------
+    planes : sequence of ndarray of any type, shape (y, x)
+    """
     for path, plane in zip(paths, planes, strict=True):
         if plane.shape != planes[0].shape:
             raise InputError(
@@ -340,18 +345,32 @@ def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> No
 
 
 def read_as_they_are(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Return gray planes with the values that their files hold."""
+    """Return gray planes with the values that their files hold.
+
+    Returns
+    -------
+    list of ndarray of uint8 or uint16, shape (y, x)
+    """
     return [read_gray(path) for path in paths]
 
 
 def read_in_class_of_first(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Return planes as EnsemblePredictions.m reads them: a bilevel first one makes the others logical (defect 6)."""
+    """Return planes as EnsemblePredictions.m reads them: a bilevel first one makes the others logical (defect 6).
+
+    Returns
+    -------
+    list of ndarray of uint8 or uint16, shape (y, x)
+    """
     planes = [read_as_octave(path) for path in paths]
     return [take_class_of_first(plane, planes[0].dtype) for plane in planes]
 
 
 def read_as_octave(path: Path) -> np.ndarray:
     """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white.
+
+    Returns
+    -------
+    ndarray of bool, uint8 or uint16, shape (y, x)
 
     Raises
     ------
@@ -366,7 +385,12 @@ def read_as_octave(path: Path) -> np.ndarray:
 
 
 def read_gray(path: Path) -> np.ndarray:
-    """Return a gray plane, uint8 or uint16 as in its file."""
+    """Return a gray plane as it lies in its file.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x)
+    """
     return image_plane(read_plane(path), (slice(None), slice(None)), str(path))
 
 

@@ -188,7 +188,7 @@ def padded_stack(volume: Volume, package: Package) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (z, 1024, 1024)
+    ndarray of the volume's type, shape (z, 1024, 1024)
     """
     depth = len(package.planes)
     stack = None
@@ -248,7 +248,12 @@ def _stack_file(folder: Path, variant: Variant) -> Path:
 
 
 def check_values(stack: np.ndarray, images: str | os.PathLike[str], *, ask: Callable[[str], None] | None) -> None:
-    """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8)."""
+    """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8).
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+    """
     values = distinct_values(to_caffe_axes(stack), enough=FEWEST_IMAGE_VALUES)
     if len(values) >= FEWEST_IMAGE_VALUES:
         return

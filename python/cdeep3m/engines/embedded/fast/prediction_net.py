@@ -303,7 +303,16 @@ class Rewriter:
 
 
 def as_it_lies(blob: torch.Tensor) -> torch.Tensor:
-    """Return a view of a blob with its axes in the order that they have in memory."""
+    """Return a view of a blob with its axes in the order that they have in memory.
+
+    Parameters
+    ----------
+    blob : torch.Tensor, any shape
+
+    Returns
+    -------
+    torch.Tensor, the same axes in another order
+    """
     inner = blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last)
     return blob.permute(0, 2, 3, 1) if inner else blob
 

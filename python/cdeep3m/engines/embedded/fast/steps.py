@@ -90,7 +90,12 @@ class LinearStep(Step):
         return self.rectified or affine is not None
 
     def multiply(self, factor: torch.Tensor) -> None:
-        """Multiply the result by one factor, or by one for each output channel."""
+        """Multiply the result by one factor, or by one for each output channel.
+
+        Parameters
+        ----------
+        factor : torch.Tensor, shape () or (outputs,)
+        """
         factor = factor.to(self.bias.device)
         shape = [1] * self.weights[0].dim()
         shape[self.outputs_axis] = -1
@@ -98,7 +103,16 @@ class LinearStep(Step):
         self.bias = self.bias * factor
 
     def finish(self, top: torch.Tensor) -> torch.Tensor:
-        """Apply the ReLU in place."""
+        """Apply the ReLU in place.
+
+        Parameters
+        ----------
+        top : torch.Tensor, shape (n, outputs, x, y)
+
+        Returns
+        -------
+        torch.Tensor, that shape
+        """
         return top.relu_() if self.rectified else top
 
 
@@ -201,7 +215,12 @@ class RollStep(Step):
 
 
 def has_rectified_convolution(bottom: torch.Tensor) -> bool:
-    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers."""
+    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers.
+
+    Parameters
+    ----------
+    bottom : torch.Tensor, shape (n, channels, x, y)
+    """
     return bottom.is_cuda and torch.version.cuda is not None and bottom.dtype in (torch.float16, torch.bfloat16)
 
 
@@ -211,7 +230,12 @@ def is_plain_relu(layer: Layer) -> bool:
 
 
 def affine_of(layer: Layer) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else."""
+    """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else.
+
+    Returns
+    -------
+    two torch.Tensor of float64, shape (channels,); or None
+    """
     if isinstance(layer, BatchNorm) and not layer.batch_statistics:
         mean, variance = (values.double() for values in layer.statistics())
         factor = (variance + layer.eps).rsqrt()

@@ -42,6 +42,14 @@ def as_volume(array: np.ndarray) -> np.ndarray:
 
     Its single planes are 2-D, and its validation data (z, y, x, 1), which no net takes.
 
+    Parameters
+    ----------
+    array : ndarray of a number type, shape (x, y), (x, y, z), (c, x, y, z) or (z, y, x, 1)
+
+    Returns
+    -------
+    ndarray of that type, shape (x, y, z) or (c, x, y, z)
+
     Examples
     --------
     >>> [as_volume(np.zeros(shape)).shape for shape in ((5, 6), (3, 5, 6, 1), (3, 5, 6, 2))]

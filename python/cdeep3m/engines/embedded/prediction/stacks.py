@@ -144,6 +144,10 @@ def window_at(data: np.ndarray, k: int, frames: int, *, mean: float = 0.0, axis:
 def read_stack(path: Path) -> np.ndarray:
     """Return `/data` of an HDF5 stack as (z, y, x).
 
+    Returns
+    -------
+    ndarray of a number type, shape (z, y, x)
+
     Raises
     ------
     MissingFileError

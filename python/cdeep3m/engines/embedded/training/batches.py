@@ -117,7 +117,12 @@ class Batches:
         return self._made
 
     def outputs(self, net: Net) -> dict[str, torch.Tensor]:
-        """Run a batch of `net` for its outputs and losses alone, at the same precision."""
+        """Run a batch of `net` for its outputs and losses alone, at the same precision.
+
+        Returns
+        -------
+        dict of str to torch.Tensor, shapes as the net gives them
+        """
         with torch.no_grad(), self._short_numbers(net):
             return net.forward(keep=tuple(loss_weights(net)))
 
@@ -227,6 +232,10 @@ def loss_weights(net: Net) -> dict[str, float]:
 
 def total_loss(net: Net, blobs: Blobs) -> torch.Tensor:
     """Return the weighted sum of the losses of `net`.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape ()
 
     Raises
     ------

@@ -30,7 +30,13 @@ class Losses:
         self.smoothed: float | None = None
 
     def add(self, iteration: int, loss: torch.Tensor) -> None:
-        """Take the loss of an iteration, a number in a tensor."""
+        """Take the loss of an iteration, a number in a tensor.
+
+        Parameters
+        ----------
+        iteration : int
+        loss : torch.Tensor, shape ()
+        """
         self._unread.append((iteration, loss))
 
     def read(self) -> float:

@@ -78,7 +78,7 @@ class Step(Protocol):
         """Names of the blobs that it makes."""
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the tops."""
+        """Return the tops of bottoms of shape (n, channels, spatial...), float32 or as the net's precision says."""
 
 
 class Layer(ABC):
@@ -126,7 +126,7 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the tops; the bottoms stay as they are."""
+        """Return the tops, of the shapes that `top_shapes` told; the bottoms stay as they are."""
 
     def add_blob(
         self, shape: Shape, filler: caffe_pb2.FillerParameter | None = None, *, gradient: bool = True

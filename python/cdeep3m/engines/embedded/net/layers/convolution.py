@@ -86,7 +86,12 @@ class Kernelled(Layer):
 
     @property
     def bias(self) -> torch.Tensor | None:
-        """The bias, where there is one."""
+        """The bias, where there is one.
+
+        Returns
+        -------
+        torch.Tensor, shape (outputs,); or None
+        """
         return self.blobs[1] if len(self.blobs) > 1 else None
 
     def sides(self, sides: Sequence[int]) -> tuple[int, ...]:
