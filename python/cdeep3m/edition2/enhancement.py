@@ -19,7 +19,7 @@ NOISE_FREE = 1e-8
 
 
 def enhance(plane: np.ndarray, cut: int = CUT) -> np.ndarray:
-    """Enhance a plane.
+    """Denoise a plane and stretch its gray values, as enhance_stack.py does.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class FileInfo:
 
 
 def info(path: Path) -> FileInfo:
-    """Describe a file.
+    """Tell what a file of weights or a folder of a training holds.
 
     Parameters
     ----------

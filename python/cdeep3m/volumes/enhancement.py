@@ -87,7 +87,7 @@ class Levels:
 def enhance(
     plane: np.ndarray, *, cut: int = CUT, levels: Levels | None = None, denoise: Denoiser | None = None
 ) -> np.ndarray:
-    """Enhance a plane.
+    """Denoise a plane and stretch its gray values.
 
     Parameters
     ----------

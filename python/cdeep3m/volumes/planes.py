@@ -71,7 +71,7 @@ class Pixels:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(y, x)."""
+        """Pixels along (y, x)."""
         return self.values.shape[0], self.values.shape[1]
 
     def cropped(self, area: Area) -> Pixels:

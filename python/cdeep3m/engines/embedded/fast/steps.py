@@ -50,7 +50,7 @@ class PlainStep(Step):
     index: int = 0
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Run the layer."""
+        """Return the layer's own tops."""
         return self.layer.forward(*bottoms)[self.index]
 
 
@@ -131,7 +131,7 @@ class ConvolutionStep(LinearStep):
         self.bias = self.bias.to(device, number)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Convolve."""
+        """Return the convolution, with bias and ReLU."""
         kernel, weight = self.kernel, self.weights[0]
         bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
         if products.suit(bottom, kernel, self.groups):
@@ -165,7 +165,7 @@ class DeconvolutionStep(LinearStep):
         self.bias = self.bias.to(device, torch.float32)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Deconvolve, to float32."""
+        """Return the sum of the deconvolutions, as float32."""
         bottom = bottoms[0].to(self.weights[0].dtype)
         top = deconvolve_for_prediction(bottom, self.weights[0], self.kernels, self.scratch)
         return self.finish(top.add_(self.bias[:, None, None]))
@@ -179,7 +179,7 @@ class SumStep(Step):
     rectified: bool = field(default=False)
 
     def absorb(self, layer: Layer) -> bool:
-        """Take a ReLU."""
+        """Take over a ReLU that follows."""
         if self.rectified or not is_plain_relu(layer):
             return False
         self.rectified = True

@@ -118,7 +118,7 @@ class DeconvolutionSum:
         self.bottoms, self.tops = parts[0].bottoms, total.tops
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the sum."""
+        """Return the sum of the deconvolutions."""
         terms = list(zip(self.parts, self.total.coefficients, strict=True))
         weights = [part.blobs[0] if factor == 1 else part.blobs[0] * factor for part, factor in terms]
         biases = [part.bias * factor for part, factor in terms if part.bias is not None]

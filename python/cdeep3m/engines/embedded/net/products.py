@@ -33,7 +33,7 @@ def suit(bottom: torch.Tensor, kernel: Kernel, groups: int) -> bool:
 
 
 def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel) -> torch.Tensor:
-    """Convolve.
+    """Convolve as one matrix product for each part of the bottom that fits into memory.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ class Concat(Layer):
     """Caffe's Concat, along `axis` (1, the channels, by default)."""
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
-        """Read the axis."""
+        """Read along which axis the bottoms are joined."""
         param = self.message.concat_param
         self.axis = (param.concat_dim if param.HasField("concat_dim") else param.axis) % len(shapes[0])
 
@@ -26,5 +26,5 @@ class Concat(Layer):
         return ((*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :]),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Join."""
+        """Return the bottoms one behind the other along the axis."""
         return (torch.cat(bottoms, dim=self.axis),)

@@ -32,7 +32,7 @@ class Crop(Layer):
         return (top,)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Cut."""
+        """Return the part of the first bottom that has the sides of the second one, as a view."""
         shape = tuple(bottoms[0].shape)
         (top,) = self.top_shapes(shape, tuple(bottoms[1].shape))
         return (bottoms[0][tuple(slice(o, o + t) for o, t in zip(self.offsets(shape), top, strict=True))],)

@@ -43,7 +43,7 @@ def fill(shape: Sequence[int], filler: caffe_pb2.FillerParameter, generator: tor
 
 
 def constant(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Fill with `value`.
+    """Give every weight the filler's `value`.
 
     Returns
     -------

@@ -32,6 +32,6 @@ class InnerProduct(Layer):
         return ((*shapes[0][: self.axis], self.message.inner_product_param.num_output),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Multiply."""
+        """Return the bottom, as vectors, times the weights, plus the bias."""
         bias = self.blobs[1] if len(self.blobs) > 1 else None
         return (functional.linear(bottoms[0].flatten(self.axis), self.blobs[0], bias),)

@@ -34,7 +34,7 @@ class PatchData(Layer):
     """
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
-        """Open the volumes."""
+        """Open the volumes, or take those in memory, and begin to cut patches."""
         del shapes
         self.seed = int(torch.randint(SEEDS, (), generator=self.context.generator))
         message = self.message.patch_sampler_param

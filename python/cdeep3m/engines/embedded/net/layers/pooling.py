@@ -53,7 +53,7 @@ class Pooling(Layer):
         return ((*shapes[0][:2], *sides),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Pool."""
+        """Return the maxima or means under the kernel."""
         param = self.message.pooling_param
         size = bottoms[0].shape[2:] if param.global_pooling else self.size
         if self.axes == 2 and param.pool == caffe_pb2.PoolingParameter.MAX:

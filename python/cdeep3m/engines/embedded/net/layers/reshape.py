@@ -35,5 +35,5 @@ class Reshape(Layer):
         return (tuple(top),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Reshape."""
+        """Return the same values with other axes."""
         return (bottoms[0].reshape(self.top_shapes(tuple(bottoms[0].shape))[0]),)

@@ -31,11 +31,11 @@ class Slice(Layer):
         return sizes
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the parts' shapes."""
+        """Return the shapes of the tops, one for each part."""
         shape, axis = shapes[0], self._axis(shapes[0])
         return tuple((*shape[:axis], size, *shape[axis + 1 :]) for size in self.sizes(shape))
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Part."""
+        """Return the parts of the bottom, as views."""
         shape = tuple(bottoms[0].shape)
         return tuple(bottoms[0].split(self.sizes(shape), dim=self._axis(shape)))
