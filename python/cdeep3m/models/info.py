@@ -76,7 +76,7 @@ class FileInfo:
 
 
 def info(path: Path) -> FileInfo:
-    """Tell what a file of weights or a folder of a training holds.
+    """Tell what a file of weights, a solver state or a prototxt holds.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class PredictionCost:
 
     @property
     def seconds(self) -> float:
-        """How long the whole run takes, reading and writing included."""
+        """How long the whole run takes: the nets, or the files where those take longer."""
         return max(sum(net.seconds for net in self.nets), self.files)
 
 
