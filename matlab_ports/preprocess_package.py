@@ -94,7 +94,7 @@ def zero_fill_as_double(planes: np.ndarray, *, top: bool, left: bool) -> np.ndar
     return filled if sides == (CANVAS, CANVAS) else filled.astype(np.float64)
 
 
-def lose_last_row_and_column(area: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Shorten an area (y0, y1, x0, x1) by one voxel each, as imageimporter_large.m does for folders (defect 1)."""
-    y0, y1, x0, x1 = area
-    return y0, y1 - 1, x0, x1 - 1
+def lose_last_voxel(span: tuple[int, int]) -> tuple[int, int]:
+    """Shorten rows or columns [begin, end) by one voxel, as imageimporter_large.m does for folders (defect 1)."""
+    begin, end = span
+    return begin, end - 1

@@ -121,7 +121,7 @@ def effects_of_signals(effects: dict[signal.Signals, str]) -> Iterator[Callable[
         return found
 
     handlers = {
-        number: (lambda *arguments: asked.append(arguments[0])) if effect == "snapshot" else (lambda *arguments: None)
+        number: (lambda *arguments: asked.append(arguments[0])) if effect == "snapshot" else (lambda *_: None)
         for number, effect in effects.items()
         if effect != "stop"
     }

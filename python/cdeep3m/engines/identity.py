@@ -103,7 +103,7 @@ class IdentityEngine:
 
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> IdentityNet:
         """Return the net of `model`, which sees as many planes as its name says: 3fm three."""
-        del gpu
+        del gpu, precision
         return self.nets.setdefault(model.net, IdentityNet(frames_of(model.net)))
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:

@@ -231,7 +231,7 @@ def _predict(
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
         if request.rules.second_edition:
-            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda _net, _progress: None))
             return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):

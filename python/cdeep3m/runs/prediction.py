@@ -53,8 +53,6 @@ HEADING = re.compile(r"^\[.*\]", re.MULTILINE)
 AUGMENTED = "augimages"
 IMAGES = "images"
 """Key of predict.config for what tells the images from others."""
-UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What a line cannot hold."""
 QUOTED = "json:"
 """Begins a value of predict.config that a line cannot hold as it is."""
 

@@ -90,10 +90,6 @@ class Layout:
         z, y, x = (of_axes[self.axes.index(axis)] if axis in self.axes else missing for axis in SPACE)
         return z, y, x
 
-    def as_stored(self, in_space: Sequence[T], *, others: T) -> list[T]:
-        """Return what `in_space` lists for (z, y, x), for each stored axis; the inverse of `in_space`."""
-        return [in_space[SPACE.index(axis)] if axis in SPACE else others for axis in self.axes]
-
     def index(self, roi: Roi) -> tuple[slice | int, ...]:
         """Return the index of a box (z, y, x) in the stored array."""
         return tuple(roi.slices[SPACE.index(axis)] if axis in SPACE else self.fixed[axis] for axis in self.axes)

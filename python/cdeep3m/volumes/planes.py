@@ -312,6 +312,7 @@ def _imported_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
 def _cropped_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Read as imageimporter_large.m reads folders: cut with OpenCV, then imread(), then the first channel."""
+    del name
     part = pixels.cropped(area)
     values = through_opencv(part.values, palette=part.palette)
     return first_channel(imread(values, min_is_white=part.min_is_white))
@@ -319,6 +320,7 @@ def _cropped_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
 def _plane_of_stack(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Read as imageimporter_large.m reads stack files: imread() of the whole plane, then the first channel."""
+    del name
     return first_channel(imread(pixels.values, palette=pixels.palette, min_is_white=pixels.min_is_white))[area]
 
 

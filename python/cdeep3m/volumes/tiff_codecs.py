@@ -27,7 +27,6 @@ BYTE_CODECS = (LZW, LZMA, ZSTD)
 IMAGE_CODECS = (2, 3, 4, 6, 7, 50001)
 """Compressions of pictures, which Pillow decodes as a whole: fax, JPEG, WebP."""
 NO_COMPRESSION = 1
-NO_PREDICTOR = 1
 
 _attributes = threading.Lock()
 
