@@ -133,7 +133,7 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path, folder, compression, pa
 )
 def test_what_is_no_archive_is_called_what_it_is(tmp_path, folder, content, called):
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(FormatError, match=rf"a\.tar: a tar archive was expected, but this is {called}"):
+    with pytest.raises(FormatError, match=rf"a\.tar: expected a tar archive, but this is {called}"):
         unpack(tmp_path / "a.tar", folder)
 
 

@@ -132,7 +132,7 @@ def test_other_nets_are_not_put_beside_trained_models(augmented, tmp_path):
 def test_wrong_input_is_named_and_nothing_is_made(augmented, validation, tmp_path):
     (augmented / "training_full_stacks_v7.h5").unlink()
     out = tmp_path / "out"
-    with pytest.raises(InputError, match=r"holds 15 \.h5 files, 16 were expected .*PreprocessTrainingData"):
+    with pytest.raises(InputError, match=r"holds 15 \.h5 files, expected 16 .*PreprocessTrainingData"):
         create_run_over_files(augmented, out, validation)
     with pytest.raises(MissingFileError, match="nowhere is not a directory"):
         create_run_over_files(tmp_path / "nowhere", out, validation)

@@ -153,7 +153,7 @@ def test_one_plane_is_3d_and_a_2d_one_is_read(tmp_path):
 @pytest.mark.correction2(28, "corrected")
 def test_a_folder_of_17_files_or_none_is_an_error(tmp_path):
     (tmp_path / "aug").mkdir()
-    with pytest.raises(InputError, match="holds 0 .h5 files, 16 were expected for every volume"):
+    with pytest.raises(InputError, match="holds 0 .h5 files, expected 16 for every volume"):
         create_run_over_files(tmp_path / "aug", tmp_path / "job")
 
 

@@ -188,7 +188,7 @@ def _numbers(flag: str) -> list[int]:
     try:
         return [int(number) for number in flag.split(",")]
     except ValueError:
-        raise InputError(f"--gpu={flag}: a GPU number was expected (-1 is the CPU)") from None
+        raise InputError(f"--gpu={flag}: expected a GPU number (-1 is the CPU)") from None
 
 
 if __name__ == "__main__":

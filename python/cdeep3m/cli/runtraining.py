@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     request = request_of(options, planes=0)
     unknown = [net for net in request.nets if net not in NETS]
     if unknown:
-        raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}.")
+        raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}")
     with failing_with(BAD_RETRAIN):
         check_retrain(request.retrain)
     with failing_with(BAD_JOB):

@@ -70,8 +70,8 @@ class IdentityNet:
         frames, height, width = window.shape
         if frames != self.frames or height % SIDE or width % SIDE:
             raise NetError(
-                f"a window of shape {window.shape} was given; {self.frames} planes with sides that are "
-                f"multiples of {SIDE} were expected"
+                f"a window of shape {window.shape} was given; expected {self.frames} planes with sides that are "
+                f"multiples of {SIDE}"
             )
 
 
@@ -110,7 +110,7 @@ class IdentityEngine:
         """Write every plane of every stack as probabilities (1, 2, x, y), a file each."""
         for path in (job.model.deploy, job.model.weights):
             if not path.is_file():
-                raise MissingFileError(f"{path} is not there; a trained model was expected")
+                raise MissingFileError(f"{path} is not there; expected a trained model")
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             _predict_stack(stack, folder)
             _note(job.log, f"{stack} predicted")
@@ -174,7 +174,7 @@ def write_snapshot(prefix: Path, iteration: int) -> None:
 
 def _predict_stack(stack: Path, folder: Path) -> None:
     if not stack.is_file():
-        raise MissingFileError(f"{stack} is not there; an HDF5 stack with /data of shape (x, y, z) was expected")
+        raise MissingFileError(f"{stack} is not there; expected an HDF5 stack with /data of shape (x, y, z)")
     data = from_caffe_axes(np.asarray(read_dataset(stack)))
     folder.mkdir(parents=True, exist_ok=True)
     for z, plane in enumerate(share_of_largest(data)):
@@ -184,12 +184,12 @@ def _predict_stack(stack: Path, folder: Path) -> None:
 
 def _check_training(job: TrainJob, solver: SolverParameter) -> None:
     if job.snapshot is not None and job.weights is not None:
-        raise InputError("a snapshot to resume from and weights to start from; one of them was expected")
+        raise InputError("a snapshot to resume from and weights to start from; expected one of them")
     for path in (job.folder / solver.net, job.snapshot, job.weights):
         if path is not None and not path.is_file():
             raise MissingFileError(f"{path} is not there; this training needs it")
     if solver.max_iter < 1:
-        raise EngineError(f"{job.solver} has max_iter {solver.max_iter}; a number of at least 1 was expected")
+        raise EngineError(f"{job.solver} has max_iter {solver.max_iter}; expected a number of at least 1")
 
 
 def _note(log: Path | None, line: str) -> None:

@@ -121,7 +121,7 @@ class PatchSampler:
         augmentation: Augmentation | None = None,
     ) -> None:
         if not volumes:
-            raise InputError("no volumes to draw training patches from; at least one was expected")
+            raise InputError("no volumes to draw training patches from; expected at least one")
         self.data_shape, self.label_shape = tuple(data_shape), tuple(label_shape)
         self.selection = selection or LabelSelection()
         self.augmentation = augmentation or None
@@ -210,7 +210,7 @@ class PatchSampler:
                 raise InputError(f"images of {sides_text(data.shape[1:])} voxels, but labels of {sides}")
             if label.shape[0] != 1 or data.shape[0] != self.channels:
                 raise InputError(
-                    f"{data.shape[0]} image and {label.shape[0]} label channels; {self.channels} and 1 were expected"
+                    f"{data.shape[0]} image and {label.shape[0]} label channels; expected {self.channels} and 1"
                 )
 
 
@@ -258,7 +258,7 @@ def centre_range(sides: Sides, patch: Sides) -> tuple[Sides, Sides]:
     if any(n < s for n, s in zip(sides, smallest, strict=True)):
         raise InputError(
             f"a training volume of {sides_text(sides)} voxels (x, y, z); patches of {sides_text(patch)} need at least "
-            f"{sides_text(smallest)}. Use larger images, or a smaller patch in train_val.prototxt."
+            f"{sides_text(smallest)}. Use larger images, or a smaller patch in train_val.prototxt"
         )
     return tuple(p // 2 for p in patch), tuple(n - p // 2 for n, p in zip(sides, patch, strict=True))
 
@@ -308,7 +308,5 @@ def _begin(centre: Sides, sides: Sides) -> Sides:
 
 def _with_channels(volume: np.ndarray, axes: int) -> np.ndarray:
     if volume.ndim not in (axes, axes + 1):
-        raise InputError(
-            f"a volume of {volume.ndim} axes for patches of {axes}; (x, y, z) or (c, x, y, z) was expected"
-        )
+        raise InputError(f"a volume of {volume.ndim} axes for patches of {axes}; expected (x, y, z) or (c, x, y, z)")
     return volume if volume.ndim == axes + 1 else volume[np.newaxis]

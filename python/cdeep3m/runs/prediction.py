@@ -151,7 +151,7 @@ class PredictionRun:
             said = error.read_text(errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
             raise FailedElsewhereError(
                 f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
-                "and the same command goes on where it stopped."
+                "and the same command goes on where it stopped"
             )
         self.demand_no_kill()
 
@@ -159,7 +159,7 @@ class PredictionRun:
         """Raise StoppedError when KILL.REQUEST is there."""
         request = self.folder / KILL
         if request.exists():
-            raise StoppedError(f"{request} found: stopped. Delete it and the same command goes on where it stopped.")
+            raise StoppedError(f"{request} found: stopped. Delete it and the same command goes on where it stopped")
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:

@@ -88,7 +88,7 @@ class Package:
         if len(self.planes) < self.rules.shortest_stack:
             raise InputError(
                 f"package {self.name} has {len(self.planes)} planes; the original needs {FEWEST_PLANES}. "
-                "Run without --exact."
+                "Run without --exact"
             )
         return tuple(self.planes[i] for i in plane_order(len(self.planes)))
 
@@ -117,7 +117,7 @@ class Package:
         if min(height, width) < SMALLEST:
             raise InputError(
                 f"package {self.name} is {height} x {width} voxels; a package needs at least {SMALLEST} along y and x. "
-                "Run without --exact, or pad the images."
+                "Run without --exact, or pad the images"
             )
         top, left = (begin == 0 for begin in self.read.begin[1:])
         if self.rules.fills_as_double:
@@ -153,7 +153,7 @@ class Package:
         if not 1 <= frames <= LARGEST_FRAMES:
             raise InputError(
                 f"the net sees {frames} planes at once, but a package has {Z_PADDING} padding planes at each end: "
-                f"nets of 1 to {LARGEST_FRAMES} frames can be used."
+                f"nets of 1 to {LARGEST_FRAMES} frames can be used"
             )
         begin = z - self.planes[0] + Z_PADDING - frames // 2
         return self.padded_planes[begin : begin + frames]

@@ -73,12 +73,12 @@ def create_run_over_files(
     training_files = h5_files(augmented)
     if not training_files or len(training_files) % TRAINING_STACKS:
         raise InputError(
-            f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected for every volume (one "
-            "per variant). Make them with PreprocessTrainingData."
+            f"{augmented} holds {len(training_files)} .h5 files, expected {TRAINING_STACKS} for every volume (one "
+            "per variant). Make them with PreprocessTrainingData"
         )
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:
-        raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation.")
+        raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
     demand_apart(out, [augmented, *([validation] if validation else [])])
     lists = {TRAIN_LIST: training_files, VALID_LIST: validation_files}
     create_run(out, make=make, like=like, lists=lists, images=read_range(augmented))
@@ -181,7 +181,7 @@ def h5_files(folder: Path) -> list[str]:
         `folder` is not there.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"{folder} is not a directory; a folder of .h5 files was expected.")
+        raise MissingFileError(f"{folder} is not a directory; expected a folder of .h5 files")
     found = (path for path in folder.iterdir() if path.suffix == ".h5" and not path.name.startswith("."))
     return bytewise(os.path.abspath(path) for path in found)
 
@@ -254,5 +254,5 @@ def _check_same_net(home: Path, net: str, deploy: Message) -> None:
         return
     raise RunError(
         f"{home / net} holds models of a {net} of other size or make. Give the --width it was trained with, "
-        "or train into another folder."
+        "or train into another folder"
     )

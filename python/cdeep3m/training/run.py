@@ -512,10 +512,10 @@ def _check_folders(request: TrainRequest) -> None:
     if missing:
         raise RunError(
             f"{request.out} has no folder {', '.join(missing)}. "
-            "Make it with CreateTrainJob, or choose other nets with --models."
+            "Make it with CreateTrainJob, or choose other nets with --models"
         )
 
 
 def _require(holds: bool, name: str, found: object, expected: str) -> None:
     if not holds:
-        raise InputError(f"--{name} {found}: {expected} was expected.")
+        raise InputError(f"--{name} {found}: expected {expected}")

@@ -71,13 +71,13 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
     if was_averaged and not variants:
         return len(by_number(package, 0))
     if not variants:
-        raise MissingFileError(f"no predictions in {package}: expected folders v1 to v16. Run the prediction first.")
+        raise MissingFileError(f"no predictions in {package}: expected folders v1 to v16. Run the prediction first")
     count = entries_as_planes if rules.stray_files_count else planes_by_name
     files = count([_variant_folder(package, variant) for variant in variants])
     planes = wanted_files(files)
     if not planes and not rules.stray_files_count:
         raise InputError(
-            f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again."
+            f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again"
         )
 
     def average_plane(k: int) -> None:
@@ -112,7 +112,7 @@ def planes_by_name(folders: Sequence[Path]) -> int:
         if missing or not files:
             raise MissingFileError(
                 f"no {folder / plane_file(STACK_OUTPUT, missing[0] if missing else 0)}; expected one file for each of "
-                f"{files or 'the'} planes in every variant's folder. Predict this package again."
+                f"{files or 'the'} planes in every variant's folder. Predict this package again"
             )
     return files
 
@@ -137,7 +137,7 @@ def read_prediction(package: Path, variant: Variant, number: int) -> np.ndarray:
     path = _variant_folder(package, variant) / plane_file(STACK_OUTPUT, number)
     blob = read_dataset(path, "data")
     if blob.ndim != 4 or blob.shape[:2] != (1, 2):
-        raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again.")
+        raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again")
     return from_caffe_axes(blob[0, FOREGROUND][..., np.newaxis])[0]
 
 
@@ -222,7 +222,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
     if present != targets.keys():
         raise MissingFileError(
             f"{source} holds {len(found)} averaged planes; expected {planes}. "
-            f"Run StartPostprocessing {source} first, or predict this package again."
+            f"Run StartPostprocessing {source} first, or predict this package again"
         )
     targets[0].parent.mkdir(exist_ok=True)
     for k, path in found.items():
@@ -269,7 +269,7 @@ def ensemble_folders(
         Fewer than two folders, or folders that do not fit each other; in exact mode the planes that all have are there.
     """
     if len(folders) < 2:
-        raise InputError(f"found {len(folders)} folder to average; expected at least two.")
+        raise InputError(f"found {len(folders)} folder to average; expected at least two")
     listings = [_require_pngs(Path(folder), rules=rules) for folder in folders]
     demand_apart(out, folders)
     if not rules.averages_common_planes:
@@ -296,7 +296,7 @@ def require_same_number(listings: Sequence[Sequence[Path]]) -> None:
     counts = [len(listing) for listing in listings]
     if len(set(counts)) > 1:
         found = ", ".join(f"{listing[0].parent} has {len(listing)}" for listing in listings)
-        raise InputError(f"the folders to average hold different numbers of planes: {found}. Predict the missing ones.")
+        raise InputError(f"the folders to average hold different numbers of planes: {found}. Predict the missing ones")
 
 
 def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
@@ -336,7 +336,7 @@ def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> No
         if plane.shape != planes[0].shape:
             raise InputError(
                 f"{path} is {_size(plane)} (rows x columns), but {paths[0]} is {_size(planes[0])}; "
-                "expected maps of the same volume."
+                "expected maps of the same volume"
             )
         if plane.dtype != planes[0].dtype and bool not in (plane.dtype, planes[0].dtype):
             raise InputError(
@@ -444,7 +444,7 @@ def _require_pngs(folder: Path, *, rules: Rules) -> list[Path]:
     found = _pngs(folder, rules=rules)
     if not found:
         what = "no PNG files in it" if folder.is_dir() else "it is not there"
-        raise MissingFileError(f"cannot average {folder}: {what}; expected the probability maps of one net.")
+        raise MissingFileError(f"cannot average {folder}: {what}; expected the probability maps of one net")
     return found
 
 

@@ -273,7 +273,7 @@ def refuse_space_in_folder(aug: str | os.PathLike[str]) -> None:
         Always, when there is a space.
     """
     if " " in str(aug):
-        raise InputError(f"the original cannot write packages to a folder with a space in its name, {aug}.")
+        raise InputError(f"the original cannot write packages to a folder with a space in its name, {aug}")
 
 
 def preprocess_images(
@@ -332,12 +332,12 @@ def images_of_packages(aug: str | os.PathLike[str]) -> str:
     except FileNotFoundError:
         raise MissingFileError(
             f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "
-            "or give the images themselves."
+            "or give the images themselves"
         ) from None
     if not os.path.exists(images):  # of a name that is none, too
         raise MissingFileError(
             f"{aug} was made from {printable(images, longest=200)}, which is no longer there; "
-            f"run PreprocessImageData IMAGES {aug} again."
+            f"run PreprocessImageData IMAGES {aug} again"
         )
     return images
 

@@ -174,7 +174,7 @@ class Predictor:
                 upright = turning.undo(variant, plane.t())
                 total = upright.double() if total is None else total.add_(upright)
         if total is None:
-            raise ValueError("no variants; at least one was expected")
+            raise ValueError("no variants; expected at least one")
         total.div_(len(variants))
         plane, held = (total if unrounded else turning.to_png16(total)).contiguous(), _held(extremes)
         if self._uploads is None:

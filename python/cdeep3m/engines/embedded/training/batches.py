@@ -244,5 +244,5 @@ def total_loss(net: Net, blobs: Blobs) -> torch.Tensor:
     """
     terms = [weight * blobs[name].sum() for name, weight in loss_weights(net).items()]
     if not terms:
-        raise InputError("the net has no loss; a layer such as SoftmaxWithLoss was expected")
+        raise InputError("the net has no loss; expected a layer such as SoftmaxWithLoss")
     return sum(terms[1:], terms[0])

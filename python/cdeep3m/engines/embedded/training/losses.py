@@ -55,7 +55,7 @@ class Losses:
                 raise EngineError(
                     f"the loss is {value} at iteration {iteration}: the training diverged. "
                     "Go on from the last snapshot with a lower base_lr; check the images for values that are no "
-                    "numbers."
+                    "numbers"
                 )
             self._read.append(value)
         self.smoothed = sum(self._read) / max(len(self._read), 1)

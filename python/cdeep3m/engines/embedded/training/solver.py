@@ -38,7 +38,7 @@ def check_solver(solver: SolverParameter) -> None:
     if solver.snapshot_format != SolverParameter.BINARYPROTO:
         raise InputError("snapshot_format HDF5 is not supported by this engine; use BINARYPROTO")
     if solver.iter_size < 1 or solver.average_loss < 1 or not solver.HasField("max_iter"):
-        raise InputError("a solver with max_iter, and with iter_size and average_loss of at least 1, was expected")
+        raise InputError("expected a solver with max_iter, and with iter_size and average_loss of at least 1")
     if solver.lr_policy in ("step", "multistep") and solver.stepsize < 1 and not solver.stepvalue:
         raise InputError(f"lr_policy {solver.lr_policy} needs a stepsize (step) or stepvalue (multistep)")
 

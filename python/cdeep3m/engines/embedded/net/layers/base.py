@@ -156,7 +156,7 @@ class Layer(ABC):
     def check_same(self, shapes: Sequence[Shape]) -> None:
         """Raise NetError unless all `shapes` are the same."""
         if any(shape != shapes[0] for shape in shapes):
-            raise self.error(f"bottoms of one shape expected, found {self.describe(shapes)}{MULTIPLES_OF_16}")
+            raise self.error(f"expected bottoms of one shape, found {self.describe(shapes)}{MULTIPLES_OF_16}")
 
     def describe(self, shapes: Sequence[Shape]) -> str:
         """Return the bottoms' names and `shapes` for a message."""

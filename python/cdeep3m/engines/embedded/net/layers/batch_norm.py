@@ -34,7 +34,7 @@ class BatchNorm(SameShape):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the bottom's shape; it must have the channels that the blobs were made for."""
         if len(shapes[0]) > 1 and shapes[0][1] != self.channels:
-            raise self.error(f"{self.channels} channels expected, found {self.describe(shapes)}")
+            raise self.error(f"expected {self.channels} channels, found {self.describe(shapes)}")
         return (shapes[0],)
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

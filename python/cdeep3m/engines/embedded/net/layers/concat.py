@@ -20,7 +20,7 @@ class Concat(Layer):
         others = {shape[: self.axis] + shape[self.axis + 1 :] for shape in shapes}
         if len(others) > 1:
             raise self.error(
-                f"bottoms that differ on axis {self.axis} only expected, found {self.describe(shapes)}{MULTIPLES_OF_16}"
+                f"expected bottoms that differ on axis {self.axis} only, found {self.describe(shapes)}{MULTIPLES_OF_16}"
             )
         total = sum(shape[self.axis] for shape in shapes)
         return ((*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :]),)

@@ -69,7 +69,7 @@ class Kernelled(Layer):
         if len(self.bottoms) != len(self.tops):
             raise self.error(f"{len(self.bottoms)} bottoms and {len(self.tops)} tops, expected as many of each")
         if param.axis != 1 or not 1 <= self.axes <= 3:
-            raise self.error(f"channels on axis 1 and 1 to 3 spatial axes expected, found {self.describe(shapes)}")
+            raise self.error(f"expected channels on axis 1 and 1 to 3 spatial axes, found {self.describe(shapes)}")
         if param.num_output < 1 or channels % self.groups or param.num_output % self.groups:
             raise self.error(f"{channels} channels to {param.num_output} outputs do not make {self.groups} groups")
         try:

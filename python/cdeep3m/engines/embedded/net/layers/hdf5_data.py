@@ -89,7 +89,7 @@ class HDF5Data(Layer):
         with opened(path) as file:
             shapes = [tuple(numeric_dataset(file, path, top).shape) for top in self.tops]
         if not all(shapes):
-            raise self.error(f"{path}: a dataset with one axis at least was expected, found a single number")
+            raise self.error(f"{path}: expected a dataset with one axis at least, found a single number")
         return shapes
 
     def _count(self, path: Path, shapes: list[Shape]) -> int:

@@ -28,7 +28,7 @@ class InnerProduct(Layer):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the top's shape; bottoms must hold as many inputs as the weights were made for."""
         if math.prod(shapes[0][self.axis :]) != self.inputs:
-            raise self.error(f"{self.inputs} inputs expected, found {self.describe(shapes)}")
+            raise self.error(f"expected {self.inputs} inputs, found {self.describe(shapes)}")
         return ((*shapes[0][: self.axis], self.message.inner_product_param.num_output),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -28,7 +28,7 @@ class Pooling(Layer):
         param = self.message.pooling_param
         self.axes = len(shapes[0]) - 2
         if param.pool == caffe_pb2.PoolingParameter.STOCHASTIC or len(self.tops) != 1 or not 1 <= self.axes <= 3:
-            raise self.error("MAX or AVE with one top and 1 to 3 spatial axes expected")
+            raise self.error("expected MAX or AVE with one top and 1 to 3 spatial axes")
         try:
             self.size = self._read("kernel_size", "kernel_shape", ("kernel_h", "kernel_w"), 0)
             self.stride = self._read("stride", "stride_shape", ("stride_h", "stride_w"), 1)
