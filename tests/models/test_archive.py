@@ -88,7 +88,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, folder, name, kind):
 @pytest.mark.parametrize("aim", ["1fm/deploy.prototxt", "/etc/passwd", "../../x"])
 def test_links_and_special_files_are_refused(tmp_path, folder, kind, called, aim):
     path = tar_of(tmp_path / "a.tar", [*usual(), (entry("model/3fm", type=kind, linkname=aim), b"")])
-    with pytest.raises(FormatError, match=f"'model/3fm' in it is {called}; files and folders alone"):
+    with pytest.raises(FormatError, match=f"'model/3fm' in it is {called}; expected files and folders alone"):
         unpack(path, folder)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 

@@ -99,7 +99,7 @@ def test_a_net_that_cannot_be_trained_is_named(augmented, tmp_path):
     (tmp_path / "old" / "3fm").mkdir(parents=True)
     flat = tmp_path / "old" / "3fm" / "deploy.prototxt"
     flat.write_text('input: "data" input_dim: [1, 1, 64, 64] layer { name: "a" type: "ReLU" bottom: "data" top: "a" }')
-    with pytest.raises(NetError, match=r"3fm/deploy\.prototxt cannot be trained: one input of five axes"):
+    with pytest.raises(NetError, match=r"3fm/deploy\.prototxt cannot be trained: expected one input of five axes"):
         create_run_over_files(augmented, tmp_path / "out", like=tmp_path / "old")
     assert not (tmp_path / "out").exists()
 

@@ -175,7 +175,7 @@ def test_14_a_folder_with_a_space_fails_in_exact_mode_only(tmp_path, images):
 
 def test_other_images_than_those_divided_are_an_error(aug, tmp_path):
     other = png_folder(tmp_path / "other", synth(4, 20, 30, 5))
-    with pytest.raises(InputError, match=r"4 x 20 x 30 voxels .* 3 x 20 x 30"):
+    with pytest.raises(InputError, match=r"3 x 20 x 30 voxels .* 4 x 20 x 30"):
         preprocess_package(other, aug, 1, 1, "1fm", 10)
 
 
