@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
 
-WINDOWS_AHEAD = 2
+WINDOWS_AHEAD = 3
 """Windows of a net that are read while others are predicted."""
 
 

@@ -15,6 +15,7 @@ from address_volumes import addresses, maps_of, read_folder
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
+from cdeep3m.prediction.over_files import prepare as preparing
 from cdeep3m.prediction.over_files.stages import (
     FileRun,
     postprocess_worker,
@@ -27,6 +28,7 @@ from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.prediction import forget_errors
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.tiling.info_file import COUNTS, INFO
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import write_datasets
 from cdeep3m.volumes.png import write_plane
 
@@ -209,6 +211,18 @@ def test_a_folder_without_variants_is_status_6(request_, tmp_path):
     assert caught.value.exit_code == 6
 
 
+def test_images_are_opened_once_for_all_packages(request_, monkeypatch):
+    opened = []
+
+    def open_once(images, *arguments, **options):
+        opened.append(images)
+        return open_enhanced(images, *arguments, **options)
+
+    monkeypatch.setattr(preparing, "open_enhanced", open_once)
+    predict(request_, FileEngine(), gpu=-1)
+    assert opened == [request_.images]
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
     with pytest.raises(CDeep3MError):
@@ -234,6 +248,32 @@ def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
     (request_.out / "KILL.REQUEST").touch()
     thread.join(20)
     assert ended == [11]
+
+
+class Counting(FileEngine):
+    """Counts what lies prepared while it predicts its first package, once nothing more is being prepared."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+        self.ahead: list[int] = []
+
+    def predict(self, job, *, report=None):
+        if not self.ahead:
+            time.sleep(1)
+            self.ahead.append(waiting_packages(self.out) - 1)
+        super().predict(job, report=report)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_packages_are_prepared_ahead_than_asked_for_in_one_process(request_, most):
+    for z, plane in enumerate(addresses((205, 16, 20))):
+        write_plane(request_.images / f"{z:03d}.png", plane)
+    for name in ("00", "01", "02"):
+        (request_.images / f"{name}.png").unlink()
+    engine = Counting(request_.out)
+    predict(replace(request_, max_packages=most, nets=("1fm",), aug_speed=10), engine, gpu=-1)
+    assert engine.ahead == [min(most, 2)]
 
 
 def waiting_packages(out):
