@@ -359,7 +359,7 @@ def read_in_class_of_first(paths: Sequence[Path]) -> list[np.ndarray]:
 
     Returns
     -------
-    list of ndarray of uint8 or uint16, shape (y, x)
+    list of ndarray of bool, uint8 or uint16, shape (y, x)
     """
     planes = [read_as_octave(path) for path in paths]
     return [take_class_of_first(plane, planes[0].dtype) for plane in planes]
