@@ -279,11 +279,9 @@ def read_trained(model: TrainedModel, device: torch.device) -> Net:
         net = Net(message, phase=caffe_pb2.TEST, device=device, filled=False)
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
-            raise NetError(
-                f"{model.deploy}: one input of five axes (n, 1, x, y, z) was expected, as in DeepEM3D's nets"
-            )
+            raise NetError(f"{model.deploy}: expected one input of five axes (n, 1, x, y, z), as in DeepEM3D's nets")
         if len(net.outputs) != 1 or len(net.shapes[net.outputs[0]]) < 2 or net.shapes[net.outputs[0]][1] <= FOREGROUND:
-            raise NetError(f"{model.deploy}: one output of two classes or more was expected, found {net.outputs}")
+            raise NetError(f"{model.deploy}: expected one output of two classes or more, found {net.outputs}")
         net.load_weights(read_model(model.weights))
     return net
 
