@@ -137,6 +137,10 @@ def test_wrong_input_is_named_and_nothing_is_made(augmented, validation, tmp_pat
     with pytest.raises(MissingFileError, match="nowhere is not a directory"):
         create_run_over_files(tmp_path / "nowhere", out, validation)
     (augmented / "training_full_stacks_v7.h5").touch()
+    (augmented / "training_full_stacks_v17.h5").touch()
+    with pytest.raises(InputError, match=r"holds 17 \.h5 files, expected 16 "):
+        create_run_over_files(augmented, out, validation)
+    (augmented / "training_full_stacks_v17.h5").unlink()
     with pytest.raises(MissingFileError, match="nowhere is not a directory"):
         create_run_over_files(augmented, out, tmp_path / "nowhere")
     (validation / "validation_stack_v1.h5").unlink()

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from address_volumes import addresses, maps_of, read_folder
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.identity import IdentityEngine
-from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
+from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError, StoppedError
 from cdeep3m.prediction.over_files import prepare as preparing
 from cdeep3m.prediction.over_files.stages import (
     FileRun,
@@ -275,6 +275,52 @@ def test_no_more_packages_are_prepared_ahead_than_asked_for_in_one_process(reque
     engine = Counting(request_.out, most)
     predict(replace(request_, max_packages=most, nets=("1fm",), aug_speed=10), engine, gpu=-1)
     assert engine.ahead == [most]
+
+
+class Killing(FileEngine):
+    """Asks the run to stop once its first variant is predicted."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+
+    def predict(self, job, *, report=None):
+        def stopped(progress):
+            (self.out / "KILL.REQUEST").touch()
+            report(progress)
+
+        super().predict(job, report=stopped)
+
+
+def test_a_request_to_stop_is_seen_after_every_variant(request_):
+    engine = Killing(request_.out)
+    with pytest.raises(StoppedError):
+        predict(request_, engine, gpu=-1)
+    assert engine.stacks == ["image_stacks_v2.h5"]
+    assert sorted(path.name for path in (request_.out / "1fm" / "Pkg001_Z01").glob("v*")) == ["v2"]
+
+
+class Looking(FileEngine):
+    """Looks which variants of packages that were predicted are left."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+        self.left: list[str] = []
+
+    def predict(self, job, *, report=None):
+        current = job.stacks[0][0].parent
+        for done in self.out.glob("*/Pkg*/PREDICTDONE"):
+            variants = self.out / "augimages" / done.parent.parent.name / done.parent.name
+            self.left += [variants.name] if variants.exists() and variants != current else []
+        super().predict(job, report=report)
+
+
+def test_variants_of_a_package_go_as_soon_as_it_is_predicted(request_):
+    engine = Looking(request_.out)
+    predict(request_, engine, gpu=-1)
+    assert len(engine.stacks) > 4
+    assert not engine.left
 
 
 def waiting_packages(out):
