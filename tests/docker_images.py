@@ -33,6 +33,9 @@ MACHINE_PACKAGES = ("systemd-sysv", "dbus", "cloud-init", "python3-boto3", "ca-c
 NEWEST = "sid"
 """The release of Debian that has Apptainer."""
 
+AGED = ("-o", "Acquire::Check-Valid-Until=false")
+"""A mirror may be some weeks behind; what it has is signed all the same."""
+
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 CONTEXT = (
     ".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml",
@@ -113,7 +116,8 @@ def install(folder: str, *packages: str) -> None:
     Path(folder, "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")  # start no service while installing
     Path(folder, "usr/sbin/policy-rc.d").chmod(0o755)
     quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
-    run("chroot", folder, *quiet, "apt-get", "update")
+    Path(folder).chmod(0o755)  # apt downloads as a user of its own
+    run("chroot", folder, *quiet, "apt-get", *AGED, "update")
     run("chroot", folder, *quiet, "apt-get", "install", "--yes", "--no-install-recommends", *packages)
     Path(folder, "usr/sbin/policy-rc.d").unlink()
 

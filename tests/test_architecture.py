@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "torch": ("engines.embedded",),
-    "triton": ("engines.embedded.net.one_pass",),
+    "triton": ("engines.embedded.net.one_pass", "engines.embedded.net.normalising"),
     "docker": ("engines.docker",),
     "matplotlib": ("report.plots",),
     "jinja2": ("report.page",),
@@ -27,7 +27,7 @@ ONLY_IN = {
     "dask": ("runners.slurm",),
     "dask_jobqueue": ("runners.slurm",),
     "cc3d": ("objects.components",),
-    "h5py": ("volumes", "maps", "engines.embedded"),
+    "h5py": ("volumes", "maps"),
     "isal": ("volumes.png",),
     "tifffile": ("volumes", "maps"),
     "mrcfile": ("volumes", "maps"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -280,9 +280,11 @@ def kernels(check: Check) -> Iterator[Finding]:
         yield from _profiled(f"plane, {precision}", work, check)
         del net, work
     for precision in PRECISIONS:
-        with tempfile.TemporaryDirectory(dir=check.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=check.folder) as folder, _as_trained():
             net = _training_net(check, Path(folder))
             batches = Batches(net, number=number_for(precision, check.device))
+            for _ in range(2):
+                batches.run()
             yield from _profiled(f"batch, {precision}", batches.run, check)
             close(net)
 
@@ -436,10 +438,7 @@ def _per_batch(check: Check, precision: Precision) -> tuple[float, float]:
     """Return the seconds of a batch, and the memory that the GPU gave, GB."""
     _reset(check)
     cuda = check.device.type == "cuda"
-    with (
-        tempfile.TemporaryDirectory(dir=check.folder) as folder,
-        torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False),
-    ):
+    with tempfile.TemporaryDirectory(dir=check.folder) as folder, _as_trained():
         net = _training_net(check, Path(folder))
         batches = Batches(net, number=number_for(precision, check.device), replayed=cuda)
         for _ in range(5 if cuda else 1):
@@ -447,6 +446,11 @@ def _per_batch(check: Check, precision: Precision) -> tuple[float, float]:
         seconds = _seconds(batches.run, 1 if check.small else 20)
         close(net)
     return seconds, _reserved(check)
+
+
+def _as_trained() -> AbstractContextManager[None]:
+    """Choose kernels as a training without a seed does."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
 
 
 def _profiled(name: str, work: Callable[[], object], check: Check) -> Iterator[Finding]:
@@ -461,7 +465,8 @@ def _profiled(name: str, work: Callable[[], object], check: Check) -> Iterator[F
         torch.cuda.synchronize()
     events = sorted(seen.key_averages(), key=lambda event: -event.self_device_time_total)
     total = sum(event.self_device_time_total for event in events)
-    yield Finding(name=f"{name}: all kernels", value=total / 1e3, unit="ms")
+    note = f"{sum(event.count for event in events)} calls"
+    yield Finding(name=f"{name}: all kernels", value=total / 1e3, unit="ms", note=note)
     for event in events[:ROWS]:
         share = f"{event.self_device_time_total / total:.0%}, {event.count} calls"
         yield Finding(name=f"{name}: {event.key[:70]}", value=event.self_device_time_total / 1e3, unit="ms", note=share)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cdeep3m.augmentation.settings import Augmentation
+    from cdeep3m.engines.learning import Learning
     from cdeep3m.tiling.variants import Variant
     from cdeep3m.volumes.enhancement import Denoiser
 
@@ -45,6 +46,21 @@ class TrainedModel:
     net: str
     deploy: Path
     weights: Path
+
+
+STACK_OUTPUT = "test.h5"
+"""What engines over files call the predictions of a stack, before the number of the plane."""
+
+
+def plane_file(prefix: str, plane: int | str) -> str:
+    """Return the name of the prediction of a plane, as predict_seg_new.bin makes it of its --predict.
+
+    Examples
+    --------
+    >>> plane_file(STACK_OUTPUT, 7)
+    'test.h5_shift_7.h5'
+    """
+    return f"{prefix}_shift_{plane}.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +133,8 @@ class TrainJob:
         What convolutions are computed with (in-process engines only); weights stay float32.
     augmentation : Augmentation, optional
         How patches of the training are changed (in-process engines only).
+    learning : Learning, optional
+        How it learns beyond what the solver says (in-process engines only); None: to the letter what Caffe does.
     """
 
     solver: Path
@@ -130,6 +148,7 @@ class TrainJob:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation | None = None
+    learning: Learning | None = None
 
 
 @dataclass(frozen=True)
@@ -242,3 +261,11 @@ class InProcessEngine(Engine, Protocol):
 
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> LoadedNet:
         """Read `model` and make it ready; raise NetError when weights and net do not fit."""
+
+
+@runtime_checkable
+class PairingEngine(InProcessEngine, Protocol):
+    """An engine that reads a model once to predict with either precision."""
+
+    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[LoadedNet, LoadedNet]:
+        """Read `model`, and make it ready with "fast" and with "float32"; see `load`."""

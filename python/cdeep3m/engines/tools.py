@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
+from cdeep3m.engines.base import ALL_GPUS, CPU, STACK_OUTPUT, Progress
 from cdeep3m.engines.job_files import training_files
 from cdeep3m.errors import EngineError, EngineFullDiskError, MissingFileError, is_full
 from cdeep3m.proto.caffe_pb2 import SolverParameter
@@ -147,6 +147,11 @@ class ToolEngine(ABC):
         """Run `caffe.bin train`; the solver's max_iter ends it."""
         if job.training or job.validation:
             raise EngineError("Caffe's tools read HDF5 files, not volumes in memory: use --engine embedded")
+        if job.learning and job.learning.beyond_caffe:
+            raise EngineError(
+                f"Caffe does not know the {', '.join(job.learning.beyond_caffe)} that this training asks for: use "
+                "--engine embedded"
+            )
         seen = _Seen(training_files(job).max_iter, report)
         with _as_caffe_takes_it(job) as adapted:
             call = train_call(adapted)
@@ -274,7 +279,7 @@ def predict_call(job: PredictJob, stack: Path, folder: Path) -> ToolCall:
         f"--model={model.deploy}",
         f"--weights={model.weights}",
         f"--data={data}",
-        f"--predict={target / 'test.h5'}",
+        f"--predict={target / STACK_OUTPUT}",
         "--shift_axis=2",
         "--shift_stride=1",
     )

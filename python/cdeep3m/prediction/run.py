@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, Progress, TrainedModel
+from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, PairingEngine, Progress, TrainedModel
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
-from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
@@ -32,10 +33,9 @@ from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
-from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
-from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.runners.base import InThisProcess as InOrder
+from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
+from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
@@ -43,9 +43,10 @@ from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import demand_apart
+from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
-from cdeep3m.tiling.variants import SPEEDS, variants_for
+from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
@@ -230,7 +231,7 @@ def _predict(
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
         if request.rules.second_edition:
-            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda _net, _progress: None))
             return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
@@ -258,13 +259,14 @@ def _predict(
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
             events.write("images", **facts_of_images(str(request.images), volume, tiling))
-            for model in models.values():
-                events.write("model", **facts_of_model(model, request.trained))
+            for facts in spread(partial(facts_of_model, trained=request.trained), list(models.values())):
+                events.write("model", **facts)
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, noted):
+                    where = runner or InThisProcess()
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, where, share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
@@ -472,11 +474,16 @@ def _stream(
     maps, averaged = outputs.maps, outputs.averaged
     boxes = tiling.boxes(chunks=chunks_of(request.format, volume.shape))
     lacking = Counter(net for _, nets in plan_of(boxes, maps, averaged) for net in nets)
-    nets = {net: _load(request, engine, gpu, run, models[net], volume, tiling) for net in models if lacking[net]}
+    wanted = [model for net, model in models.items() if lacking[net]]
+    read = spread(partial(_read, request, engine, gpu), wanted)
+    nets = {
+        model.net: _in_use(request, run, model, volume, tiling, found)
+        for model, found in zip(wanted, read, strict=True)
+    }
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
-    fill(maps, averaged, boxes, runner, before_pass=run.demand_no_kill, report=report)
+    predictor = BoxPredictor(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
+    fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
     for net in models:
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
@@ -540,10 +547,30 @@ def _load(
     volume: Volume,
     tiling: Tiling,
 ) -> NetInUse:
-    loaded = engine.load(model, gpu=gpu, precision=request.precision)
-    if request.fast:
-        plain = engine.load(model, gpu=gpu)
-        run.log("prediction", _cost_of_speed(model.net, plain, loaded, volume, tiling, volume.shape[0] // 2))
+    return _in_use(request, run, model, volume, tiling, _read(request, engine, gpu, model))
+
+
+def _read(request: PredictRequest, engine: InProcessEngine, gpu: int, model: TrainedModel) -> tuple[LoadedNet, ...]:
+    """Return a net as it was asked for; before a fast one is used, with float32 too."""
+    if not request.fast:
+        return (engine.load(model, gpu=gpu),)
+    if isinstance(engine, PairingEngine):
+        return engine.load_pair(model, gpu=gpu)
+    return engine.load(model, gpu=gpu, precision=request.precision), engine.load(model, gpu=gpu)
+
+
+def _in_use(
+    request: PredictRequest,
+    run: PredictionRun,
+    model: TrainedModel,
+    volume: Volume,
+    tiling: Tiling,
+    nets: tuple[LoadedNet, ...],
+) -> NetInUse:
+    """Say what short numbers cost, where they are used."""
+    loaded, *plain = nets
+    for other in plain:
+        run.log("prediction", _cost_of_speed(model.net, other, loaded, volume, tiling, volume.shape[0] // 2))
     return NetInUse(loaded, variants_for(model.net, request.aug_speed))
 
 

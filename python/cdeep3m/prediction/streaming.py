@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.prediction.core import average_nets, average_unrounded, to_map_type
-from cdeep3m.system.threads import Background
+from cdeep3m.system.threads import Behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import Maps
-    from cdeep3m.prediction.runner import Runner
+    from cdeep3m.prediction.core import BoxPredictor
 
 _AVERAGE = "\0"
 """Stands for the average among the names of nets: it is made of probabilities, and these are not on disk."""
@@ -48,7 +50,7 @@ def fill(
     maps: Mapping[str, Maps],
     averaged: Maps | None,
     boxes: Sequence[Roi],
-    runner: Runner,
+    predictor: BoxPredictor,
     *,
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
@@ -61,10 +63,10 @@ def fill(
     ----------
     boxes : sequence of Roi
         All boxes of the volume.
-    maps, averaged, runner, before_pass, report
+    maps, averaged, predictor, before_pass, report
         See `fill_boxes`.
     """
-    fill_boxes(maps, averaged, boxes, runner, before_pass=before_pass, report=report)
+    fill_boxes(maps, averaged, boxes, predictor, before_pass=before_pass, report=report)
     for each in (*([averaged] if averaged else []), *maps.values()):
         each.finish()
 
@@ -73,7 +75,7 @@ def fill_boxes(
     maps: Mapping[str, Maps],
     averaged: Maps | None,
     boxes: Sequence[Roi],
-    runner: Runner,
+    predictor: BoxPredictor,
     *,
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
@@ -89,7 +91,7 @@ def fill_boxes(
     averaged : Maps, optional
         Gets the average of the nets; None: it is made elsewhere, or there is one net.
     boxes : sequence of Roi
-    runner : Runner
+    predictor : BoxPredictor
     before_pass : callable, optional
         See `predict_boxes`.
     report : callable
@@ -100,28 +102,56 @@ def fill_boxes(
     lacking = Counter(name for _, names in plan for name in names)
     done = {name: len(boxes) - lacking[name] for name in maps}
     to_average = set(averaged.missing(boxes)) if averaged else set()
-    with Background(depth=WAITING) as writing:
-        for box, found in runner.run(plan, before_pass=before_pass) if plan else ():
+    lanes = {name: Lane(each) for name, each in maps.items()}
+    with ExitStack() as stack:
+        for lane in lanes.values():
+            stack.enter_context(lane.writing)
+        averaging = stack.enter_context(Behind(depth=WAITING))
+        for box, found in predictor.predict(plan, before_pass=before_pass) if plan else ():
             for name, values in found.items():
-                writing.call(_write, maps[name], box, values, unrounded)
+                lanes[name].writing.call(lanes[name].write, box, values, unrounded)
             if averaged and unrounded and box in to_average:
-                writing.call(_write, averaged, box, average_unrounded(list(found.values())), unrounded)
+                averaging.call(_write, averaged, box, average_unrounded(list(found.values())), unrounded)
                 to_average.discard(box)
             elif averaged and not unrounded and (box in to_average or found):
-                writing.call(_average, averaged, box, found, maps)
+                averaging.call(_average, averaged, box, found, lanes)
                 to_average.discard(box)
             for name in found:
                 done[name] += 1
                 report(name, Progress(done[name], len(boxes)))
     if averaged:
         for box in (box for box in boxes if box in to_average):
-            _average(averaged, box, {}, maps)
+            _average(averaged, box, {}, lanes)
+
+
+class Lane:
+    """One map, whose boxes are written in order beside those of other maps: to wait for the disk takes no processor.
+
+    Attributes
+    ----------
+    writing : Behind
+        What runs `write`.
+    """
+
+    def __init__(self, maps: Maps) -> None:
+        self.writing = Behind(depth=WAITING)
+        self._maps, self._lock = maps, Lock()
+
+    def write(self, box: Roi, values: np.ndarray, unrounded: bool) -> None:
+        """Write a box."""
+        with self._lock:
+            _write(self._maps, box, values, unrounded)
+
+    def read(self, box: Roi) -> np.ndarray:
+        """Return the values of a box that is there; not while another one is written."""
+        with self._lock:
+            return self._maps.read(box)
 
 
 def _write(maps: Maps, box: Roi, values: np.ndarray, unrounded: bool) -> None:
     maps.write(box, to_map_type(values, maps.spec.dtype) if unrounded else values)
 
 
-def _average(averaged: Maps, box: Roi, found: Mapping[str, np.ndarray], maps: Mapping[str, Maps]) -> None:
+def _average(averaged: Maps, box: Roi, found: Mapping[str, np.ndarray], lanes: Mapping[str, Lane]) -> None:
     """Write the average of a box: of what was just predicted, and of what an earlier run left."""
-    averaged.write(box, average_nets([found[name] if name in found else maps[name].read(box) for name in maps]))
+    averaged.write(box, average_nets([found[name] if name in found else lanes[name].read(box) for name in lanes]))

@@ -45,7 +45,7 @@ def write_volumes(
     out: str | os.PathLike[str],
     *,
     seed: int,
-    begin: Callable[[Collection[str]], None] = lambda names: None,
+    begin: Callable[[Collection[str]], None] = lambda _: None,
 ) -> int:
     """Write 16 files a volume, `training_full_stacks_v<volume>_<variation>.h5`, and beside them what was drawn.
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cdeep3m.engines.base import CPU, Progress
-from cdeep3m.engines.embedded.prediction.predictor import Predictor
+from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress
+from cdeep3m.engines.embedded.prediction.predictor import Predictor, read_trained
 from cdeep3m.system.files import appending
 from cdeep3m.volumes.enhancement import denoise_plane
 
@@ -62,6 +62,12 @@ class EmbeddedEngine:
         """Read `model` and make it ready."""
         return Predictor(model, self.place(gpu), precision=precision)
 
+    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[Predictor, Predictor]:
+        """Read `model` once, and make it ready with short numbers and with float32."""
+        device = self.place(gpu)
+        net = read_trained(model, device)
+        return Predictor(model, device, precision="fast", net=net), Predictor(model, device, net=net)
+
     def denoiser(self, gpu: int) -> Denoiser:
         """Return what lowers the total variation of planes on GPU number `gpu`, or on the CPU."""
         from cdeep3m.engines.embedded.denoising import denoiser_on
@@ -77,7 +83,7 @@ class EmbeddedEngine:
         _note(job.log, f"{job.model.weights} on {self.device(job.gpu)}")
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             folder.mkdir(parents=True, exist_ok=True)
-            for z in predict_file(net, stack, folder / "test.h5"):
+            for z in predict_file(net, stack, folder / STACK_OUTPUT):
                 _note(job.log, f"{stack}: plane {z} predicted")
             if report:
                 report(Progress(done, len(job.stacks)))

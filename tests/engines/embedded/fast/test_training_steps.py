@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from google.protobuf import text_format
@@ -9,7 +11,7 @@ from torch.testing import assert_close
 
 from cdeep3m.engines.embedded.fast.training_steps import DeconvolutionSum, NormaliseScale, merged
 from cdeep3m.engines.embedded.net.executor import Net
-from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
+from cdeep3m.proto.caffe_pb2 import TEST, TRAIN, NetParameter
 
 NET = """
 input: "a" input_shape {{ dim: 2 dim: 3 dim: 4 dim: 5 }}
@@ -23,9 +25,9 @@ layer {{ name: "scale" type: "Scale" bottom: "b" top: "b" scale_param {{
 RELU = 'layer { name: "relu" type: "ReLU" bottom: "b" top: "b" }'
 
 
-def net(after: str = "", *, bias: str = "true") -> Net:
+def net(after: str = "", *, bias: str = "true", rewrite=merged) -> Net:
     message = text_format.Parse(NET.format(after=after, bias=bias), NetParameter())
-    return Net(message, phase=TRAIN, generator=torch.Generator().manual_seed(3), rewrite=merged)
+    return Net(message, phase=TRAIN, generator=torch.Generator().manual_seed(3), rewrite=rewrite)
 
 
 def plain(made: Net, blob: torch.Tensor) -> torch.Tensor:
@@ -61,6 +63,40 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(after, bias):
 )
 def test_only_what_is_in_place_on_one_blob_is_merged(after, types):
     assert [step.type for step in merged(net(after).layers)] == types
+
+
+@pytest.mark.parametrize("after", ["", RELU])
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_convolutions_joined_with_what_normalises_them_are_the_layers(after, bias):
+    blob = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(5)) * 3 + 1
+    weights = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(6))
+    one, other = net(after, bias=bias, rewrite=partial(merged, convolutions=True)), net(after, bias=bias)
+    for made in (one, other):
+        made.layers[0].bias.data += torch.tensor([5.0, -3, 2])
+    assert [step.type for step in merged(one.layers, convolutions=True)] == ["Convolution, BatchNorm, Scale"]
+    results = one.forward({"a": blob})["b"], plain(other, blob)
+    assert_close(*results)
+    for result in results:
+        (result * weights).sum().backward()
+    for fast, slow in zip(one.learnable, other.learnable, strict=True):
+        assert_close(fast.blob, slow.blob)
+        if slow.blob.requires_grad:
+            found = torch.zeros_like(slow.blob) if fast.blob.grad is None else fast.blob.grad
+            assert_close(found, slow.blob.grad, rtol=1e-4, atol=1e-5)
+    assert one.layers[0].bias.grad is None
+
+
+def test_a_convolution_keeps_its_bias_where_running_statistics_normalise():
+    message = text_format.Parse(NET.format(after="", bias="true"), NetParameter())
+    layers = Net(message, phase=TEST).layers
+    assert [step.type for step in merged(layers, convolutions=True)] == ["Convolution", "BatchNorm, Scale"]
+
+
+def test_a_convolution_whose_top_something_else_takes_stays_a_layer():
+    message = text_format.Parse(NET.format(after="", bias="true"), NetParameter())
+    message.layer[1].top[0] = message.layer[2].bottom[0] = message.layer[2].top[0] = "c"
+    layers = Net(message, phase=TRAIN).layers
+    assert [step.type for step in merged(layers, convolutions=True)] == ["Convolution", "BatchNorm", "Scale"]
 
 
 def test_a_scale_of_another_axis_stays_a_layer():

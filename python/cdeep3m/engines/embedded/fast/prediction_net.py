@@ -34,12 +34,12 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.reshape import Reshape
 from cdeep3m.engines.embedded.net.layers.softmax import Softmax
+from cdeep3m.engines.embedded.net.primitives import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 
@@ -65,7 +65,7 @@ class FusedNet:
     """
 
     def __init__(self, net: Net, *, number: torch.dtype = torch.float32) -> None:
-        """Rewrite a net built for TEST, with its weights; it can be dropped afterwards.
+        """Rewrite a net built for TEST, with its weights; it stays as it is.
 
         Parameters
         ----------
@@ -88,7 +88,11 @@ class FusedNet:
         self._dead = _last_uses(self.steps, self.output)
 
     def forward(
-        self, inputs: Mapping[str, torch.Tensor], *, extremes: list[torch.Tensor] | None = None
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        extremes: list[torch.Tensor] | None = None,
+        watched: slice = slice(None),
     ) -> torch.Tensor:
         """Return the net's output, before Softmax where `softmax` says so.
 
@@ -98,13 +102,15 @@ class FusedNet:
             Values of the net's inputs, axes as Caffe's.
         extremes : list of torch.Tensor, optional
             Gets the least and the greatest number of every blob.
+        watched : slice
+            The windows whose numbers these are.
         """
         with torch.inference_mode():
             blobs = {number: inputs[name].to(self.device) for name, number in self.inputs.items()}
             for step, dead in zip(self.steps, self._dead, strict=True):
                 blobs[step.top] = step.run(*(blobs[number] for number in step.bottoms))
                 if extremes is not None:
-                    extremes += [extreme.float() for extreme in as_it_lies(blobs[step.top]).aminmax()]
+                    extremes += [extreme.float() for extreme in as_it_lies(blobs[step.top][watched]).aminmax()]
                 for number in dead:
                     del blobs[number]
             return blobs[self.output]
@@ -297,7 +303,16 @@ class Rewriter:
 
 
 def as_it_lies(blob: torch.Tensor) -> torch.Tensor:
-    """Return a view of a blob with its axes in the order that they have in memory."""
+    """Return a view of a blob with its axes in the order that they have in memory.
+
+    Parameters
+    ----------
+    blob : torch.Tensor, any shape
+
+    Returns
+    -------
+    torch.Tensor, the same axes in another order
+    """
     inner = blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last)
     return blob.permute(0, 2, 3, 1) if inner else blob
 

@@ -1,6 +1,7 @@
 """Layers that run as one step in training: fewer passes over memory, and fewer copies kept.
 
-BatchNorm, Scale and ReLU of one blob; and deconvolutions of one blob that are only summed, five for each scale.
+BatchNorm, Scale and ReLU of one blob, on a GPU with the convolution before them; and deconvolutions of one blob that
+are only summed, five for each scale.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS, deconvolve_sum
+from cdeep3m.engines.embedded.net import normalising
 from cdeep3m.engines.embedded.net.layers.base import Layer
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
+from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
+from cdeep3m.engines.embedded.net.primitives import FEW_OUTPUTS, convolve, deconvolve_sum
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -45,9 +48,56 @@ class NormaliseScale:
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return what the layers would, one after the other."""
-        factor, *bias = self.scale.blobs
-        top = self.normalise.normalise(bottoms[0], factor, bias[0] if bias else None)
-        return (top.relu_() if self.rectified else top,)
+        return (self.run(bottoms[0]),)
+
+    def run(self, bottom: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the top; `shift` is what each channel of the bottom lacks, which the running means are told alone."""
+        normalise, (factor, *bias) = self.normalise, self.scale.blobs
+        offset = bias[0] if bias else None
+        if normalise.batch_statistics and normalising.in_one_pass(bottom.device):
+            return normalising.normalise(
+                bottom,
+                factor,
+                offset,
+                shift,
+                normalising.Sums(*normalise.blobs),
+                fraction=normalise.fraction,
+                eps=normalise.eps,
+                rectified=self.rectified,
+            )
+        top = normalise.normalise(bottom, factor, offset)
+        if shift is not None:
+            with torch.no_grad():
+                normalise.blobs[0].add_(shift)
+        return top.relu_() if self.rectified else top
+
+
+class NormalisedConvolution:
+    """A convolution, and what is done in place on its top: BatchNorm, Scale and perhaps a ReLU.
+
+    BatchNorm takes the mean of each channel away, and with it the convolution's bias: that is not added, only told to
+    the running means, and its gradient is 0 (Caffe sums up rounding errors there).
+
+    Attributes
+    ----------
+    type : str
+        What stands for the layers' types.
+    bottoms, tops : tuple of str
+        The convolution's.
+    """
+
+    type = "Convolution, BatchNorm, Scale"
+
+    def __init__(self, convolution: Convolution, after: NormaliseScale) -> None:
+        self.convolution, self.after = convolution, after
+        self.bottoms, self.tops = convolution.bottoms, convolution.tops
+
+    def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what the layers would, one after the other."""
+        layer = self.convolution
+        bias = None if layer.bias is None else layer.bias.detach()
+        top = convolve(bottoms[0], layer.blobs[0], None, layer.kernel, groups=layer.groups)
+        return (self.after.run(top, bias),)
 
 
 class DeconvolutionSum:
@@ -68,7 +118,7 @@ class DeconvolutionSum:
         self.bottoms, self.tops = parts[0].bottoms, total.tops
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the sum."""
+        """Return the sum of the deconvolutions."""
         terms = list(zip(self.parts, self.total.coefficients, strict=True))
         weights = [part.blobs[0] if factor == 1 else part.blobs[0] * factor for part, factor in terms]
         biases = [part.bias * factor for part, factor in terms if part.bias is not None]
@@ -76,20 +126,22 @@ class DeconvolutionSum:
         return (deconvolve_sum(bottoms[0], weights, bias, [part.kernel for part in self.parts]),)
 
 
-MergedStep = Layer | NormaliseScale | DeconvolutionSum
+MergedStep = Layer | NormaliseScale | NormalisedConvolution | DeconvolutionSum
 
 
-def merged(layers: Sequence[Layer]) -> list[MergedStep]:
+def merged(layers: Sequence[Layer], *, convolutions: bool | None = None) -> list[MergedStep]:
     """Replace layers that can run as one step; leave others.
 
     Parameters
     ----------
     layers : sequence of Layer
         The layers of a net, in order.
+    convolutions : bool, optional
+        Join convolutions and what normalises their tops; default: on a GPU.
 
     Returns
     -------
-    list of Layer, NormaliseScale or DeconvolutionSum
+    list of Layer, NormaliseScale, NormalisedConvolution or DeconvolutionSum
         What gives the same blobs when it is run in order, but for terms of sums, which are not made.
     """
     steps: list[MergedStep] = []
@@ -105,7 +157,25 @@ def merged(layers: Sequence[Layer]) -> list[MergedStep]:
             steps.append(DeconvolutionSum(parts, layer))
         else:
             steps.append(layer)
-    return steps
+    if convolutions is None:
+        convolutions = bool(layers) and layers[0].context.device.type == "cuda"
+    return _joined(steps) if convolutions else steps
+
+
+def _joined(steps: Sequence[MergedStep]) -> list[MergedStep]:
+    """Join convolutions and the steps after them that normalise their tops by a batch's statistics."""
+    joined: list[MergedStep] = []
+    for step in steps:
+        last = joined[-1] if joined else None
+        if isinstance(last, Convolution) and isinstance(step, NormaliseScale) and _normalises(step, last):
+            joined[-1] = NormalisedConvolution(last, step)
+        else:
+            joined.append(step)
+    return joined
+
+
+def _normalises(step: NormaliseScale, layer: Convolution) -> bool:
+    return step.bottoms == layer.tops != layer.bottoms and len(layer.tops) == 1 and step.normalise.batch_statistics
 
 
 def _scales(layer: Scale, normalise: BatchNorm) -> bool:

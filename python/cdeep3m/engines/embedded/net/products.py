@@ -11,23 +11,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from cdeep3m.engines.embedded.net.kernel import Kernel
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cdeep3m.engines.embedded.net.kernel import Kernel
 
 MOST_COLUMNS = 2**28
 """Numbers that a product's left side holds at once: 1 GB."""
 
 
 def suit(bottom: torch.Tensor, kernel: Kernel, groups: int) -> bool:
-    """Return whether a convolution of `bottom` is faster as a product."""
+    """Return whether a convolution of `bottom` is faster as a product.
+
+    Parameters
+    ----------
+    bottom : torch.Tensor, shape (n, channels, spatial...)
+    """
     plain = bottom.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
     return bottom.is_cuda and plain and groups == 1 and len(kernel.size) == 2 and not torch.backends.cudnn.allow_tf32
 
 
 def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel) -> torch.Tensor:
-    """Convolve.
+    """Convolve as one matrix product for each part of the bottom that fits into memory.
 
     Parameters
     ----------
@@ -48,7 +54,16 @@ def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
 def convolve_and_rectify(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kernel: Kernel
 ) -> torch.Tensor:
-    """Convolve, and turn negative values into 0 on the way to memory; without gradients."""
+    """Convolve, and turn negative values into 0 on the way to memory; without gradients.
+
+    Parameters
+    ----------
+    bottom, weight, bias, kernel : see `convolve`
+
+    Returns
+    -------
+    torch.Tensor, shape (n, outputs, x, y)
+    """
     return _convolved(bottom, weight, bias, kernel, multiply=torch.ops.aten._addmm_activation.out)
 
 
@@ -63,11 +78,14 @@ def _convolved(
 ) -> torch.Tensor:
     """Convolve; `kept` gets the left sides of the products, for the way back."""
     matrix = _matrix(weight).t()
-    added = bottom.new_zeros(len(weight)) if bias is None else bias
     top = bottom.new_empty((len(bottom), *kernel.convolved(bottom.shape[2:]), len(weight)))
     for windows in _parts(bottom, kernel):
         columns = _columns(bottom[windows], kernel)
-        multiply(added, columns, matrix, out=top[windows].flatten(0, 2))
+        into = top[windows].flatten(0, 2)
+        if bias is None:
+            torch.mm(columns, matrix, out=into)
+        else:
+            multiply(bias, columns, matrix, out=into)
         if kept is not None:
             kept.append(columns)
         del columns  # or two of them are held while the next are laid out
@@ -92,19 +110,33 @@ class _Convolution(torch.autograd.Function):
         (bottom, weight, *kept), kernel = ctx.saved_tensors, ctx.kernel
         of_bottom, of_weight, of_bias, _ = ctx.needs_input_grad
         gradient, matrix = gradients[0].permute(0, 2, 3, 1), _matrix(weight)
-        total, pieces = torch.zeros_like(matrix), []
+        total: torch.Tensor | None = None
+        pieces = []
         for k, windows in enumerate(_parts(bottom, kernel)):
             rows = gradient[windows].reshape(-1, len(weight))
             if of_weight:
-                total.addmm_(rows.t(), kept[k])
-            if of_bottom:
+                total = rows.t() @ kept[k] if total is None else total.addmm_(rows.t(), kept[k])
+            if of_bottom and not _turns(kernel):
                 pieces.append(_spread(rows @ matrix, bottom[windows].shape, kernel))
+        if of_bottom and _turns(kernel):
+            pieces.append(_convolved(gradients[0], weight.transpose(0, 1).flip(2, 3), None, _turned(kernel)))
         return (
             torch.cat(pieces) if len(pieces) > 1 else next(iter(pieces), None),
-            total.view(len(weight), *kernel.size, -1).permute(0, 3, 1, 2) if of_weight else None,
+            None if total is None else total.view(len(weight), *kernel.size, -1).permute(0, 3, 1, 2),
             gradient.sum((0, 1, 2)) if ctx.biased and of_bias else None,
             None,
         )
+
+
+def _turns(kernel: Kernel) -> bool:
+    """Return whether the way back is a convolution, too, with fewer passes over memory than `_spread`."""
+    return kernel.stride == (1, 1) and not _is_point(kernel) and min(_turned(kernel).pad) >= 0
+
+
+def _turned(kernel: Kernel) -> Kernel:
+    """Return the kernel of the way back, where every step is 1."""
+    pad = tuple(extent - 1 - pad for extent, pad in zip(kernel.extent, kernel.pad, strict=True))
+    return Kernel(kernel.size, kernel.stride, pad, kernel.dilation)
 
 
 def _matrix(weight: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,9 @@ ROOM_FOR_WEIGHTS = 4
 PLANES_AHEAD = 1
 """Planes that a GPU works on while the one before is taken."""
 
+FIRST = slice(1)
+"""The first window of a batch."""
+
 MOST_HELD = torch.finfo(torch.float16).max / 2
 """Where one variant of a window keeps below half of what float16 holds, all are taken to."""
 
@@ -73,7 +76,14 @@ class Predictor:
         Planes that the net sees at once.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device, *, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        device: torch.device,
+        *,
+        precision: Precision = "float32",
+        net: Net | None = None,
+    ) -> None:
         """Read the net and its weights.
 
         Parameters
@@ -82,37 +92,26 @@ class Predictor:
         device : torch.device
         precision : {"float32", "fast"}
             "fast" computes with shorter numbers: see `number_for`.
+        net : Net, optional
+            What `read_trained` returns for `model`, where it was read before.
 
         Raises
         ------
         NetError
-            The net cannot be built, has not one input of shape (n, 1, x, y, z) and one output of two classes or more,
-            or the weights do not fit it.
+            As `read_trained`.
         """
-        self._model, self._device = model, device
-        self._message = read_net(model.deploy)
-        with _naming(model.deploy):
-            _demand_weights_of(self._message, model)
-            self._build(model, device, precision)
-
-    def _build(self, model: TrainedModel, device: torch.device, precision: Precision) -> None:
-        net = self._read()
-        shapes = list(net.input_shapes.values())
-        if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
-            raise NetError(
-                f"{model.deploy}: one input of five axes (n, 1, x, y, z) was expected, as in DeepEM3D's nets"
-            )
-        if len(net.outputs) != 1 or len(net.shapes[net.outputs[0]]) < 2 or net.shapes[net.outputs[0]][1] <= FOREGROUND:
-            raise NetError(f"{model.deploy}: one output of two classes or more was expected, found {net.outputs}")
-        net.load_weights(read_model(model.weights))
+        net = read_trained(model, device) if net is None else net
+        self._model, self._device, self._message = model, device, net.message
         self._input = net.inputs[0]
         self._number = number_for(precision, device)
-        self._net = FusedNet(net, number=self._number)
+        with _naming(model.deploy):
+            self._net = FusedNet(net, number=self._number)
         self._spare: FusedNet | None = None
         self._batch = BatchSize(device, self._number)
         self._uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._fitting = {shapes[0][2:]}
-        self.frames = shapes[0][-1]
+        shape = net.input_shapes[self._input]
+        self._fitting = {shape[2:]}
+        self.frames = shape[-1]
 
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window; see `LoadedNet.foreground`."""
@@ -168,13 +167,14 @@ class Predictor:
         for batch in in_batches(variants, lambda one: oblong and turning.swaps(one), lambda _: self._batch.of(voxels)):
             if before_batch:
                 before_batch()
-            watched = extremes if net is self._net and not extremes else None
-            scores = self._scores(net, [turning.apply(variant, window) for variant in batch], extremes=watched)
+            found = extremes if net is self._net and not extremes else None
+            turned = [turning.apply(variant, window) for variant in batch]
+            scores = self._scores(net, turned, extremes=found, watched=FIRST)
             for variant, plane in zip(batch, _foreground(scores, softmax=net.softmax), strict=True):
                 upright = turning.undo(variant, plane.t())
                 total = upright.double() if total is None else total.add_(upright)
         if total is None:
-            raise ValueError("no variants; at least one was expected")
+            raise ValueError("no variants; expected at least one")
         total.div_(len(variants))
         plane, held = (total if unrounded else turning.to_png16(total)).contiguous(), _held(extremes)
         if self._uploads is None:
@@ -207,18 +207,24 @@ class Predictor:
 
     @torch.inference_mode()
     def _scores(
-        self, net: FusedNet, windows: Sequence[torch.Tensor], *, extremes: list[torch.Tensor] | None = None
+        self,
+        net: FusedNet,
+        windows: Sequence[torch.Tensor],
+        *,
+        extremes: list[torch.Tensor] | None = None,
+        watched: slice = slice(None),
     ) -> torch.Tensor:
         """Return the scores of windows (frames, y, x) of one shape: (n, classes, x, y), in float32.
 
-        Where numbers are float16, `extremes` gets the least and the greatest of every blob.
+        Where numbers are float16, `extremes` gets the least and the greatest of every blob of the `watched` windows of
+        each batch.
         """
-        watched = extremes if self._number == torch.float16 else None
+        found = extremes if self._number == torch.float16 else None
 
         def predict(part: slice) -> torch.Tensor:
             blobs = torch.stack([window.permute(2, 1, 0)[None] for window in windows[part]])
             with _naming(self._model.deploy), running():
-                return net.forward({self._input: blobs.float()}, extremes=watched).float()
+                return net.forward({self._input: blobs.float()}, extremes=found, watched=watched).float()
 
         scores = self._batch.run(predict, len(windows), windows[0][0].numel())
         if scores.ndim != SCORES_AXES:
@@ -243,13 +249,8 @@ class Predictor:
         """Return the net with bfloat16, made when it is first needed."""
         if self._spare is None:
             logger.warning("%s: numbers beyond float16: such planes are predicted with bfloat16", self._model.net)
-            net = self._read()
-            net.load_weights(read_model(self._model.weights))
-            self._spare = FusedNet(net, number=torch.bfloat16)
+            self._spare = FusedNet(read_trained(self._model, self._device), number=torch.bfloat16)
         return self._spare
-
-    def _read(self) -> Net:
-        return Net(self._message, phase=caffe_pb2.TEST, device=self._device)
 
     def _check(self, window: np.ndarray) -> None:
         """Raise NetError when the net cannot take a window."""
@@ -261,6 +262,28 @@ class Predictor:
         shapes = Net(self._message, phase=caffe_pb2.TEST, device="meta")
         shapes.infer({self._input: (1, 1, x, y, frames)})
         self._fitting.add((x, y, frames))
+
+
+def read_trained(model: TrainedModel, device: torch.device) -> Net:
+    """Return a net for prediction with its weights.
+
+    Raises
+    ------
+    NetError
+        The net cannot be built, has not one input of shape (n, 1, x, y, z) and one output of two classes or more, or
+        the weights do not fit it.
+    """
+    message = read_net(model.deploy)
+    with _naming(model.deploy):
+        _demand_weights_of(message, model)
+        net = Net(message, phase=caffe_pb2.TEST, device=device, filled=False)
+        shapes = list(net.input_shapes.values())
+        if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
+            raise NetError(f"{model.deploy}: expected one input of five axes (n, 1, x, y, z), as in DeepEM3D's nets")
+        if len(net.outputs) != 1 or len(net.shapes[net.outputs[0]]) < 2 or net.shapes[net.outputs[0]][1] <= FOREGROUND:
+            raise NetError(f"{model.deploy}: expected one output of two classes or more, found {net.outputs}")
+        net.load_weights(read_model(model.weights))
+    return net
 
 
 def _held(extremes: Sequence[torch.Tensor]) -> torch.Tensor:

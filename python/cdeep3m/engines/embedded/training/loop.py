@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 SEEDS = 2**63 - 1
 
+LEARNING: tuple[str, ...] = ()
+"""Parts of `Learning` that go beyond Caffe and are known here."""
+
 READ_EVERY = 20
 """Iterations after which a GPU's losses are read where the solver displays none."""
 
@@ -73,6 +76,7 @@ def train(
     """
     solver = read_solver(job.solver)
     check_solver(solver)
+    _check_learning(job)
     _check_places(job, solver)
     device = torch.device(device)
     with GLog(job.log, stream) as log, _repeatable(solver, device), kept_memory():
@@ -116,7 +120,7 @@ class Training:
         )
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
         seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
-        train_net, test_nets = nets_of(settings, job.folder)
+        train_net, test_nets = nets_of_solver(settings, job.folder)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
         self.tests = []
@@ -124,10 +128,10 @@ class Training:
             log.info("solver.cpp:181", f"Creating test net (#{i}) specified by net file: {settings.net}")
             self.tests.append(self._build(message, caffe_pb2.TEST, device, seed + i + 1, job.validation))
             self.tests[i].share_weights(self.net)
-        self.solver = Sgd(settings, self.net.learnable)
         self.losses = Losses(settings.average_loss)
         replayed = device.type == "cuda" and settings.random_seed < 0 and not job.rules.stops_without_background
         self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
+        self.solver = Sgd(settings, self.net.learnable)
         self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
         self.written = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
@@ -217,15 +221,16 @@ class Training:
 
     def _iterate(self) -> None:
         """Make one update; after an interrupt or an error in between, weights and statistics are as before."""
-        statistics = [(item.blob, item.blob.clone()) for item in self.solver.learnable if not item.blob.requires_grad]
+        statistics = [item.blob for item in self.solver.learnable if not item.blob.requires_grad]
+        before = [torch.empty_like(blob) for blob in statistics]
+        _copy(before, statistics)
         tested = self.solver.iteration > 0 or self.settings.test_initialization
         try:
             if tested and self._due(self.settings.test_interval):
                 self.test()
             self._display(self._accumulate())
         except BaseException:
-            for blob, before in statistics:
-                blob.detach().copy_(before)
+            _copy(statistics, before)
             raise
         with uninterrupted():
             self._clip()
@@ -283,7 +288,7 @@ class Training:
         return bool(interval) and self.solver.iteration % interval == 0
 
 
-def nets_of(
+def nets_of_solver(
     solver: caffe_pb2.SolverParameter, folder: Path
 ) -> tuple[caffe_pb2.NetParameter, list[caffe_pb2.NetParameter]]:
     """Return the net to train and those to test, one for each `test_iter`.
@@ -306,14 +311,14 @@ def nets_of(
     trained = common + [solver.train_net_param] * solver.HasField("train_net_param")
     trained += [read_net(folder / name) for name in _names(solver.train_net)]
     if len(trained) != 1:
-        raise InputError(f'{len(trained)} nets to train in the solver; one was expected (net: "train_val.prototxt")')
+        raise InputError(f'{len(trained)} nets to train in the solver; expected one (net: "train_val.prototxt")')
     own = [*solver.test_net_param, *(read_net(folder / name) for name in solver.test_net)]
     missing = len(solver.test_iter) - len(own)
     if missing and (missing < 0 or not common):
-        raise InputError(f"{len(solver.test_iter)} test_iter for {len(own)} test nets; as many were expected")
+        raise InputError(f"{len(solver.test_iter)} test_iter for {len(own)} test nets; expected as many")
     tested = own + common * missing
     if tested and solver.test_interval < 1:
-        raise InputError("test_iter without a test_interval; one of at least 1 was expected")
+        raise InputError("test_iter without a test_interval; expected one of at least 1")
     states = [*solver.test_state, *[caffe_pb2.NetState()] * (len(tested) - len(solver.test_state))]
     return _in_state(trained[0], solver.train_state), [_in_state(*pair) for pair in zip(tested, states, strict=True)]
 
@@ -336,6 +341,13 @@ def _values(net: Net, blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([blobs[name].detach().reshape(-1) for name in sorted(net.outputs)])
 
 
+@torch.no_grad()
+def _copy(into: list[torch.Tensor], blobs: list[torch.Tensor]) -> None:
+    """Copy many blobs at once."""
+    if blobs:
+        torch._foreach_copy_(into, blobs)
+
+
 def _seek(net: Net, position: int) -> None:
     for layer in net.layers:
         if hasattr(layer, "seek"):
@@ -356,10 +368,16 @@ def _in_state(message: caffe_pb2.NetParameter, state: caffe_pb2.NetState) -> caf
 
 def _check_places(job: TrainJob, solver: caffe_pb2.SolverParameter) -> None:
     if job.snapshot is not None and job.weights is not None:
-        raise InputError("a snapshot to resume from and weights to start from; one of them was expected")
+        raise InputError("a snapshot to resume from and weights to start from; expected one of them")
     place = (job.folder / snapshots.snapshot_name(solver.snapshot_prefix, 0, "caffemodel")).parent
     if not place.is_dir():
         raise MissingFileError(f"the folder {place} of snapshot_prefix is not there; make it")
+
+
+def _check_learning(job: TrainJob) -> None:
+    unknown = [name for name in (job.learning.beyond_caffe if job.learning else ()) if name not in LEARNING]
+    if unknown:
+        raise InputError(f"this engine does not know the {', '.join(unknown)} that the training asks for: leave it out")
 
 
 def _ignore(progress: Progress) -> None:

@@ -106,8 +106,8 @@ def _fitting_history(path: Path, state: SolverState, solver: Sgd) -> list[torch.
     found = [_without_leading_ones(blob_shape(blob)) for blob in state.history]
     if found != [_without_leading_ones(shape) for shape in expected]:
         raise FormatError(
-            f"{path} holds the history of {len(found)} blobs of another net; {len(expected)} blobs that fit this net "
-            "were expected. Use the state of a training of the same net, or start from its weights with --weights."
+            f"{path} holds the history of {len(found)} blobs of another net; expected {len(expected)} blobs "
+            "that fit this net. Use the state of a training of the same net, or start from its weights with --weights"
         )
     arrays = [torch.from_numpy(blob_to_array(blob)) for blob in state.history]
     return [array.reshape(shape) for array, shape in zip(arrays, expected, strict=True)]

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.errors import InputError
+from cdeep3m.nets.prototxts import LR_POLICIES
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.engines.embedded.net.executor import Learnable
-
-POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 
 def check_solver(solver: SolverParameter) -> None:
@@ -32,14 +31,14 @@ def check_solver(solver: SolverParameter) -> None:
         kind = SolverParameter.SolverType.Name(solver.solver_type)
     if kind != "SGD":
         raise InputError(f"solver type {kind} is not supported by this engine; use type: SGD")
-    if solver.lr_policy not in POLICIES:
-        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(POLICIES)}")
+    if solver.lr_policy not in LR_POLICIES:
+        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(LR_POLICIES)}")
     if solver.regularization_type not in ("L1", "L2"):
         raise InputError(f"regularization_type {solver.regularization_type!r} is not known; choose L2 or L1")
     if solver.snapshot_format != SolverParameter.BINARYPROTO:
         raise InputError("snapshot_format HDF5 is not supported by this engine; use BINARYPROTO")
     if solver.iter_size < 1 or solver.average_loss < 1 or not solver.HasField("max_iter"):
-        raise InputError("a solver with max_iter, and with iter_size and average_loss of at least 1, was expected")
+        raise InputError("expected a solver with max_iter, and with iter_size and average_loss of at least 1")
     if solver.lr_policy in ("step", "multistep") and solver.stepsize < 1 and not solver.stepvalue:
         raise InputError(f"lr_policy {solver.lr_policy} needs a stepsize (step) or stepvalue (multistep)")
 
@@ -114,11 +113,12 @@ class Sgd:
 
     def clear_gradients(self, *, keep_memory: bool = False) -> None:
         """Forget the gradients of the last update, or make them zeros in the memory that they have."""
-        for item in self.learnable:
-            if not keep_memory:
+        there = [item.blob.grad for item in self.learnable if item.blob.grad is not None]
+        if keep_memory and there:
+            torch._foreach_zero_(there)
+        elif not keep_memory:
+            for item in self.learnable:
                 item.blob.grad = None
-            elif item.blob.grad is not None:
-                item.blob.grad.zero_()
 
     @torch.no_grad()
     def clip_gradients(self) -> tuple[float, float] | None:
@@ -155,17 +155,26 @@ class Sgd:
                 if (item.lr_mult, item.decay_mult) == (lr_mult, decay_mult)
             ]
             blobs, steps = [blob for blob, _ in pairs], [step for _, step in pairs]
-            gradients = [torch.zeros_like(blob) if blob.grad is None else blob.grad for blob in blobs]
-            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
-            self._decay(gradients, blobs, decay_mult)
             torch._foreach_mul_(steps, momentum)
-            torch._foreach_add_(steps, gradients, alpha=rate * lr_mult)
+            self._descend(pairs, decay_mult, rate * lr_mult)
             torch._foreach_sub_(blobs, steps)
         self.iteration += 1
 
-    def _decay(self, gradients: list[torch.Tensor], blobs: list[torch.Tensor], decay_mult: float) -> None:
+    def _descend(self, pairs: list[tuple[torch.Tensor, torch.Tensor]], decay_mult: float, rate: float) -> None:
+        """Add gradients and decay, times the rate, to the steps of blobs."""
         decay = self.settings.weight_decay * decay_mult
-        if not decay:
-            return
-        pull = torch._foreach_sign(blobs) if self.settings.regularization_type == "L1" else blobs
-        torch._foreach_add_(gradients, pull, alpha=decay)
+        moved = [(blob, step) for blob, step in pairs if blob.grad is not None]
+        if moved:
+            gradients = [blob.grad for blob, _ in moved if blob.grad is not None]
+            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
+            if decay:
+                torch._foreach_add_(gradients, self._pull([blob for blob, _ in moved]), alpha=decay)
+            torch._foreach_add_([step for _, step in moved], gradients, alpha=rate)
+        others = [(blob, step) for blob, step in pairs if blob.grad is None]
+        if others and decay:
+            pulls = torch._foreach_mul(self._pull([blob for blob, _ in others]), decay)
+            torch._foreach_add_([step for _, step in others], pulls, alpha=rate)
+
+    def _pull(self, blobs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return what decay subtracts a part of."""
+        return list(torch._foreach_sign(blobs)) if self.settings.regularization_type == "L1" else blobs

@@ -41,13 +41,14 @@ class Own(NamedTuple):
 def convolve(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel, *, groups: int = 1
 ) -> torch.Tensor:
-    """Convolve.
+    """Convolve a blob with weights by the fastest way for its shape and device.
 
     Parameters
     ----------
     bottom : torch.Tensor, shape (n, channels, spatial...)
         One to three spatial axes.
     weight : torch.Tensor, shape (outputs, channels / groups, spatial...)
+        Where its numbers have 16 bits, so have those that are computed with.
     bias : torch.Tensor, shape (outputs,), optional
     kernel : Kernel
     groups : int
@@ -56,6 +57,8 @@ def convolve(
     -------
     torch.Tensor, shape (n, outputs, spatial...)
     """
+    if weight.dtype.itemsize < torch.float32.itemsize:
+        bottom, bias = bottom.to(weight.dtype), bias if bias is None else bias.to(weight.dtype)
     if _sees_all_planes(bottom, kernel, groups):
         flat = kernel.along(2)
         return convolve(_planes_as_channels(bottom), _planes_as_channels(weight), bias, flat)[..., None]
