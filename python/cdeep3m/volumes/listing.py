@@ -125,6 +125,8 @@ def _files_in(folder: Path) -> list[str]:
                 continue
             if entry.is_file():
                 names.append(entry.name)
+            elif entry.name.lower().endswith((*PNG, *TIFF)) and entry.is_dir():
+                logger.warning("Warning: %s is a folder, and left out; expected an image file", folder / entry.name)
             elif entry.name.lower().endswith((*PNG, *TIFF)):
                 _refuse(folder / entry.name)
     return names
@@ -135,8 +137,7 @@ def _refuse(path: Path) -> None:
         raise MissingFileError(
             f"{path} is a link to {os.readlink(path)}, which is not there; mount its disk, or remove the link"
         )
-    mode = path.stat().st_mode
-    kind = "a pipe" if stat.S_ISFIFO(mode) else "a folder" if stat.S_ISDIR(mode) else "no file"
+    kind = "a pipe" if stat.S_ISFIFO(path.stat().st_mode) else "no file"
     raise InputError(f"{path} is {kind}; expected an image file. Remove it")
 
 
