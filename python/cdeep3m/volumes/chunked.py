@@ -45,7 +45,8 @@ class ChunkedVolume:
         if dtype.kind not in NUMBERS:
             raise InputError(f"{name} holds {array.dtype.name} values; expected whole numbers or floating point")
         decoded = array.chunk_layout.read_chunk.shape or ()
-        check_chunks(array.spec().to_json(), name=name, item_bytes=dtype.itemsize, chunk=decoded)
+        sides = [side or 1 for side in decoded]
+        check_chunks(array.spec().to_json(), name=name, item_bytes=dtype.itemsize, chunk=sides)
         self.shape = layout.shape
         self.dtype = dtype.newbyteorder("=")
         self.chunks = layout.in_space(_chunk_shape(array), missing=1)
