@@ -16,7 +16,8 @@ from cdeep3m.engines.embedded.training import snapshots
 from cdeep3m.engines.embedded.training.batches import Batches, loss_weights, number_for, total_loss
 from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
 from cdeep3m.engines.embedded.training.losses import Losses
-from cdeep3m.engines.embedded.training.solver import Sgd, check_solver
+from cdeep3m.engines.embedded.training.solver import Solver, check_solver
+from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**63 - 1
 
-LEARNING: tuple[str, ...] = ()
+LEARNING = ("schedule", "decay", "average")
 """Parts of `Learning` that go beyond Caffe and are known here."""
 
 READ_EVERY = 20
@@ -100,7 +101,7 @@ class Training:
         The net in TRAIN.
     tests : list of Net
         The nets that are tested during the training; they use the blobs of `net`.
-    solver : Sgd
+    solver : Solver
         Iteration, history and update.
     """
 
@@ -115,6 +116,7 @@ class Training:
     ) -> None:
         self.job, self.settings, self.log, self.report = job, settings, log, report
         self.asked = asked or _never
+        self.learning = job.learning or Learning()
         log.info(
             "caffe.cpp:179", f"Use {'CPU' if device.type == 'cpu' else f'GPU with device ID {device.index or 0}'}."
         )
@@ -131,7 +133,7 @@ class Training:
         self.losses = Losses(settings.average_loss)
         replayed = device.type == "cuda" and settings.random_seed < 0 and not job.rules.stops_without_background
         self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
-        self.solver = Sgd(settings, self.net.learnable)
+        self.solver = Solver(settings, self.net.learnable, self.learning)
         self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
         self.written = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
@@ -144,6 +146,7 @@ class Training:
         elif self.job.weights is not None:
             self.log.info("caffe.cpp:155", f"Finetuning from {self.job.weights}")
             self.net.load_weights(read_model(self.job.weights))
+            self.solver.keep_averages()
         self.written = self.solver.iteration
         _seek(self.net, self.solver.iteration * self.settings.iter_size)
         for net, batches in zip(self.tests, self.settings.test_iter, strict=True):
@@ -153,7 +156,7 @@ class Training:
         """Iterate to max_iter; then show and test what was learnt."""
         self.log.info("caffe.cpp:214", "Starting Optimization")
         self.log.info("solver.cpp:288", f"Solving {self.net.message.name}")
-        self.log.info("solver.cpp:289", f"Learning Rate Policy: {self.settings.lr_policy}")
+        self.log.info("solver.cpp:289", f"Learning Rate Policy: {self._policy}")
         while self.solver.iteration < self.settings.max_iter:
             self._iterate()
             if self.asked() or self._due(self.settings.snapshot):
@@ -167,6 +170,11 @@ class Training:
         self.log.info("solver.cpp:326", "Optimization Done.")
         self.log.info("caffe.cpp:217", "Optimization Done.")
 
+    @property
+    def _policy(self) -> str:
+        shape = self.learning.schedule.shape
+        return self.settings.lr_policy if shape == "caffe" else shape
+
     def stop_early(self) -> None:
         """Keep the last whole iteration, as Caffe does on SIGINT."""
         self.snapshot()
@@ -179,10 +187,10 @@ class Training:
         self._settle()
         name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
         self.log.info("solver.cpp:459", f"Snapshotting to binary proto file {name}")
-        snapshots.write_weights(self.job.folder, self.net, self.solver)
+        goes_on_from = snapshots.write_weights(self.job.folder, self.net, self.solver)
         state = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "solverstate")
         self.log.info("sgd_solver.cpp:269", f"Snapshotting solver state to binary proto file {state}")
-        snapshots.write_solver_state(self.job.folder, self.solver, name)
+        snapshots.write_solver_state(self.job.folder, self.solver, goes_on_from)
         self.written = self.solver.iteration
 
     @torch.no_grad()
@@ -190,7 +198,8 @@ class Training:
         """Log the mean outputs of every test net over its batches."""
         for index, (net, batches) in enumerate(zip(self.tests, self.settings.test_iter, strict=True)):
             self.log.info("solver.cpp:341", f"Iteration {self.solver.iteration}, Testing net (#{index})")
-            results = [self.batches.outputs(net) for _ in range(batches)]
+            with self.solver.averaged():
+                results = [self.batches.outputs(net) for _ in range(batches)]
             if self.settings.test_compute_loss:
                 loss = sum(float(total_loss(net, result)) for result in results) / batches
                 self.log.info("solver.cpp:387", f"Test loss: {number(loss)}")
