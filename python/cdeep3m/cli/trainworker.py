@@ -13,6 +13,7 @@ from cdeep3m.cli.training_options import (
     add_run_options,
     add_solver_options,
     augmentation_from,
+    learning_from,
     nets_of,
     settings_of,
 )
@@ -70,6 +71,7 @@ def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
         rules=rules_from(options),
         precision=options.precision,
         augmentation=augmentation_from(options),
+        learning=learning_from(options),
     )
 
 

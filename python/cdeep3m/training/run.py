@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
+from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
@@ -48,12 +49,31 @@ _README = threading.Lock()
 
 LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
+FLAGS = {
+    "loss": "--loss, --class-weights and --ignore",
+    "schedule": "--warm_up and a --lr_policy of cosine or linear",
+    "decay": "--solver AdamW",
+    "average": "--average",
+}
+"""The options that ask for what Caffe does not know."""
+
 NO_SOLVER = 2
 NO_LOG_FOLDER = 3
 NO_MODEL_FOLDER = 4
 NO_NET_FOLDER = 2
 JOB_FAILED = 1
 """Exit statuses of caffetrain.sh (the first three) and trainworker.sh."""
+
+
+def flags_of(learning: Learning) -> str:
+    """Return the options that ask for what in `learning` goes beyond Caffe.
+
+    Examples
+    --------
+    >>> flags_of(Learning(decay=0.01, average=0.99))
+    '--solver AdamW, --average'
+    """
+    return ", ".join(FLAGS.get(name, name) for name in learning.beyond_caffe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +94,11 @@ class SolverSettings:
         Iterations between tests; None leaves the solver's own.
     seed : int, optional
         Makes a training repeatable; None leaves the solver's own.
+    solver : str, optional
+        Which of Caffe's solvers, by the name that its `type` has; None leaves the solver's own.
+    momentum2, rms_decay, delta : float, optional
+        What Adam keeps of the mean of squares, RMSProp of its own, and what all but SGD and Nesterov add to a root
+        before they divide by it; None leaves the solver's own.
 
     Raises
     ------
@@ -92,6 +117,10 @@ class SolverSettings:
     snapshot_interval: int = 2000
     test_interval: int | None = None
     seed: int | None = None
+    solver: str | None = None
+    momentum2: float | None = None
+    rms_decay: float | None = None
+    delta: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("numiterations", "average_loss", "iter_size", "snapshot_interval"):
@@ -128,6 +157,8 @@ class TrainRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner.
     augmentation : Augmentation
         How patches are changed.
+    learning : Learning
+        How the nets learn beyond what a solver can say.
 
     Raises
     ------
@@ -144,9 +175,10 @@ class TrainRequest:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    learning: Learning = field(default_factory=Learning)
 
     def __post_init__(self) -> None:
-        _demand_faithful(self.rules, self.precision)
+        _demand_faithful(self.rules, self.precision, self.learning)
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
         _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
         _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
@@ -172,6 +204,8 @@ class NetTraining:
         What convolutions are computed with.
     augmentation : Augmentation
         How patches are changed.
+    learning : Learning
+        How the nets learn beyond what a solver can say.
     """
 
     folder: Path
@@ -181,9 +215,10 @@ class NetTraining:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    learning: Learning = field(default_factory=Learning)
 
     def __post_init__(self) -> None:
-        _demand_faithful(self.rules, self.precision)
+        _demand_faithful(self.rules, self.precision, self.learning)
 
     @property
     def net(self) -> str:
@@ -205,7 +240,9 @@ def default_nets(planes: int) -> tuple[str, ...]:
     return NETS[:1]
 
 
-def _demand_faithful(rules: Rules, precision: Precision) -> None:
+def _demand_faithful(rules: Rules, precision: Precision, learning: Learning) -> None:
+    if rules.stops_without_background and learning.beyond_caffe:
+        raise InputError(f"{learning.words}: the original knows none of it; use either --exact or {flags_of(learning)}")
     if rules.stops_without_background and precision != "float32":
         raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
 
@@ -245,6 +282,11 @@ def train(
         raise InputError(
             f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
             "with PreprocessTrainingData"
+        )
+    if request.learning.beyond_caffe and not isinstance(engine, InProcessEngine):
+        raise InputError(
+            f"the engine {engine.name} learns as Caffe does: leave {flags_of(request.learning)} out, or use --engine "
+            "embedded"
         )
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
@@ -308,6 +350,7 @@ def prepare(request: TrainRequest) -> list[NetTraining]:
             rules=request.rules,
             precision=request.precision,
             augmentation=request.augmentation,
+            learning=request.learning,
         )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
@@ -371,6 +414,8 @@ def _train_on(
         log.info("%s goes on from %s", job.net, snapshot.name)
     runs_on = f"{engine.name}, {engine.device(job.gpu)}"
     _note(job, f"{job.net} was trained by {runs_on}")
+    if job.learning.beyond_caffe:
+        _note(job, f"{job.net} was trained with {job.learning.words}")
     facts = {"engine": runs_on, "net": job.net, "iterations": job.settings.numiterations, "from": reached or 0}
     with recorded(training_events(job.folder.parent, job.net), kind="training", **facts) as recorder:
         recorder.write("data", **facts_of(job.folder.parent, training, validation))
@@ -388,6 +433,7 @@ def _train_on(
                 rules=job.rules,
                 precision=job.precision,
                 augmentation=job.augmentation or None,
+                learning=job.learning if job.learning.beyond_caffe else None,
             ),
             report=lambda progress: noted(job.net, progress),
         )
@@ -450,6 +496,12 @@ def set_options(path: Path, settings: SolverSettings) -> None:
         solver.test_interval = settings.test_interval
     if settings.seed is not None:
         solver.random_seed = settings.seed
+    if settings.solver is not None:
+        solver.ClearField("solver_type")
+        solver.type = settings.solver
+    for name in ("momentum2", "rms_decay", "delta"):
+        if getattr(settings, name) is not None:
+            setattr(solver, name, getattr(settings, name))
     prototxt.write_changes(path, solver)
 
 
