@@ -44,6 +44,13 @@ class FakeTrainingEngine:
                 report(Progress(iteration, solver.max_iter, 1 / iteration))
 
 
+class InProcess(FakeTrainingEngine):
+    """The same, as an engine in this process."""
+
+    def load(self, model, *, gpu=CPU, precision="float32"):
+        raise NotImplementedError
+
+
 def write_snapshot(prefix, iteration):
     """Write a model and a state that can be read."""
     name = f"{prefix}_iter_{iteration}"

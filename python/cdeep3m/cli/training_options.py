@@ -22,7 +22,7 @@ _SETTINGS = (
         "lr_policy",
         str,
         "poly",
-        "how the learning rate falls: fixed, step, exp, inv, multistep, poly, sigmoid; not Caffe's are cosine and linear",
+        "how the learning rate falls: fixed, step, exp, inv, multistep, poly, sigmoid; beyond Caffe, cosine, linear",
     ),
     ("iter_size", int, 8, "batches in one iteration"),
     ("snapshot_interval", int, 2000, "iterations between snapshots"),
