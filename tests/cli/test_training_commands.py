@@ -6,7 +6,7 @@ import pytest
 
 from cdeep3m.cli import caffetrain, create_train_job, runtraining, train, trainworker
 from cdeep3m.engines import select
-from cdeep3m.engines.learning import Learning, Schedule
+from cdeep3m.engines.learning import Learning, Loss, Schedule
 from cdeep3m.errors import EngineError
 from cdeep3m.nets.prototxts import NetMake, deploy
 from cdeep3m.proto import prototxt
@@ -117,6 +117,9 @@ def test_usage_of_runtraining(words, status, capsys):
         ["--lr_policy", "stairs"],
         ["--average", "1"],
         ["--warm_up", "-1"],
+        ["--loss", "hinge"],
+        ["--loss", "dice=much"],
+        ["--class-weights", "rare"],
         ["--exact", "--lr_policy", "cosine"],
     ],
 )
@@ -140,6 +143,12 @@ def test_wrong_values_exit_with_1_and_make_nothing(engine, augmented, out, words
             Learning(schedule=Schedule(shape="cosine", warm_up=3)),
         ),
         (["--average", "0.5"], ("", 0.01, 0.9, 5e-4, "poly"), Learning(average=0.5)),
+        (
+            ["--loss", "ce,dice=0.5", "--class-weights", "1,5"],
+            ("", 0.01, 0.9, 5e-4, "poly"),
+            Learning(loss=Loss(dice=0.5, class_weights=(1.0, 5.0))),
+        ),
+        (["--loss", "ce", "--class-weights", "batch"], ("", 0.01, 0.9, 5e-4, "poly"), None),
     ],
 )
 def test_options_say_how_to_learn(augmented, out, words, written, learning, monkeypatch):

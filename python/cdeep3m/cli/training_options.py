@@ -84,15 +84,33 @@ def _add_learning_options(parser: argparse.ArgumentParser) -> None:
         help="predict with a running average of the weights that keeps this part of itself at every iteration, as in "
         "0.99 (default: 0, no average)",
     )
+    parser.add_argument(
+        "--loss",
+        metavar="LIST",
+        help="what is minimised: ce (cross-entropy), dice, focal (cross-entropy with an exponent), smoothing (of its "
+        "labels), each with a number where the usual one is not wanted, as in ce,dice=0.5 (default: as Caffe does)",
+    )
+    parser.add_argument(
+        "--class-weights",
+        metavar="LIST",
+        help="weights of the classes in the cross-entropy: batch (the rarest in each batch counts most), frequency (of "
+        "all labels), equal, or numbers as in 1,5 (default: batch, as Caffe does)",
+    )
 
 
 def learning_from(options: argparse.Namespace) -> Learning:
     """Return what goes beyond a solver.prototxt, as `add_solver_options` parsed it."""
-    from cdeep3m.engines.learning import Learning, Schedule
+    from dataclasses import replace
 
+    from cdeep3m.engines.learning import Learning, Loss, Schedule, class_weights_of, loss_of
+
+    loss = Loss() if options.loss is None else loss_of(options.loss)
+    if options.class_weights is not None:
+        loss = replace(loss, class_weights=class_weights_of(options.class_weights))
     shape = options.lr_policy if options.lr_policy in ("cosine", "linear") else "caffe"
     decay = settings_in(options)["weight_decay"] if options.solver == ADAMW else 0.0
-    return Learning(schedule=Schedule(shape=shape, warm_up=options.warm_up), decay=decay, average=options.average)
+    schedule = Schedule(shape=shape, warm_up=options.warm_up)
+    return Learning(loss=loss, schedule=schedule, decay=decay, average=options.average)
 
 
 def add_precision_option(parser: argparse.ArgumentParser) -> None:

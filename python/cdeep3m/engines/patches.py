@@ -12,7 +12,7 @@ from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.engines.base import LabelledVolume
@@ -137,6 +137,38 @@ class PatchSampler:
         """Number of channels of the data."""
         return int(self._data[0].shape[0])
 
+    def class_shares(self, classes: int, *, ignored: Collection[int] = ()) -> list[float]:
+        """Return how common each class is in the volumes, each as often as patches come from it.
+
+        Parameters
+        ----------
+        classes : int
+            How many there are, from 0.
+        ignored : collection of int
+            Labels that are none of them.
+
+        Returns
+        -------
+        list of float
+            Their sum is 1, or 0 where there is no label that counts.
+        """
+        weights = np.ones(len(self._labels)) if self._shares is None else np.diff(self._shares, prepend=0)
+        counted: dict[tuple[int, int], np.ndarray] = {}
+        shares = np.zeros(classes)
+        for label, weight in zip(self._labels, weights, strict=True):
+            place = extent(label)
+            if place not in counted:
+                counted[place] = self._counts(label, classes, ignored)
+            shares += weight * counted[place] / label.size
+        return (shares / max(shares.sum(), np.finfo(float).tiny)).tolist()
+
+    def _counts(self, label: np.ndarray, classes: int, ignored: Collection[int]) -> np.ndarray:
+        counts = np.zeros(classes)
+        for z in range(label.shape[3]):
+            plane = self.selection.rename(label[..., z])
+            counts += [0 if c in ignored else np.count_nonzero(plane == c) for c in range(classes)]
+        return counts
+
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw one patch.
 
@@ -218,6 +250,20 @@ def _shares(weights: Sequence[float]) -> np.ndarray | None:
     if len(set(weights)) == 1:
         return None
     return np.cumsum(weights) / np.sum(weights)
+
+
+def extent(array: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last address of an array: the same for all turned and mirrored views of one.
+
+    Examples
+    --------
+    >>> volume = np.zeros((2, 3, 4))
+    >>> extent(volume[::-1].swapaxes(0, 1)) == extent(volume) != extent(volume[1:])
+    True
+    """
+    ways = [step * (side - 1) for step, side in zip(array.strides, array.shape, strict=True)]
+    begin = array.__array_interface__["data"][0]
+    return begin + sum(min(way, 0) for way in ways), begin + sum(max(way, 0) for way in ways)
 
 
 def white_of(data: np.ndarray) -> float:

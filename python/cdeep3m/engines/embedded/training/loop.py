@@ -11,7 +11,9 @@ import torch
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.embedded.fast.training_steps import merged
-from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.net.executor import Net, layers_of
+from cdeep3m.engines.embedded.net.layers.patch_data import PatchData
+from cdeep3m.engines.embedded.net.layers.softmax_with_loss import SoftmaxWithLoss
 from cdeep3m.engines.embedded.training import snapshots
 from cdeep3m.engines.embedded.training.batches import Batches, loss_weights, number_for, total_loss
 from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainJob
+    from cdeep3m.engines.learning import Loss
 
 SEEDS = 2**63 - 1
 
-LEARNING = ("schedule", "decay", "average")
+LEARNING = ("loss", "schedule", "decay", "average")
 """Parts of `Learning` that go beyond Caffe and are known here."""
 
 READ_EVERY = 20
@@ -123,8 +126,10 @@ class Training:
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
         seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
         train_net, test_nets = nets_of(settings, job.folder)
+        weigh_side_losses(train_net, self.learning.loss.auxiliary)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
+        _weigh_classes(self.net, self.learning.loss)
         self.tests = []
         for i, message in enumerate(test_nets):
             log.info("solver.cpp:181", f"Creating test net (#{i}) specified by net file: {settings.net}")
@@ -224,6 +229,7 @@ class Training:
                 "volumes": volumes,
                 "needs_background": self.job.rules.stops_without_background,
                 "augmentation": self.job.augmentation if phase == caffe_pb2.TRAIN else None,
+                "loss": self.learning.loss,
             },
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
@@ -330,6 +336,37 @@ def nets_of(
         raise InputError("test_iter without a test_interval; one of at least 1 was expected")
     states = [*solver.test_state, *[caffe_pb2.NetState()] * (len(tested) - len(solver.test_state))]
     return _in_state(trained[0], solver.train_state), [_in_state(*pair) for pair in zip(tested, states, strict=True)]
+
+
+def weigh_side_losses(message: caffe_pb2.NetParameter, factor: float | None) -> None:
+    """Multiply the weights of all losses of a training's net but the last one, in place; None leaves them.
+
+    Examples
+    --------
+    >>> layers = [{"name": name, "type": "SoftmaxWithLoss", "top": [name]} for name in "abc"]
+    >>> net = caffe_pb2.NetParameter(layer=layers)
+    >>> weigh_side_losses(net, 0.5)
+    >>> [list(layer.loss_weight) for layer in net.layer]
+    [[0.5], [0.5], []]
+    """
+    if factor is None:
+        return
+    for layer in [layer for layer in layers_of(message, caffe_pb2.TRAIN) if layer.type.endswith("Loss")][:-1]:
+        layer.loss_weight[:] = [factor * weight for weight in layer.loss_weight or (1.0,)]
+
+
+def _weigh_classes(net: Net, loss: Loss) -> None:
+    """Let the losses of `net` weigh the classes by how common they are in its volumes, where that is asked for."""
+    if loss.class_weights != "frequency":
+        return
+    samplers = [layer.sampler for layer in net.layers if isinstance(layer, PatchData)]
+    if not samplers:
+        raise InputError(
+            "class weights by frequency: expected a net with a PatchData layer, whose labels can be counted"
+        )
+    for layer in net.layers:
+        if isinstance(layer, SoftmaxWithLoss):
+            layer.weigh(samplers[0].class_shares(layer.classes, ignored=layer.ignored))
 
 
 def completed_tests(solver: caffe_pb2.SolverParameter, iteration: int) -> int:
