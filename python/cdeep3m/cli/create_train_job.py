@@ -53,12 +53,22 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_classes_option(parser: argparse.ArgumentParser) -> None:
+    """Add --classes."""
+    parser.add_argument(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="classes in the labels, numbered from 0, background (default: 2, where any number but 0 is foreground)",
+    )
+
+
 def make_of(options: argparse.Namespace) -> NetMake | None:
-    """Return what `add_net_options` parsed, or None where no option was given."""
+    """Return what the options of `add_net_options` and --classes say, or None where none was given."""
     from cdeep3m.nets.prototxts import NetMake
 
-    names = ("width", "patch_side", "bn_fraction")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    names = ("width", "patch_side", "bn_fraction", "classes")
+    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     return NetMake(**given) if given else None
 
 

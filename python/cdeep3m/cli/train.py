@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
-from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
 from cdeep3m.cli.report import add_report_option, report_at_end
@@ -29,7 +29,7 @@ Train nets on IMAGES and their LABELS.
 
   IMAGES  folder of .png or .tif images; .tif, .h5 or .mrc; .zarr, .n5 or precomputed:// folder, or its s3:// or
           https:// address; IMAGES::NAME names a dataset inside
-  LABELS  the same planes: 0 background, any one other value foreground
+  LABELS  the same planes: 0 background, any one other value foreground (see --classes and --ignore)
   OUT     folder of the training, the MODEL of `cdeep3m predict`
 
 All 16 orientations of the volume are trained on. The same command goes on where an interrupted one stopped.
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_engine_options(parser)
     add_report_option(parser)
     add_net_options(parser)
+    add_classes_option(parser)
     parser.add_argument(
         "--validation",
         nargs=2,
@@ -98,6 +99,7 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
+    from cdeep3m.volumes.labels import Labelling
 
     request_of(options, planes=0)  # tells of wrong settings before images are read
     named = [(options.images, options.labels), *options.add, *([options.validation] if options.validation else [])]
@@ -108,9 +110,12 @@ def _train(options: argparse.Namespace) -> None:
     count = 1 + len(options.add)
     weights = _weights(options.weights, count)
     enhancement = _enhancement(options)
-    load = partial(load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement)
+    labelling = Labelling(classes=options.classes or 2, ignore=options.ignore)
+    load = partial(
+        load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement, labelling=labelling
+    )
     loaded = load([Source(*pair, weight) for pair, weight in zip(pairs[:count], weights, strict=True)])
-    request = request_of(options, planes=loaded.training[0].data.shape[-1])
+    request = _as_read(request_of(options, planes=loaded.training[0].data.shape[-1]))
     if options.show_augmentation:
         _show(options, request, loaded.training)
         return
@@ -122,6 +127,18 @@ def _train(options: argparse.Namespace) -> None:
     train_with(options, request, training=loaded.training, validation=validation)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
+
+
+def _as_read(request: TrainRequest) -> TrainRequest:
+    """Return a request whose ignored label is the number that labels have in memory."""
+    from dataclasses import replace
+
+    from cdeep3m.volumes.labels import IGNORED
+
+    loss = request.learning.loss
+    if loss.ignore is None:
+        return request
+    return replace(request, learning=replace(request.learning, loss=replace(loss, ignore=IGNORED)))
 
 
 def _weights(text: str | None, count: int) -> list[float]:

@@ -96,6 +96,9 @@ def _add_learning_options(parser: argparse.ArgumentParser) -> None:
         help="weights of the classes in the cross-entropy: batch (the rarest in each batch counts most), frequency (of "
         "all labels), equal, or numbers as in 1,5 (default: batch, as Caffe does)",
     )
+    parser.add_argument(
+        "--ignore", type=int, metavar="N", help="label of voxels that nobody has labelled, which do not count"
+    )
 
 
 def learning_from(options: argparse.Namespace) -> Learning:
@@ -109,6 +112,7 @@ def learning_from(options: argparse.Namespace) -> Learning:
         loss = replace(loss, class_weights=class_weights_of(options.class_weights))
     shape = options.lr_policy if options.lr_policy in ("cosine", "linear") else "caffe"
     decay = settings_in(options)["weight_decay"] if options.solver == ADAMW else 0.0
+    loss = replace(loss, ignore=options.ignore)
     schedule = Schedule(shape=shape, warm_up=options.warm_up)
     return Learning(loss=loss, schedule=schedule, decay=decay, average=options.average)
 

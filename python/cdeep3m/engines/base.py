@@ -79,7 +79,7 @@ class LabelledVolume:
     data : ndarray of float32, uint8 or uint16, shape (x, y, z)
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
-        Class of every voxel: 0 background, 1 foreground.
+        Class of every voxel: 0 background, 1 foreground or the first of several classes, 255 what does not count.
     weight : float
         How often patches come from it, compared with other volumes.
     placement : Placement

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Sides = tuple[int, ...]
 """Sides of a patch or of a volume, axes (x, y, z)."""
 
-MAX_TRIES = 100_000
-"""Centres that are tried for one patch before its volume counts as one without a usable label."""
+MAX_TRIES = 1000
+"""Centres that are tried for one patch before those with a label to train on are listed, which are few then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,12 @@ class LabelSelection:
     def accepts(self, label: int, rng: np.random.Generator) -> bool:
         """Decide whether a patch centred on `label` is kept."""
         return bool(rng.random() < self.acceptance.get(label, self.rest))
+
+    def may_accept(self, labels: np.ndarray) -> np.ndarray:
+        """Return where patches may be centred, whatever the chance: bool, in the shape of `labels`."""
+        if self.rest > 0:
+            return ~np.isin(labels, [label for label, rate in self.acceptance.items() if rate <= 0])
+        return np.isin(labels, [label for label, rate in self.acceptance.items() if rate > 0])
 
     def rename(self, labels: np.ndarray) -> np.ndarray:
         """Return `labels` (any shape) under the numbers that the net gets."""
@@ -131,6 +137,7 @@ class PatchSampler:
         self._check()
         self._white = [white_of(data) for data in self._data] if self.augmentation else []
         self._centres = [centre_range(label.shape[1:], self.label_shape) for label in self._labels]
+        self._listed: dict[int, np.ndarray] = {}
 
     @property
     def channels(self) -> int:
@@ -230,10 +237,29 @@ class PatchSampler:
             centre = tuple(rng.integers(low, high).tolist())
             if self.selection.accepts(int(labels[centre]), rng):
                 return centre
-        raise InputError(
-            f"{MAX_TRIES} places of volume {index + 1} were tried and none has a label to train on "
-            f"({', '.join(map(str, self.selection.acceptance))}); check the labels and the label selection file"
-        )
+        while True:
+            centre = tuple(rng.choice(self._usable(index)).tolist())
+            if self.selection.accepts(int(labels[centre]), rng):
+                return centre
+
+    def _usable(self, index: int) -> np.ndarray:
+        """Return all centres of a volume that may be accepted, shape (n, 3).
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        if index not in self._listed:
+            low, high = self._centres[index]
+            inner = tuple(slice(first, after) for first, after in zip(low, high, strict=True))
+            self._listed[index] = np.argwhere(self.selection.may_accept(self._labels[index][0][inner])) + low
+        if not len(self._listed[index]):
+            raise InputError(
+                f"volume {index + 1} has no place with a label to train on "
+                f"({', '.join(map(str, self.selection.acceptance))}); check the labels and the label selection file"
+            )
+        return self._listed[index]
 
     def _check(self) -> None:
         for data, label in zip(self._data, self._labels, strict=True):

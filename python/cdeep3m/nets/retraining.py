@@ -31,7 +31,7 @@ def training_net(
     deploy : NetParameter
         A net with one input (n, 1, x, y, z); a Softmax at its end is left away.
     make : NetMake, optional
-        Its patches and the memory of its BatchNorm layers; the width is that of `deploy`.
+        Its patches, its classes and the memory of its BatchNorm layers; the width is that of `deploy`.
     batches : tuple of int, optional
         Patches in a batch, for training and for testing.
 
@@ -56,11 +56,11 @@ def training_net(
         raise NetError("the net that predicts has no layer that scores the classes.")
     spec = NetParameter()
     for phase, batch in zip((TRAIN, TEST), batches, strict=True):
-        append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data)
+        append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data, classes=make.classes)
     rates = _rates(net)
     spec.layer.extend(_learning(layer, rates) for layer in layers)
     label = drop_last_axis(Blob(spec, "label"), irregular.RESHAPE)
-    append_score(Blob(spec, scores), label)
+    append_score(Blob(spec, scores), label, classes=make.classes)
     return with_bn_fraction(spec, make.bn_fraction)
 
 

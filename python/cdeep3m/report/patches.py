@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.engines.patches import PatchSampler, white_of
+from cdeep3m.volumes.labels import IGNORED
 from cdeep3m.volumes.png import write_picture
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.engines.learning import Learning
@@ -35,6 +34,7 @@ from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapsho
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdeep3m.rules import Rules
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.enhancement import Enhancement
+    from cdeep3m.volumes.labels import Labelling
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def load_sources(
     rules: Rules,
     confirm: Callable[[str], None] | None = None,
     enhancement: Enhancement | None = None,
+    labelling: Labelling | None = None,
 ) -> Loaded:
     """Read volumes and their labels; they may differ in size.
 
@@ -81,6 +83,8 @@ def load_sources(
         Answers the original's questions, in exact mode.
     enhancement : Enhancement, optional
         How the planes of all images are enhanced.
+    labelling : Labelling, optional
+        What the numbers in the labels stand for, where there are more than two.
 
     Returns
     -------
@@ -96,7 +100,12 @@ def load_sources(
     noted = []
     for source in sources:
         data, label = load_labelled_volume(
-            source.images, source.labels, rules=rules, confirm=confirm, enhancement=enhancement
+            source.images,
+            source.labels,
+            rules=rules,
+            confirm=confirm,
+            enhancement=enhancement,
+            labelling=labelling,
         )
         training += training_variants(data, label, weight=source.weight)
         noted.append(training_range(source.images, source.labels, data))
