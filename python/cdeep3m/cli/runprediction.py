@@ -60,6 +60,7 @@ def _parser() -> CommandParser:
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Add what both runprediction.sh and `cdeep3m predict` offer."""
+    parser.set_defaults(label=None)
     parser.add_argument(
         "--augspeed",
         default="1",
@@ -155,6 +156,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         whole_volume=options.whole_volume,
         format=options.format,
         dtype=options.dtype,
+        **({} if options.label is None else {"label": options.label}),
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)

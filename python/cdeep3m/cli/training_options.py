@@ -28,6 +28,7 @@ _SETTINGS = (
     ("snapshot_interval", int, 2000, "iterations between snapshots"),
 )
 
+OUR_POLICIES = ("cosine", "linear")
 ADAMW = "AdamW"
 SOLVERS: dict[str, dict[str, float]] = {
     "SGD": {},
@@ -110,7 +111,7 @@ def learning_from(options: argparse.Namespace) -> Learning:
     loss = Loss() if options.loss is None else loss_of(options.loss)
     if options.class_weights is not None:
         loss = replace(loss, class_weights=class_weights_of(options.class_weights))
-    shape = options.lr_policy if options.lr_policy in ("cosine", "linear") else "caffe"
+    shape: Any = options.lr_policy if options.lr_policy in OUR_POLICIES else "caffe"
     decay = settings_in(options)["weight_decay"] if options.solver == ADAMW else 0.0
     loss = replace(loss, ignore=options.ignore)
     schedule = Schedule(shape=shape, warm_up=options.warm_up)
@@ -170,7 +171,7 @@ def settings_of(options: argparse.Namespace) -> SolverSettings:
     from cdeep3m.training.run import SolverSettings
 
     named = settings_in(options)
-    if options.lr_policy in ("cosine", "linear"):
+    if options.lr_policy in OUR_POLICIES:
         named["lr_policy"] = "fixed"
     if options.solver == ADAMW:
         named |= {"weight_decay": 0.0, "solver": "Adam"}

@@ -41,11 +41,14 @@ class TrainedModel:
         The net that predicts (deploy.prototxt).
     weights : Path
         The weights (.caffemodel).
+    label : int
+        The class whose probability is predicted (in-process engines only; Caffe's tools write all).
     """
 
     net: str
     deploy: Path
     weights: Path
+    label: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,11 +171,10 @@ class Learning:
         >>> Learning(loss=Loss(dice=0.5, class_weights=(1.0, 2.0)), decay=0.01).words
         'dice 0.5, class_weights (1.0, 2.0), decay 0.01'
         """
-        parts: list[str] = []
+        parts: dict[str, Any] = {}
         for name, value in _changed(self, Learning()).items():
-            inner = _changed(value, type(value)()) if is_dataclass(value) else {name: value}
-            parts += [f"{name} {value}" for name, value in inner.items()]
-        return ", ".join(parts)
+            parts |= _changed(value, getattr(Learning(), name)) if is_dataclass(value) else {name: value}
+        return ", ".join(f"{name} {value}" for name, value in parts.items())
 
 
 TERMS = {"ce": ("cross_entropy", 1.0), "dice": ("dice", 1.0), "focal": ("focal", 2.0), "smoothing": ("smoothing", 0.1)}
@@ -197,7 +196,7 @@ def loss_of(text: str) -> Loss:
     >>> loss_of("dice=2"), loss_of("focal")  # doctest: +ELLIPSIS
     (Loss(cross_entropy=0.0, dice=2.0, ...), Loss(cross_entropy=1.0, dice=0.0, focal=2.0, ...))
     """
-    given: dict[str, float] = {}
+    given: dict[str, Any] = {}
     for part in text.split(","):
         name, equals, value = (word.strip() for word in part.partition("="))
         if name not in TERMS:
@@ -226,8 +225,10 @@ def class_weights_of(text: str) -> ClassWeights:
     """
     if text == "batch":
         return None
-    if text in ("frequency", "equal"):
-        return text
+    if text == "frequency":
+        return "frequency"
+    if text == "equal":
+        return "equal"
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:

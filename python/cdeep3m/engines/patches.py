@@ -173,7 +173,7 @@ class PatchSampler:
         counts = np.zeros(classes)
         for z in range(label.shape[3]):
             plane = self.selection.rename(label[..., z])
-            counts += [0 if c in ignored else np.count_nonzero(plane == c) for c in range(classes)]
+            counts += np.array([0 if c in ignored else np.count_nonzero(plane == c) for c in range(classes)])
         return counts
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

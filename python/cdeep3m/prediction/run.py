@@ -65,6 +65,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FOREGROUND = 1
+"""The class that the original's maps show."""
+
 Report = Callable[[str, Progress], None]
 """Receives a net's name and how far it is, in planes."""
 
@@ -107,6 +110,8 @@ class PredictRequest:
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
     fill : {"zeros", "reflect"}
         What nets see beyond the images, further than 12 voxels from them.
+    label : int
+        The class whose probability the maps show.
 
     Raises
     ------
@@ -129,6 +134,7 @@ class PredictRequest:
     format: str = "png"
     dtype: MapType = "uint8"
     fill: Fill = "zeros"
+    label: int = FOREGROUND
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -146,6 +152,8 @@ class PredictRequest:
         format_called(self.format)
         if self.rules is ORIGINAL and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
+        if self.rules is ORIGINAL and self.label != FOREGROUND:
+            raise InputError("the original shows class 1: use either --exact or --class")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -380,6 +388,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--precision fast": request.fast,
         "--format and --dtype": request.is_new,
         "--fill reflect": request.fill != "zeros",
+        "--class": request.label != FOREGROUND,
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
@@ -418,7 +427,7 @@ def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> 
 
 def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
     trained = TrainedRun(request.trained)
-    return {net: trained.model(net) for net in request.nets}
+    return {net: replace(trained.model(net), label=request.label) for net in request.nets}
 
 
 def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
@@ -439,6 +448,7 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "enhancement": enhancement.text if enhancement else "none",
         **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
         **({"fill": request.fill} if request.fill != "zeros" else {}),
+        **({} if request.rules is ORIGINAL else {"class": str(request.label)}),
         **_selected(request.images),
         **({IMAGES: images} if images else {}),
     }

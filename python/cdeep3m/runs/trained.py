@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
+from cdeep3m.nets.shapes import classes_of
+from cdeep3m.proto.prototxt import read_net
 from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.names import listing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MODEL_SUFFIX = ".caffemodel"
 STATE_SUFFIX = ".solverstate"
 
+FEWEST_CLASSES = 2
 STANDARD_NETS = ("1fm", "3fm", "5fm")
 
 logger = logging.getLogger(__name__)
@@ -126,6 +130,16 @@ class TrainedRun:
                 f"<net>/trainedmodel/*{MODEL_SUFFIX}"
             )
         return standard or others
+
+    def classes(self, nets: Sequence[str]) -> dict[str, int]:
+        """Return how many classes each of some nets tells apart, background among them.
+
+        Raises
+        ------
+        MissingModelError, MissingFileError, FormatError
+            A net has no model or no deploy.prototxt, or that cannot be read.
+        """
+        return {net: classes_of(read_net(self.model(net).deploy)) or FEWEST_CLASSES for net in nets}
 
     def _demand_folder(self) -> None:
         if not self.folder.is_dir():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cdeep3m.geometry import Roi
-    from cdeep3m.volumes.base import PlaneVolume
+    from cdeep3m.volumes.base import PlaneVolume, Volume
 
 IGNORED = 255
 """What voxels that do not count read as."""
@@ -109,7 +109,7 @@ class ClassVolume:
 
     Parameters
     ----------
-    volume : PlaneVolume
+    volume : Volume
         The labels as they are on disk, in whole numbers.
     name : str
         File or folder, for messages.
@@ -117,7 +117,7 @@ class ClassVolume:
         What the numbers stand for.
     """
 
-    def __init__(self, volume: PlaneVolume, name: str, labelling: Labelling) -> None:
+    def __init__(self, volume: Volume, name: str, labelling: Labelling) -> None:
         self.shape = volume.shape
         self.is_folder = volume.is_folder
         self.chunks, self.placement = volume.chunks, volume.placement
@@ -159,6 +159,39 @@ class ClassVolume:
                 f"{self._name}: labels hold {listed}; expected 0 to {last} for {last + 1} classes. Give more "
                 "--classes, or --ignore for a label that does not count"
             )
+
+
+class OneClass:
+    """One class of several against all others: it reads as 1, the others as 0, and what does not count as `IGNORED`.
+
+    Parameters
+    ----------
+    volume : Volume
+        The labels as they are on disk, in whole numbers.
+    label : int
+        The class.
+    ignore : int, optional
+        The number of voxels that nobody has labelled.
+    """
+
+    def __init__(self, volume: Volume, label: int, ignore: int | None = None) -> None:
+        self.shape = volume.shape
+        self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
+        self.dtype = np.dtype(np.uint8)
+        self._volume, self._label, self._ignore = volume, label, ignore
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return `roi` as uint8, axes (z, y, x)."""
+        return self._of_class(self._volume.read(roi))
+
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume as uint8."""
+        return ((roi, self._of_class(block)) for roi, block in self._volume.blocks(limit))
+
+    def _of_class(self, labels: np.ndarray) -> np.ndarray:
+        of_class = (labels == self._label).astype(np.uint8)
+        return of_class if self._ignore is None else np.where(labels == self._ignore, np.uint8(IGNORED), of_class)
 
 
 def values_of_planes(stack: np.ndarray) -> list[np.ndarray]:

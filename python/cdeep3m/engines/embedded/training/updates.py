@@ -60,13 +60,13 @@ def adadelta(gradients: Blobs, kept: Sequence[Blobs], rate: float, settings: Sol
     del iteration
     squares, steps_squared = kept
     _average_squares(squares, gradients, settings.momentum)
-    ratio = torch._foreach_add(steps_squared, settings.delta)
+    ratio = list(torch._foreach_add(steps_squared, settings.delta))
     torch._foreach_div_(ratio, torch._foreach_add(squares, settings.delta))
     torch._foreach_sqrt_(ratio)
     torch._foreach_mul_(ratio, gradients)
     _average_squares(steps_squared, ratio, settings.momentum)
     torch._foreach_mul_(ratio, rate)
-    return list(ratio)
+    return ratio
 
 
 def adam(gradients: Blobs, kept: Sequence[Blobs], rate: float, settings: SolverParameter, iteration: int) -> Blobs:
@@ -84,7 +84,7 @@ def adam(gradients: Blobs, kept: Sequence[Blobs], rate: float, settings: SolverP
     return _scaled(means, squares, rate * correction, settings)
 
 
-def _average_squares(average: Blobs, values: Sequence[torch.Tensor], share: float) -> None:
+def _average_squares(average: Blobs, values: Blobs, share: float) -> None:
     torch._foreach_mul_(average, share)
     torch._foreach_addcmul_(average, values, values, value=1 - share)
 

@@ -19,6 +19,8 @@ from cdeep3m.proto.caffe_pb2 import LossParameter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdeep3m.engines.learning import Loss
+
 SMALLEST_PROBABILITY = torch.finfo(torch.float32).tiny
 """FLT_MIN: probabilities count as no less, so that the loss stays below 87.34."""
 
@@ -46,7 +48,8 @@ class SoftmaxWithLoss(Layer):
         self.classes = scores[1]
         if _count(scores) != _count(labels) * self.classes:
             raise self.error(f"a label for every pixel of the scores expected, found {self.describe(shapes)}")
-        settings, self.loss = self.message.loss_param, self.context.sources.get("loss")
+        settings = self.message.loss_param
+        self.loss: Loss | None = self.context.sources.get("loss")
         own = [settings.ignore_label] if settings.HasField("ignore_label") else []
         self.ignored = [*own, *([self.loss.ignore] if self.loss and self.loss.ignore is not None else [])]
         self.weights = self._given_weights()
@@ -85,7 +88,7 @@ class SoftmaxWithLoss(Layer):
 
     def weigh(self, shares: Sequence[float]) -> None:
         """Weigh the classes by how common they are, where the loss asks for that."""
-        if self.weights is not None and self.loss.class_weights == "frequency":
+        if self.weights is not None and self.loss and self.loss.class_weights == "frequency":
             self.weights.copy_(torch.tensor(inverse_shares(shares)))
 
     def _given_weights(self) -> torch.Tensor | None:
