@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
 from cdeep3m.cli.training_options import add_run_options, add_solver_options
@@ -59,6 +59,7 @@ def _train_parser() -> CommandParser:
     add_run_options(parser)
     add_solver_options(parser)
     add_net_options(parser)
+    add_classes_option(parser)
     _add_shared_options(parser)
     parser.add_argument("images", type=Path, metavar="IMAGES")
     parser.add_argument("labels", type=Path, metavar="LABELS")
@@ -84,12 +85,18 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.data import load_labelled_volume, training_variants
     from cdeep3m.training.estimate import SECONDS, estimate_training
     from cdeep3m.training.run import check_retrain
+    from cdeep3m.volumes.labels import IGNORED, Labelling
 
     options.out = Path("estimate")
     request_of(options, planes=0)
     rules = rules_of(exact=options.exact)
-    training = training_variants(*load_labelled_volume(options.images, options.labels, rules=rules))
+    labelling = Labelling(classes=options.classes or 2, ignore=options.ignore)
+    volume = load_labelled_volume(options.images, options.labels, rules=rules, labelling=labelling)
+    training = training_variants(*volume)
     request = request_of(options, planes=training[0].data.shape[-1])
+    if options.ignore is not None:
+        loss = replace(request.learning.loss, ignore=IGNORED)
+        request = replace(request, learning=replace(request.learning, loss=loss))
     check_retrain(request.retrain)
     engine, gpu = _engine(options)
     costs = estimate_training(
