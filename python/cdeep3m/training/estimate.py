@@ -109,7 +109,14 @@ def _estimate(
 
     def train(iterations: int, test_interval: int) -> None:
         settings = replace(wanted, numiterations=iterations, test_interval=test_interval, snapshot_interval=NEVER)
-        job = NetTraining(folder=folder, settings=settings, gpu=request.gpus[0], rules=request.rules)
+        job = NetTraining(
+            folder=folder,
+            settings=settings,
+            gpu=request.gpus[0],
+            rules=request.rules,
+            precision=request.precision,
+            learning=request.learning,
+        )
         moments[:] = [time.perf_counter()]
         train_net(job, engine, report=_note(moments), training=training, validation=validation)
 
