@@ -10,6 +10,7 @@ import numpy as np
 from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.provenance import TrainedOn
 from cdeep3m.training.data import load_labelled_volume, training_range, training_variants
+from cdeep3m.volumes.enhancement import Normalisation
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def load_sources(
 def record_of(loaded: Loaded, *, enhancement: Enhancement | None, augmentation: Augmentation) -> TrainedOn:
     """Return what is written beside the model about the volumes that it is trained on."""
     return TrainedOn(
-        edition=2 if enhancement else 1,
+        edition=2 if enhancement and not isinstance(enhancement, Normalisation) else 1,
         enhancement=enhancement,
         augmentation=augmentation.words,
         voxel_size=loaded.voxel_size,
