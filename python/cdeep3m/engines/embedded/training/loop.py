@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**63 - 1
 
-LEARNING = ("loss", "schedule", "decay", "average")
+LEARNING = ("loss", "schedule", "sampling", "decay", "average")
 """Parts of `Learning` that go beyond Caffe and are known here."""
 
 READ_EVERY = 20
@@ -230,6 +230,8 @@ class Training:
                 "needs_background": self.job.rules.stops_without_background,
                 "augmentation": self.job.augmentation if phase == caffe_pb2.TRAIN else None,
                 "loss": self.learning.loss,
+                "sampling": self.learning.sampling if phase == caffe_pb2.TRAIN else None,
+                "ignored": self.learning.loss.ignore,
             },
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
