@@ -1,4 +1,4 @@
-"""By which recipe the nets in a folder are trained: every option that the recipe sets, as it came to be, and the plan."""
+"""By which recipe the nets in a folder are trained: all that the recipe sets, as it came to be, and the plan."""
 
 from __future__ import annotations
 
