@@ -51,7 +51,13 @@ def training_net(net: str, deploy: NetParameter, *, make: NetMake | None = None)
     else:
         raise NetError("the net that predicts has no layer that scores the classes.")
     spec = NetParameter()
-        Its patches, its batches, its classes and the memory of its BatchNorm layers; the width is that of `deploy`.
+    for phase, batch in zip((TRAIN, TEST), (make.batch, TEST_BATCH), strict=True):
+        append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data, classes=make.classes)
+    rates = _rates(net)
+    spec.layer.extend(_learning(layer, rates) for layer in layers)
+    label = drop_last_axis(Blob(spec, "label"), irregular.RESHAPE)
+    append_score(Blob(spec, scores), label, classes=make.classes)
+    return made(spec, make)
 
 
 def _input(deploy: NetParameter, layers: Sequence[LayerParameter]) -> tuple[str, int]:

@@ -50,58 +50,86 @@ def gap_of(nets: tuple[str, ...]) -> int:
     return max(1, *(FRAMES.get(net, 1) // 2 for net in nets))
 
 
-def hold_out(
-    data: np.ndarray, label: np.ndarray, *, share: float, gap: int, name: str = "the volume", ignore: int | None = None
-) -> tuple[np.ndarray, np.ndarray, HeldOut]:
-    """Split the last planes off a volume.
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How the last planes are split off a volume.
 
-    Parameters
+    Attributes
     ----------
-    data, label : ndarray, shape (z, y, x)
     share : float
         Part of the planes that is held out, in (0, 1); one plane at least.
     gap : int
         Planes before them that are neither trained on nor scored.
-    name : str
-        The volume, for messages.
     ignore : int, optional
         Label of voxels that do not count.
-
-    Returns
-    -------
-    data, label : ndarray, shape (z, y, x)
-        What is left to train on, as views.
-    HeldOut
 
     Raises
     ------
     InputError
-        Too few planes, or held-out planes with nothing to tell apart.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> volume = np.arange(20).reshape(20, 1, 1)
-    >>> data, _, held = hold_out(volume, volume % 2, share=0.1, gap=2)
-    >>> len(data), held.data[:, 0, 0].tolist(), held.first, held.words
-    (16, [16, 17, 18, 19], 2, 'planes 19 to 20 of 20, held out')
+        The share is out of range.
     """
-    planes = len(data)
-    held = max(1, round(share * planes))
-    trained = planes - held - gap
-    if trained < FEWEST_TRAINED:
-        raise InputError(
-            f"{name} has {planes} planes: {held} held out and a gap of {gap} leave {max(trained, 0)} to train on, "
-            f"expected {FEWEST_TRAINED} at least. Give more planes, or leave --holdout out (--holdout 0)"
+
+    share: float
+    gap: int
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"--holdout {self.share:g}: expected a part of the planes, as in 10% or 0.1")
+
+    def held(self, planes: int) -> int:
+        """Return how many of so many planes are held out."""
+        return max(1, round(self.share * planes))
+
+    def left(self, planes: int) -> int:
+        """Return how many of so many planes are left to train on; below `FEWEST_TRAINED` these are too few."""
+        return max(0, planes - self.held(planes) - self.gap)
+
+    def of(
+        self, data: np.ndarray, label: np.ndarray, *, name: str = "the volume"
+    ) -> tuple[np.ndarray, np.ndarray, HeldOut]:
+        """Split a volume.
+
+        Parameters
+        ----------
+        data, label : ndarray, shape (z, y, x)
+        name : str
+            The volume, for messages.
+
+        Returns
+        -------
+        data, label : ndarray, shape (z, y, x)
+            What is left to train on, as views.
+        HeldOut
+
+        Raises
+        ------
+        InputError
+            Too few planes, or held-out planes with nothing to tell apart.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> volume = np.arange(40).reshape(20, 1, 2)
+        >>> data, _, held = Split(share=0.1, gap=2).of(volume, volume % 2)
+        >>> len(data), held.data[:, 0, 0].tolist(), held.first, held.words
+        (16, [32, 34, 36, 38], 2, 'planes 19 to 20 of 20, held out')
+        """
+        planes = len(data)
+        held, left = self.held(planes), self.left(planes)
+        if left < FEWEST_TRAINED:
+            raise InputError(
+                f"{name} has {planes} planes: {held} held out and a gap of {self.gap} leave {left} to train on, "
+                f"expected {FEWEST_TRAINED} at least. Give more planes, or leave --holdout out (--holdout 0)"
+            )
+        part = HeldOut(
+            data=data[left:],
+            label=label[left:],
+            first=self.gap,
+            words=f"planes {planes - held + 1} to {planes} of {planes}, held out",
         )
-    part = HeldOut(
-        data=data[trained:],
-        label=label[trained:],
-        first=gap,
-        words=f"planes {planes - held + 1} to {planes} of {planes}, held out",
-    )
-    _demand_both(part, name, ignore)
-    return data[:trained], label[:trained], part
+        _demand_both(part, name, self.ignore)
+        return data[:left], label[:left], part
 
 
 def training_planes(data: np.ndarray, label: np.ndarray) -> HeldOut:
