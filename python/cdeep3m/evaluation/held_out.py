@@ -22,6 +22,7 @@ from cdeep3m.runs.validation import Scored
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes.arrays import ArrayVolume
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,15 +47,12 @@ class Judge:
         What was held out of each volume.
     gpu : int
     precision : {"float32", "fast"}
-    ignore : int, optional
-        Label of voxels that do not count.
     """
 
     engine: InProcessEngine
     parts: Sequence[HeldOut]
     gpu: int = CPU
     precision: Precision = "float32"
-    ignore: int | None = None
 
     @property
     def words(self) -> str:
@@ -106,10 +104,10 @@ class Judge:
             for box, maps in predict_boxes(volume, plan, {"net": net}, tiling=tiling, unrounded=unrounded):
                 yield part.label[box.slices], maps["net"]
 
-    def _counted(self, label: np.ndarray, values: np.ndarray, steps: int) -> np.ndarray:
-        """Count values, apart for background and foreground; shape (2, steps)."""
-        known = np.ones(label.shape, bool) if self.ignore is None else label != self.ignore
-        rows = [values[known & (label == 0)], values[known & (label != 0)]]
+    @staticmethod
+    def _counted(label: np.ndarray, values: np.ndarray, steps: int) -> np.ndarray:
+        """Count values, apart for background and foreground, without voxels that do not count; shape (2, steps)."""
+        rows = [values[label == 0], values[(label != 0) & (label != IGNORED)]]
         return np.stack([np.bincount(row, minlength=steps) for row in rows])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
 from cdeep3m.nets.prototxts import FRAMES
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +61,6 @@ class Split:
         Part of the planes that is held out, in (0, 1); one plane at least.
     gap : int
         Planes before them that are neither trained on nor scored.
-    ignore : int, optional
-        Label of voxels that do not count.
 
     Raises
     ------
@@ -71,7 +70,6 @@ class Split:
 
     share: float
     gap: int
-    ignore: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -128,7 +126,7 @@ class Split:
             first=self.gap,
             words=f"planes {planes - held + 1} to {planes} of {planes}, held out",
         )
-        _demand_both(part, name, self.ignore)
+        _demand_both(part, name)
         return data[:left], label[:left], part
 
 
@@ -137,9 +135,9 @@ def training_planes(data: np.ndarray, label: np.ndarray) -> HeldOut:
     return HeldOut(data=data, label=label, words="planes that were trained on")
 
 
-def _demand_both(part: HeldOut, name: str, ignore: int | None) -> None:
-    counted = part.label[part.first :]
-    counted = counted if ignore is None else counted[counted != ignore]
+def _demand_both(part: HeldOut, name: str) -> None:
+    labels = part.label[part.first :]
+    counted = labels[labels != IGNORED]
     if counted.size and counted.any() and not counted.all():
         return
     found = "background alone" if not counted.any() else "foreground alone"
