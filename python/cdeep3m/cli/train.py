@@ -199,10 +199,10 @@ def _request(options: argparse.Namespace, *, planes: int) -> TrainRequest:
     """Return what the options ask for, with what the original's commands do not know."""
     from cdeep3m.errors import InputError
 
-    request = request_of(options, planes=planes)
-    judging, recipe = judging_of(options), followed_by(options) is not None
+    recipe = followed_by(options) is not None
     if recipe and options.exact:
         raise InputError("the original follows no recipe, plans no time and scores no snapshots: use --exact or these")
+    request, judging = request_of(options, planes=planes), judging_of(options)
     if options.training_time and (options.retrain or LENGTH in options.given):
         other = "--retrain" if options.retrain else "--numiterations"
         raise InputError(f"--time and {other} both say how long to train: leave one of them out")

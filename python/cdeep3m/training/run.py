@@ -55,6 +55,7 @@ LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 FLAGS = {
     "loss": "--loss, --class-weights and --ignore",
     "schedule": "--warm_up and a --lr_policy of cosine or linear",
+    "sampling": "--rare and --workers",
     "decay": "--solver AdamW",
     "average": "--average",
 }
