@@ -104,7 +104,7 @@ def load_model(
             net: NetInUse(
                 engine.load(model, gpu=gpus[0], precision=precision),
                 variants_for(net, aug_speed),
-                calibration_for(model.weights) if calibrated else None,
+                calibration_for(model.weights, say=True) if calibrated else None,
             )
             for net, model in ((net, run.model(net)) for net in nets or run.nets())
         },

@@ -8,7 +8,7 @@ import pytest
 
 from cdeep3m.errors import FormatError
 from cdeep3m.runs.calibration import Calibration
-from cdeep3m.runs.trained import TrainedRun, chosen_weights
+from cdeep3m.runs.trained import TrainedRun, chosen_weights, predicting_weights
 from cdeep3m.runs.validation import RECORD, Scored, Validation, calibration_for, validation_of
 
 CALIBRATION = Calibration(weights="1fm_iter_20.caffemodel", scale=2.0, offset=0.5, planes="planes 9 to 10 of 10")
@@ -57,6 +57,7 @@ def test_the_last_weights_predict_unless_the_best_are_kept(net):
     assert chosen_weights(net / "trainedmodel").name == "1fm_iter_30.caffemodel"
     RECORDED.write(net)
     assert chosen_weights(net / "trainedmodel").name == "1fm_iter_20.caffemodel"
+    assert predicting_weights(net / "trainedmodel").name == "1fm_iter_20.caffemodel"
     assert TrainedRun(net.parent).model("1fm").weights.name == "1fm_iter_20.caffemodel"
 
 
@@ -79,4 +80,6 @@ def test_the_calibration_of_other_weights_is_left_out_and_said_to_be(net, caplog
     assert calibration_for(net / "trainedmodel" / "1fm_iter_20.caffemodel") == CALIBRATION
     assert not caplog.text
     assert calibration_for(net / "trainedmodel" / "1fm_iter_30.caffemodel") is None
+    assert not caplog.text
+    assert calibration_for(net / "trainedmodel" / "1fm_iter_30.caffemodel", say=True) is None
     assert "belongs to 1fm_iter_20.caffemodel" in caplog.text

@@ -335,17 +335,19 @@ def enhancement_of(request: PredictRequest) -> Enhancement | None:
     return record.enhancement if record else None
 
 
-def calibrations_of(request: PredictRequest, models: Mapping[str, TrainedModel]) -> dict[str, Calibration]:
-    """Return the calibrations of the nets that have one, where maps are calibrated."""
+def calibrations_of(
+    request: PredictRequest, models: Mapping[str, TrainedModel], *, say: bool = False
+) -> dict[str, Calibration]:
+    """Return the calibrations of the nets that have one, where maps are calibrated; say which belong to others."""
     if not request.calibrated or request.rules is not CORRECTED or request.label != FOREGROUND:
         return {}
-    found = {net: calibration_for(model.weights) for net, model in models.items()}
+    found = {net: calibration_for(model.weights, say=say) for net, model in models.items()}
     return {net: calibration for net, calibration in found.items() if calibration}
 
 
 def _say_calibrations(request: PredictRequest, models: Mapping[str, TrainedModel]) -> None:
     """Say in a line which maps are calibrated; or, where they could be, that they are not."""
-    calibrations = calibrations_of(request, models)
+    calibrations = calibrations_of(request, models, say=True)
     if calibrations:
         said = "; ".join(f"{net} ({calibration.words})" for net, calibration in calibrations.items())
         without = [net for net in models if net not in calibrations]

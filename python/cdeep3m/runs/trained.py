@@ -63,15 +63,20 @@ def weights_in(folder: Path) -> list[Path]:
     return numbered or (others if len(others) == 1 else [])
 
 
-def chosen_weights(folder: Path) -> Path | None:
-    """Return the weights in `folder` that predict, None where there are none; say which are left out, and why.
+def predicting_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none.
 
     They are those with the highest iteration, or, where the training keeps the best ones, those that scored best.
     """
     found = weights_in(folder)
-    if not found:
+    return (_kept(folder, found) or found[-1]) if found else None
+
+
+def chosen_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none; say which are left out, and why."""
+    found, chosen = weights_in(folder), predicting_weights(folder)
+    if chosen is None:
         return None
-    chosen = _kept(folder, found) or found[-1]
     left_out = [
         path.name for path in sorted(folder.glob(f"*{MODEL_SUFFIX}*")) if is_visible(path) and path not in found
     ]

@@ -135,20 +135,20 @@ def kept_weights(net_folder: Path) -> str | None:
     return record.best.weights
 
 
-def calibration_for(weights: Path) -> Calibration | None:
+def calibration_for(weights: Path, *, say: bool = False) -> Calibration | None:
     """Return the calibration of the maps that some weights make, None where there is none.
 
-    One that belongs to other weights of the net is left out, with a warning.
+    One that belongs to other weights of the net is left out; where `say`, with a warning.
     """
-    record = validation_of(weights.absolute().parent.parent)
-    if record is None or record.calibration is None:
-        return None
-    if record.calibration.weights != weights.name:
+    net_folder = weights.absolute().parent.parent
+    record = validation_of(net_folder)
+    if record is None or record.calibration is None or record.calibration.weights == weights.name:
+        return record.calibration if record else None
+    if say:
         logger.warning(
             "Warning: the calibration in %s belongs to %s: maps of %s are as the net gives them",
-            weights.absolute().parent.parent,
+            net_folder,
             record.calibration.weights,
             weights.name,
         )
-        return None
-    return record.calibration
+    return None
