@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.errors import RunError
+from cdeep3m.system.files import whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,12 @@ class Result(NamedTuple):
 
     @classmethod
     def of(cls, training: np.ndarray, held_out: np.ndarray) -> Result:
-        """Choose on one volume and score on the other one; both as `validation.count_values` counted them."""
+        """Choose on one volume and score on the other one; both as `validation.count_values` counted them.
+
+        Parameters
+        ----------
+        training, held_out : ndarray of int, shape (2, 256)
+        """
         from cdeep3m.evaluation.scores import best_threshold, score
 
         threshold = best_threshold(training)
@@ -161,28 +167,24 @@ def _write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
         return
     print(f"Making {folder}: {shape[0]} planes of {shape[1]} x {shape[2]} pixels", flush=True)
     volume = synthesize(shape, seed=seed)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
-        (partial / name).mkdir(parents=True)
-        for z, plane in enumerate(planes):
-            Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
-    partial.replace(folder)
+    with whole_folder(folder) as partial:
+        for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
+            (partial / name).mkdir()
+            for z, plane in enumerate(planes):
+                Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
 
 
 def _copy_middle(volume: Path, few: Path) -> None:
     """Copy the middle planes of a volume to a volume of its own, unless they are there already."""
     if few.exists():
         return
-    partial = few.with_name(f".{few.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name in ("images", "labels"):
-        paths = sorted((volume / name).iterdir())
-        begin = (len(paths) - CALIBRATION_PLANES) // 2 if len(paths) > CALIBRATION_PLANES else 0
-        (partial / name).mkdir(parents=True)
-        for path in paths[begin : begin + CALIBRATION_PLANES]:
-            shutil.copy(path, partial / name)
-    partial.replace(few)
+    with whole_folder(few) as partial:
+        for name in ("images", "labels"):
+            paths = sorted((volume / name).iterdir())
+            begin = (len(paths) - CALIBRATION_PLANES) // 2 if len(paths) > CALIBRATION_PLANES else 0
+            (partial / name).mkdir()
+            for path in paths[begin : begin + CALIBRATION_PLANES]:
+                shutil.copy(path, partial / name)
 
 
 def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
