@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 PYTHON := $(abspath $(BIN)/python3)
 PIP := $(PYTHON) -m pip --disable-pip-version-check
 TESTS ?=
+NOT_IN_TEST := 'not docker and not browser and not slurm and not system and not heavy'
+LOWEST ?= zarr mrc objects watershed report
 BENCH ?=
 SOAK ?=
 CHECK ?=
@@ -16,7 +18,7 @@ BASE ?= main
 ADDRESS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-heavy test-browser test-docker test-slurm test-system docs docs-pictures release release-check cloud lint format nets proto \
+.PHONY: help venv demo test test-heavy test-browser test-docker test-slurm test-system test-lowest docs docs-pictures release release-check cloud lint format nets proto \
     scripts picture bench gpu-check bench-compare fidelity soak clean
 
 help:
@@ -66,7 +68,7 @@ demo: $(VENV)/.installed
 
 ## make test     all tests (some of them: make test TESTS=tests/cli)
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not docker and not browser and not slurm and not system and not heavy' -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m $(NOT_IN_TEST) -n auto --maxprocesses 8 --dist worksteal --durations 15 $(TESTS)
 
 ## make test-heavy   whole predictions, benchmarks at their smallest and the like (some minutes)
 test-heavy: $(VENV)/.installed
@@ -87,6 +89,20 @@ docs-pictures: $(VENV)/.browser
 ## make test-docker   the tests that need a Docker engine; root starts one of the tests' own (Debian: docker.io, debootstrap, podman)
 test-docker: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m docker --durations 15 $(TESTS)
+
+# The newest Python that has wheels of all lowest versions is 3.11.
+$(VENV)-lowest/.installed: pyproject.toml tests/lowest_versions.py $(VENV)/.installed
+	@for python in $(PYTHON) python3.11 python3.10; do \
+	    $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info >= (3, 12))' 2>/dev/null && exec $$python -m venv $(VENV)-lowest; \
+	done; echo "ERROR, no Python 3.10 or 3.11, for which there are wheels of the lowest versions" >&2; exit 1
+	$(PYTHON) tests/lowest_versions.py $(LOWEST) > $(VENV)-lowest/versions.txt
+	$(VENV)-lowest/bin/python3 -m pip --disable-pip-version-check install --quiet --requirement $(VENV)-lowest/versions.txt --editable '.[test]'
+	@touch $@
+
+## make test-lowest   formats, nets and messages with the lowest versions that pyproject.toml allows (LOWEST="embedded": with PyTorch's, too)
+test-lowest: $(VENV)-lowest/.installed
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python3 -m pytest -W "ignore:'parseString' deprecated" -m $(NOT_IN_TEST) -n auto --maxprocesses 8 --dist worksteal --durations 15 \
+	    $(or $(TESTS),tests/proto tests/nets tests/volumes tests/maps tests/evaluation tests/report $(if $(findstring embedded,$(LOWEST)),tests/engines/embedded/net))
 
 ## make test-slurm    the tests that need Slurm; root starts one of the tests' own (Debian: slurm-wlm, munge)
 test-slurm: $(VENV)/.installed
@@ -174,5 +190,5 @@ soak: $(VENV)/.installed
 
 ## make clean    remove what was built, .venv included
 clean:
-	rm -rf $(VENV) $(VENV)-system build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	rm -rf $(VENV) $(VENV)-system $(VENV)-lowest build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,17 +18,43 @@ ORIENTATIONS = 8
 
 
 def flip_rows(stack: np.ndarray) -> np.ndarray:
-    """Reverse y of a (z, y, x) stack."""
+    """Reverse y of a (z, y, x) stack.
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
+    """
     return stack[:, ::-1, :]
 
 
 def flip_columns(stack: np.ndarray) -> np.ndarray:
-    """Reverse x of a (z, y, x) stack."""
+    """Reverse x of a (z, y, x) stack.
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
+    """
     return stack[:, :, ::-1]
 
 
 def rotate(stack: np.ndarray, quarters: int) -> np.ndarray:
     """Turn every plane of a (z, y, x) stack by quarter turns, as Octave's rot90() on (row, col).
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
 
     Examples
     --------
@@ -85,7 +111,16 @@ def orient(stack: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def restore(stack: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo `orient`: its steps backwards, in reverse order; a view."""
+    """Undo `orient`: its steps backwards, in reverse order; a view.
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x) or, after a quarter turn, (z, x, y)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
+    """
     for _, undo in reversed(_STEPS[orientation]):
         stack = undo(stack)
     return stack

@@ -81,7 +81,16 @@ def distinct_values(stack: np.ndarray, *, enough: int) -> np.ndarray:
 
 
 def values_of_plane(plane: np.ndarray) -> np.ndarray:
-    """Return the different values of a plane in ascending order, as numpy.unique, which is slower for 8 bits."""
+    """Return the different values of a plane in ascending order, as numpy.unique, which is slower for 8 bits.
+
+    Parameters
+    ----------
+    plane : ndarray of any number type, shape (y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (values,)
+    """
     if plane.dtype in (np.uint8, bool):
         return np.flatnonzero(np.bincount(plane.ravel(), minlength=2)).astype(plane.dtype)
     return np.unique(plane)

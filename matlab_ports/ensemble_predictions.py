@@ -19,6 +19,14 @@ WHITE = 255
 def octave_uint8(values: np.ndarray) -> np.ndarray:
     """Round halves away from zero and saturate, as Octave's uint8().
 
+    Parameters
+    ----------
+    values : ndarray of float64, any shape
+
+    Returns
+    -------
+    ndarray of uint8, that shape
+
     Examples
     --------
     >>> octave_uint8(np.array([-1.0, 0.5, 1.5, 2.4, 300.0])).tolist()

@@ -65,5 +65,14 @@ def through_opencv(pixels: np.ndarray, *, palette: np.ndarray | None = None) -> 
 
 
 def first_channel(plane: np.ndarray) -> np.ndarray:
-    """Return the red channel of a colour plane, all that PreprocessPackage.m looks at; gray planes stay (defect 13)."""
+    """Return the red channel of a colour plane, all that PreprocessPackage.m looks at; gray planes stay (defect 13).
+
+    Parameters
+    ----------
+    plane : ndarray of any type, shape (y, x) or (y, x, channels)
+
+    Returns
+    -------
+    ndarray of that type, shape (y, x)
+    """
     return plane if plane.ndim == 2 else plane[..., 0]

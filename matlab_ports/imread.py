@@ -46,7 +46,16 @@ def imread(pixels: np.ndarray, *, palette: np.ndarray | None = None, min_is_whit
 
 
 def without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Drop the alpha channel of (y, x, channels) pixels; gray with alpha becomes (y, x)."""
+    """Drop the alpha channel of (y, x, channels) pixels; gray with alpha becomes (y, x).
+
+    Parameters
+    ----------
+    pixels : ndarray of any type, shape (y, x, channels)
+
+    Returns
+    -------
+    ndarray of that type, shape (y, x) or (y, x, 3)
+    """
     if pixels.ndim == 2:
         return pixels
     return pixels[..., 0] if pixels.shape[-1] <= 2 else pixels[..., :3]
@@ -54,6 +63,10 @@ def without_alpha(pixels: np.ndarray) -> np.ndarray:
 
 def is_bilevel(samples: np.ndarray) -> bool:
     """Return whether 8-bit samples are all black or white; images of 16 bits never count as bilevel.
+
+    Parameters
+    ----------
+    samples : ndarray of uint8 or uint16, any shape
 
     Examples
     --------
@@ -67,6 +80,14 @@ def to_quantum(samples: np.ndarray) -> np.ndarray:
     """Bring samples of other types to the 16 bits that GraphicsMagick keeps; uint8 and uint16 stay as they are.
 
     Signed samples keep their bits, 32-bit integers are divided by 65537, floating point is scaled from [0, 1].
+
+    Parameters
+    ----------
+    samples : ndarray of a number type, any shape
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, that shape
 
     Examples
     --------

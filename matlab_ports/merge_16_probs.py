@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Z_PADDING = 2
 LAST_IN_ORDER = 8
 """Variants above this one saw the planes in reverse order."""
-ROWS_AT_A_TIME = 8
 
 
 def wanted_files(files: int) -> range:
@@ -56,34 +55,10 @@ def mean_of_variants(planes: Iterable[np.ndarray]) -> np.ndarray:
     total = next(source).astype(np.float64)
     count = 1
     for plane in source:
-        total += laid_out_as(plane, total)
+        total += plane
         count += 1
     total /= count
     return total
-
-
-def laid_out_as(plane: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the plane with its axes in memory as those of `other`, or as it is where that makes no difference.
-
-    A quarter turn swaps the axes; adding planes of both kinds takes many times longer than this copy.
-
-    Parameters
-    ----------
-    plane, other : ndarray, shape (y, x)
-
-    Returns
-    -------
-    ndarray, shape (y, x)
-    """
-    columns_run_fastest = abs(other.strides[0]) >= abs(other.strides[1])
-    if (abs(plane.strides[0]) >= abs(plane.strides[1])) == columns_run_fastest:
-        return plane
-    copy = np.empty(plane.shape, plane.dtype, order="C" if columns_run_fastest else "F")
-    source, target = (plane.T, copy.T) if columns_run_fastest else (plane, copy)
-    for begin in range(0, len(source), ROWS_AT_A_TIME):
-        rows = slice(begin, begin + ROWS_AT_A_TIME)
-        target[rows] = source[rows]
-    return copy
 
 
 def to_uint16(probability: np.ndarray) -> np.ndarray:

@@ -2,16 +2,14 @@
 
 What no tile covers is NaN there and comes out as 0; here it is 0 from the start.
 
-Deviation: `scale_by_dtype` takes one scale for all planes; `scale_by_maximum` is the original's (defect 9).
+No deviations: `scale_by_maximum` scales each plane by itself, as the original does (defect 9).
 """
 
 from __future__ import annotations
 
 import numpy as np
-
-HALO = 12
-LARGEST_PADDED = 1012
-Area = tuple[int, int, int, int]
+from cdeep3m.matlab_ports.break_large_img import HALO
+from cdeep3m.matlab_ports.preprocess_package import LARGEST_PADDED
 
 
 def crop_begin(side: int) -> int:
@@ -37,6 +35,10 @@ def trusted_range(begin: int, end: int, side: int) -> tuple[int, int]:
 def scale_by_maximum(plane: np.ndarray) -> int:
     """Return the first of 2, 4, ..., 65536 nearest to the plane's largest value (defect 9: planes flicker).
 
+    Parameters
+    ----------
+    plane : ndarray of uint8, uint16 or float64, shape (y, x)
+
     Examples
     --------
     >>> [scale_by_maximum(np.array([value])) for value in (0, 3, 191, 193, 49152, 65535)]
@@ -44,11 +46,6 @@ def scale_by_maximum(plane: np.ndarray) -> int:
     """
     powers = 2 ** np.arange(1, 17)
     return int(powers[np.argmin(np.abs(powers - float(plane.max())))])
-
-
-def scale_by_dtype(plane: np.ndarray) -> int:
-    """Return 65536 for 16-bit and 256 for 8-bit planes: one scale for all planes of a volume."""
-    return 256 if plane.dtype == np.uint8 else 65536
 
 
 def to_uint8(plane: np.ndarray, scale: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The canvas that a net sees of a package (PreprocessPackage.m, imageimporter_large.m).
 
 Deviations: zeros keep the image's dtype (defect 10; `zero_fill_as_double` is the original's way); a smaller canvas
-can be asked for (`fitting_side`).
+can be asked for (`sides`).
 
     |<--------------------- canvas, 1024 --------------------->|
     | 12 reflected | image | up to 12 reflected | zeros         |   an image at the volume's edge, up to 1012 voxels
@@ -11,13 +11,11 @@ can be asked for (`fitting_side`).
 from __future__ import annotations
 
 import numpy as np
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 
-CANVAS = 1024
 PADDING = 12
 LARGEST_PADDED = CANVAS - PADDING
 """Above this many voxels nothing is put in front of the image."""
-FIT_STEP = 32
-"""Canvases that fit their image have sides that are multiples of it."""
 SMALLEST = PADDING + 1
 """The fewest voxels that can be reflected."""
 
@@ -39,7 +37,7 @@ def axis_order(size: int, *, at_edge: bool) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int
+    ndarray of int, shape (voxels,)
         At most 1024 indices; zeros follow up to 1024.
 
     Examples
@@ -53,17 +51,6 @@ def axis_order(size: int, *, at_edge: bool) -> np.ndarray:
     return np.concatenate([order, order[len(order) - 1 - behind : -1][::-1]])
 
 
-def fitting_side(size: int, *, at_edge: bool) -> int:
-    """Return the smallest side of a canvas that holds `size` voxels and what is reflected around them.
-
-    Examples
-    --------
-    >>> fitting_side(512, at_edge=True), fitting_side(1013, at_edge=True)
-    (544, 1024)
-    """
-    return -(-len(axis_order(size, at_edge=at_edge)) // FIT_STEP) * FIT_STEP
-
-
 def canvas(planes: np.ndarray, *, top: bool, left: bool, sides: tuple[int, int] = (CANVAS, CANVAS)) -> np.ndarray:
     """Reflect the planes of a package up to 12 voxels beyond its edges and fill the rest of the canvas with zeros.
 
@@ -74,7 +61,7 @@ def canvas(planes: np.ndarray, *, top: bool, left: bool, sides: tuple[int, int] 
     top, left : bool
         Whether the package begins at the volume's first row, first column.
     sides : tuple of int
-        Height and width of the canvas; at least those of `fitting_side`.
+        Height and width of the canvas; at least as many voxels as `axis_order` returns.
 
     Returns
     -------
@@ -91,13 +78,23 @@ def canvas(planes: np.ndarray, *, top: bool, left: bool, sides: tuple[int, int] 
 
 
 def zero_fill_as_double(planes: np.ndarray, *, top: bool, left: bool) -> np.ndarray:
-    """Make `canvas` a float64 array where zeros had to be added, as PreprocessPackage.m does (defect 10)."""
+    """Make `canvas` a float64 array where zeros had to be added, as PreprocessPackage.m does (defect 10).
+
+    Parameters
+    ----------
+    planes : ndarray of any number type, shape (z, y, x)
+    top, left : bool
+
+    Returns
+    -------
+    ndarray, shape (z, 1024, 1024)
+    """
     filled = canvas(planes, top=top, left=left)
     sides = (len(axis_order(planes.shape[1], at_edge=top)), len(axis_order(planes.shape[2], at_edge=left)))
     return filled if sides == (CANVAS, CANVAS) else filled.astype(np.float64)
 
 
-def lose_last_row_and_column(area: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Shorten an area (y0, y1, x0, x1) by one voxel each, as imageimporter_large.m does for folders (defect 1)."""
-    y0, y1, x0, x1 = area
-    return y0, y1 - 1, x0, x1 - 1
+def lose_last_voxel(span: tuple[int, int]) -> tuple[int, int]:
+    """Shorten rows or columns [begin, end) by one voxel, as imageimporter_large.m does for folders (defect 1)."""
+    begin, end = span
+    return begin, end - 1

@@ -78,7 +78,7 @@ INSIDE = {
         run_as_edition_2
         elsewhere facts
         streaming
-        over_files runner as_edition_2
+        over_files as_edition_2
         core
         reading
     """,

@@ -27,7 +27,7 @@ ONLY_IN = {
     "dask": ("runners.slurm",),
     "dask_jobqueue": ("runners.slurm",),
     "cc3d": ("objects.components",),
-    "h5py": ("volumes", "maps", "engines.embedded"),
+    "h5py": ("volumes", "maps"),
     "isal": ("volumes.png",),
     "tifffile": ("volumes", "maps"),
     "mrcfile": ("volumes", "maps"),

@@ -119,6 +119,32 @@ def test_a_prediction_that_stops_anywhere_goes_on_to_the_same_bytes(request_, en
     assert not list(request_.out.rglob("v[0-9]*")), "variants were left on disk"
 
 
+@pytest.mark.parametrize("nets", [NETS, NETS[:1]], ids=["two nets", "one net"])
+@pytest.mark.parametrize("engine", [IdentityEngine(), FilesOnly()], ids=["streaming", "over files"])
+def test_markers_come_after_all_that_they_vouch_for(request_, engine, nets):
+    with watching(request_.out) as watch:
+        predict(replace(request_, nets=nets), engine, gpu=-1)
+    made = [path for event, path in watch.done if event in ("os.rename", "os.symlink")]
+    assert made[-1] == "DONE"
+    ensemble = [path for path in made if path.startswith("ensembled")]
+    assert len(ensemble) == (SHAPE[0] if len(nets) > 1 else 1)
+    for net in nets:
+        planes = [f"{net}/Segmented_{z + 1:04d}.png" for z in range(SHAPE[0])]
+        assert max(map(made.index, planes)) < made.index(f"{net}/DONE") < made.index("DONE")
+
+
+def test_a_variant_is_only_named_when_it_is_whole(request_):
+    with watching(request_.out) as watch:
+        predict(request_, FilesOnly(), gpu=-1)
+    made = [path for event, path in watch.done if event == "os.rename"]
+    package = "1fm/Pkg001_Z01"
+    order = ["v1", "PREDICTDONE", "test.h5_shift__0000.png", "DONE"]
+    assert [made.index(f"{package}/{name}") for name in order] == sorted(made.index(f"{package}/{n}") for n in order)
+    assert made.index("augimages/1fm/Pkg001_Z01/DONE") < made.index(f"{package}/v1")
+    assert made.index(f"{package}/.averaged") > made.index(f"{package}/test.h5_shift__0002.png")
+    assert f"{package}/PREDICTDONE" in [path for event, path in watch.done if event == "os.remove"]
+
+
 def test_a_prediction_in_exact_mode_streams_what_it_makes_over_files(request_):
     from cdeep3m.rules import ORIGINAL
 

@@ -86,10 +86,28 @@ class Placement:
 
 
 def to_caffe_axes(stack: np.ndarray) -> np.ndarray:
-    """Return a (z, y, x) stack as a view of shape (x, y, z), the (W, H, D) order of Caffe's blobs and HDF5 files."""
+    """Return a (z, y, x) stack as a view of shape (x, y, z), the (W, H, D) order of Caffe's blobs and HDF5 files.
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (x, y, z)
+    """
     return stack.transpose(2, 1, 0)
 
 
 def from_caffe_axes(blob: np.ndarray) -> np.ndarray:
-    """Return a (W, H, D) = (x, y, z) array as a view of shape (z, y, x); the inverse of `to_caffe_axes`."""
+    """Return a (W, H, D) = (x, y, z) array as a view of shape (z, y, x); the inverse of `to_caffe_axes`.
+
+    Parameters
+    ----------
+    blob : ndarray of any type, shape (x, y, z)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
+    """
     return blob.transpose(2, 1, 0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SPEEDS = (1, 2, 4, 10)
+"""What --augspeed offers, by either rules."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:

@@ -82,7 +82,7 @@ def test_wrong_usage_is_told_and_exits_with_1(capsys, arguments, problem):
     ("flags", "problem"),
     [
         (["--solver=gone.prototxt"], "gone.prototxt is not there"),
-        (["--solver=solver.prototxt", "--gpu=two"], "--gpu=two: a GPU number was expected"),
+        (["--solver=solver.prototxt", "--gpu=two"], "--gpu=two: expected a GPU number"),
         (["--solver=solver.prototxt", "--gpu=-1", "--snapshot=gone.solverstate"], "gone.solverstate is not there"),
         (["--solver=solver.prototxt", "--gpu=-1", "--weights=gone.caffemodel"], "gone.caffemodel is not there"),
     ],

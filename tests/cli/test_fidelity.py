@@ -108,7 +108,7 @@ def test_tools_on_path_are_no_caffe_in_a_folder(tmp_path, model, images, capsys,
     (tmp_path / "bin" / "predict_seg_new.bin").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert fidelity.main(words(tmp_path / "model", model, images)) == 1
-    assert f"no Caffe in {tmp_path / 'model'}: predict_seg_new.bin was expected" in capsys.readouterr().err
+    assert f"no Caffe in {tmp_path / 'model'}: expected predict_seg_new.bin" in capsys.readouterr().err
 
 
 def test_an_image_needs_the_docker_engine(model, images, capsys, tmp_path, monkeypatch):

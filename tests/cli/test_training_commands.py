@@ -164,7 +164,7 @@ def test_options_say_how_to_learn(augmented, out, words, written, learning, monk
 def test_a_job_that_cannot_be_made_exits_with_2_and_makes_nothing(engine, augmented, out, capsys):
     (augmented / "training_full_stacks_v3.h5").unlink()
     assert runtraining.main(runs(augmented, out)) == 2
-    assert "holds 15 .h5 files, 16 were expected" in capsys.readouterr().err
+    assert "holds 15 .h5 files, expected 16" in capsys.readouterr().err
     assert runtraining.main(runs(augmented / "nowhere", out)) == 2
     assert not out.exists()
 

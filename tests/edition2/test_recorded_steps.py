@@ -220,7 +220,7 @@ def test_packages_are_merged_as_recorded(recorded: Recording):
             tile = synth(1, 1024, 1024, number * 1000 + k, case["dtype"])[0]
             tiles.append(tile % case["modulo"] if case["modulo"] else tile)
         height, width, _ = case["imagesize"]
-        plane = merging.merged(tiles, [tuple(area) for area in case["packages"]], (height, width))
+        plane = merging.stitched(tiles, [tuple(area) for area in case["packages"]], (height, width))
         assert described(merging.to_map(plane)) == expected
 
 

@@ -104,7 +104,7 @@ def test_site_describes_images_of_its_own_and_others_anew(config):
         ("[a\n", "no readable TOML"),
         ("a = 1\n", "table of texts"),
         ("[a]\ncuda = 9\n", "table of texts"),
-        ('[a]\ncuda = "nine"\n', "'nine'; a version"),
+        ('[a]\ncuda = "nine"\n', "'nine'; expected a version"),
         ('[a]\ntool = "x"\n', "has tool; expected reference"),
     ],
 )

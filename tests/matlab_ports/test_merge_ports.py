@@ -7,14 +7,12 @@ import pytest
 from cdeep3m.matlab_ports.ensemble_predictions import ensemble, octave_uint8
 from cdeep3m.matlab_ports.merge_16_probs import (
     file_of_plane,
-    laid_out_as,
     mean_of_variants,
     to_uint16,
     wanted_files,
 )
 from cdeep3m.matlab_ports.merge_large_data import (
     crop_begin,
-    scale_by_dtype,
     scale_by_maximum,
     to_uint8,
     trusted_range,
@@ -44,15 +42,6 @@ def test_the_mean_is_summed_in_double_in_the_order_given():
     assert planes[0][0, 0] == np.float32(0.1)
 
 
-@pytest.mark.parametrize("other", [np.zeros((20, 30)), np.zeros((30, 20)).T, np.zeros((20, 30))[::-1, ::-1]])
-@pytest.mark.parametrize("layout", ["C", "F"])
-def test_a_plane_laid_out_as_another_has_the_same_values(layout, other):
-    plane = np.arange(600, dtype=np.float32).reshape(20, 30).copy(layout)[:, ::-1]
-    laid_out = laid_out_as(plane, other)
-    assert_array_equal(laid_out, plane)
-    assert np.argsort(np.abs(laid_out.strides)).tolist() == np.argsort(np.abs(other.strides)).tolist()
-
-
 @pytest.mark.parametrize("layout", ["C", "F"])
 def test_the_mean_of_planes_laid_out_alike_or_not_is_the_same(layout):
     planes = np.random.default_rng(0).random((5, 37, 41)).astype(np.float32)
@@ -72,11 +61,6 @@ def test_padding_planes_are_left_out_and_reversed_variants_read_backwards():
 @pytest.mark.parametrize(("maximum", "scale"), [(0, 2), (1, 2), (3, 2), (6, 4), (191, 128), (192, 128), (193, 256)])
 def test_the_original_scales_by_the_first_power_of_two_nearest_to_the_maximum(maximum, scale):
     assert scale_by_maximum(np.array([[0, maximum]], np.uint16)) == scale
-
-
-def test_the_corrected_scale_depends_on_the_type_alone():
-    assert scale_by_dtype(np.zeros(1, np.uint16)) == 65536
-    assert scale_by_dtype(np.zeros(1, np.uint8)) == 256
 
 
 def test_scaling_is_in_single_precision_and_rounds_halves_up():

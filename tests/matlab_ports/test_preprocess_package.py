@@ -8,7 +8,7 @@ from cdeep3m.matlab_ports.preprocess_package import (
     CANVAS,
     axis_order,
     canvas,
-    lose_last_row_and_column,
+    lose_last_voxel,
     padding_before,
     zero_fill_as_double,
 )
@@ -71,4 +71,4 @@ def test_padding_in_front_only_where_there_is_room_and_the_volume_begins():
 
 
 def test_folders_lose_the_last_row_and_column():
-    assert lose_last_row_and_column((988, 2012, 0, 14)) == (988, 2011, 0, 13)
+    assert lose_last_voxel((988, 2012)) == (988, 2011)

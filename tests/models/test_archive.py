@@ -88,7 +88,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, folder, name, kind):
 @pytest.mark.parametrize("aim", ["1fm/deploy.prototxt", "/etc/passwd", "../../x"])
 def test_links_and_special_files_are_refused(tmp_path, folder, kind, called, aim):
     path = tar_of(tmp_path / "a.tar", [*usual(), (entry("model/3fm", type=kind, linkname=aim), b"")])
-    with pytest.raises(FormatError, match=f"'model/3fm' in it is {called}; files and folders alone"):
+    with pytest.raises(FormatError, match=f"'model/3fm' in it is {called}; expected files and folders alone"):
         unpack(path, folder)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
@@ -133,7 +133,7 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path, folder, compression, pa
 )
 def test_what_is_no_archive_is_called_what_it_is(tmp_path, folder, content, called):
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(FormatError, match=rf"a\.tar: a tar archive was expected, but this is {called}"):
+    with pytest.raises(FormatError, match=rf"a\.tar: expected a tar archive, but this is {called}"):
         unpack(tmp_path / "a.tar", folder)
 
 

@@ -146,7 +146,7 @@ def test_a_doi_that_leads_nowhere_is_told_with_what_to_do(doi_site, place):
 def test_the_size_and_hash_of_the_list_are_demanded(archive, place, monkeypatch):
     site = Site({"/a.tar": archive.read_bytes()})
     with served(site) as address:
-        for known, complaint in (({"size": 7}, "7 were expected"), ({"sha256": "0" * 64}, "0000 was expected")):
+        for known, complaint in (({"size": 7}, "expected 7"), ({"sha256": "0" * 64}, "expected 0000")):
             model = PublishedModel(name="m", accession="1", doi="d", target="t", address=f"{address}/a.tar", **known)
             monkeypatch.setattr(fetching, "find", lambda name, model=model: model)
             with pytest.raises(FormatError, match=complaint):
@@ -156,7 +156,7 @@ def test_the_size_and_hash_of_the_list_are_demanded(archive, place, monkeypatch)
 
 def test_the_hash_that_is_asked_for_is_demanded(archive, place):
     right = hashlib.sha256(archive.read_bytes()).hexdigest()
-    with pytest.raises(FormatError, match=rf"the SHA-256 {right}, 1{right[1:]} was expected"):
+    with pytest.raises(FormatError, match=rf"the SHA-256 {right}, expected 1{right[1:]}"):
         fetch(request_of(archive, place, sha256=f"1{right[1:]}"))
     fetch(request_of(archive, place, sha256=right.upper()))
 

@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from cdeep3m.errors import FormatError
 from cdeep3m.nets import prototxts
 from cdeep3m.nets.prototxts import FRAMES, NETS
-from cdeep3m.nets.spec import Blob, Kernel, concat, convolution, input_blob, total
+from cdeep3m.nets.spec import Blob, KernelSpec, concat, convolution, input_blob, total
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import NetParameter, SolverParameter
 
@@ -99,8 +99,8 @@ def test_a_number_of_channels_never_falls_below_the_classes():
 
 def test_functions_of_blobs_append_layers_in_the_order_of_their_calls():
     data = input_blob(NetParameter(), "data", (1, 1, 8, 8))
-    one = convolution(data, "one", 4, Kernel((1,)))
-    two = convolution(data, "two", 4, Kernel((1, 3), pad=(0, 1)))
+    one = convolution(data, "one", 4, KernelSpec((1,)))
+    two = convolution(data, "two", 4, KernelSpec((1, 3), pad=(0, 1)))
     answer = total([one, concat([one, two], "both")], "sum", coeff=[1, 0.5])
     assert answer == Blob(data.net, "sum")
     assert [(layer.type, list(layer.bottom)) for layer in data.net.layer] == [

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from google.protobuf import text_format
 
-from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.nets.prototxts import NETS, deploy, train_val
 from cdeep3m.nets.shapes import blob_shapes
 from cdeep3m.proto.caffe_pb2 import TEST, NetParameter
+
+pytest.importorskip("torch")
+Net = importlib.import_module("cdeep3m.engines.embedded.net.executor").Net
 
 OTHERS = """
 input: "image" input_shape { dim: 1 dim: 4 dim: 16 dim: 16 }

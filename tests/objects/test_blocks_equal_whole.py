@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from cdeep3m.objects.components import foreground, label_components
 from cdeep3m.objects.faces import faces_of, touching
-from cdeep3m.objects.grid import Grid, forward_directions
+from cdeep3m.objects.grid import BlockGrid, forward_directions
 from cdeep3m.objects.job import ObjectsRequest, find_objects
 from cdeep3m.objects.measures import measure
 from cdeep3m.objects.merging import merge, offsets_of
@@ -55,7 +55,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def joined(maps: np.ndarray, block: tuple[int, int, int], connectivity: int) -> np.ndarray:
     """Return the labels of the maps, found in blocks of `block`, without a file."""
-    grid = Grid(maps.shape, block)
+    grid = BlockGrid(maps.shape, block)
     values = [maps[grid.roi(number).slices] for number in range(len(grid))]
     labels = [label_components(foreground(part, 0.5), connectivity) for part in values]
     faces = [faces_of(part) for part, _ in labels]

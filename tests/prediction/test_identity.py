@@ -22,9 +22,10 @@ from address_volumes import DEPTHS, SIDES, predict_planes
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.geometry import Roi
 from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.rules import SPEEDS
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.tiling.variants import SPEEDS, variants_for
+from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from octave_cases import hdf5_file, png_folder, tiff_folder, tiff_stack
 

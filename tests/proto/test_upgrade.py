@@ -107,6 +107,7 @@ def test_what_other_forks_add_to_parameters_is_kept(name):
 
 
 def test_a_type_that_the_engine_does_not_know_is_refused_with_the_layer_s_name():
+    pytest.importorskip("torch")
     from cdeep3m.engines.embedded.net.executor import Net
 
     net = upgraded(parse('layers { name: "images" type: IMAGE_DATA top: "data" image_data_param { } }'))
@@ -130,8 +131,7 @@ def test_what_cannot_be_upgraded_is_refused(text, complaint):
 
 
 def test_an_old_net_computes_what_the_new_one_does():
-    import torch
-
+    torch = pytest.importorskip("torch")
     from cdeep3m.engines.embedded.net.executor import Net
 
     weights = NetParameter(layers=[V1LayerParameter(name="conv", type=V1LayerParameter.CONVOLUTION)])

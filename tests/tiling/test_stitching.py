@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.tiling.stitching import average, ensemble, paste, to_png16, to_probability_map
+from cdeep3m.tiling.stitching import average, ensemble, laid_out_as, paste, scale_by_dtype, to_png16, to_probability_map
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 
 HEIGHTS = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
@@ -102,3 +102,17 @@ def test_9_a_plane_with_full_values_is_the_same_in_both_modes():
 def test_an_ensemble_of_one_is_itself():
     plane = addresses(5, 7).astype(np.uint8)
     assert_array_equal(ensemble([plane]), plane)
+
+
+@pytest.mark.parametrize("other", [np.zeros((20, 30)), np.zeros((30, 20)).T, np.zeros((20, 30))[::-1, ::-1]])
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_a_plane_laid_out_as_another_has_the_same_values(layout, other):
+    plane = np.arange(600, dtype=np.float32).reshape(20, 30).copy(layout)[:, ::-1]
+    laid_out = laid_out_as(plane, other)
+    assert_array_equal(laid_out, plane)
+    assert np.argsort(np.abs(laid_out.strides)).tolist() == np.argsort(np.abs(other.strides)).tolist()
+
+
+def test_the_corrected_scale_depends_on_the_type_alone():
+    assert scale_by_dtype(np.zeros(1, np.uint16)) == 65536
+    assert scale_by_dtype(np.zeros(1, np.uint8)) == 256

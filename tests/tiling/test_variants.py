@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cdeep3m.tiling.variants import SPEEDS, VARIANTS, Variant, nearest_speed, variant, variants_for
+from cdeep3m.rules import SPEEDS
+from cdeep3m.tiling.variants import VARIANTS, Variant, nearest_speed, variant, variants_for
 
 VOLUME = np.arange(3 * 4 * 5).reshape(3, 4, 5)
 

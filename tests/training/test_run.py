@@ -356,11 +356,11 @@ def test_a_missing_solver_and_folders_in_the_way_have_their_statuses(out):
 )
 def test_a_setting_out_of_range_is_named(wrong):
     (name,) = wrong
-    with pytest.raises(InputError, match=f"--{name} .* was expected"):
+    with pytest.raises(InputError, match=f"--{name} .*: expected "):
         SolverSettings(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"nets": ()}, {"nets": ("1fm", "")}, {"nets": ("1fm", "1fm")}, {"additerations": 0}])
 def test_a_request_out_of_range_is_refused(tmp_path, wrong):
-    with pytest.raises(InputError, match="was expected"):
+    with pytest.raises(InputError, match=": expected "):
         TrainRequest(out=tmp_path, **wrong)

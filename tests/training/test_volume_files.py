@@ -12,12 +12,12 @@ from PIL import Image
 
 from cdeep3m.cli import preprocess_training_data, preprocess_validation
 from cdeep3m.edition2.settings import settings_text
-from cdeep3m.engines.embedded.net.h5_files import open_volume
+from cdeep3m.engines.embedded.net.h5_files import open_training_file
 from cdeep3m.errors import InputError
 from cdeep3m.runs.provenance import trained_on
 from cdeep3m.tiling.variants import VARIANTS, variant
 from cdeep3m.training.as_edition_2 import chance_of, write_training_data, write_validation_data
-from cdeep3m.training.folder import create_train_job
+from cdeep3m.training.folder import create_run_over_files
 from cdeep3m.training.volumes_given import Given, volumes_given
 from cdeep3m.volumes.enhancement import Enhancement, enhance
 from cdeep3m.volumes.labelled import labelled_shape
@@ -58,7 +58,7 @@ def test_volumes_of_different_sizes_are_written_one_after_another(tmp_path):
         assert_array_equal(stored(aug / f"training_full_stacks_v2_{each.index}.h5"), each.apply(planes(two[0])))
     assert (aug / "ConfigSettings_v2.txt").read_text() == settings_text("0", "0")
     assert trained_on(aug).volumes == 2
-    create_train_job(aug, tmp_path / "job")
+    create_run_over_files(aug, tmp_path / "job")
     assert len((tmp_path / "job" / "train_file.txt").read_text().splitlines()) == 32
     assert "batch_size: 32" in (tmp_path / "job" / "1fm" / "train_val.prototxt").read_text()
 
@@ -135,7 +135,7 @@ def test_validation_can_be_trained_on_and_that_of_cdeep3m2_is_read(tmp_path):
     with h5py.File(exact, "r") as raw:
         assert raw["data"].shape == (3, 330, 332, 1)
     assert labelled_shape(exact) == (332, 330, 3)
-    assert_array_equal(open_volume(exact).data, open_volume(file).data)
+    assert_array_equal(open_training_file(exact).data, open_training_file(file).data)
 
 
 @pytest.mark.correction2(19, "exact", "corrected")
@@ -147,14 +147,14 @@ def test_one_plane_is_3d_and_a_2d_one_is_read(tmp_path):
     file = tmp_path / "exact" / "training_full_stacks_v1_1.h5"
     with h5py.File(file, "r") as raw:
         assert raw["data"].shape == (330, 340)
-    assert open_volume(file).data.shape == (330, 340, 1)
+    assert open_training_file(file).data.shape == (330, 340, 1)
 
 
 @pytest.mark.correction2(28, "corrected")
 def test_a_folder_of_17_files_or_none_is_an_error(tmp_path):
     (tmp_path / "aug").mkdir()
-    with pytest.raises(InputError, match="holds 0 .h5 files, 16 were expected for every volume"):
-        create_train_job(tmp_path / "aug", tmp_path / "job")
+    with pytest.raises(InputError, match="holds 0 .h5 files, expected 16 for every volume"):
+        create_run_over_files(tmp_path / "aug", tmp_path / "job")
 
 
 def test_arguments_are_taken_apart():

@@ -59,7 +59,6 @@ def test_an_array_without_z_is_one_plane() -> None:
 def test_what_is_listed_for_stored_axes_is_found_for_space_and_back() -> None:
     layout = Layout((3, 4, 5, 2), "xyzc", {"c": 1})
     assert layout.in_space([8, 9, 30, 1], missing=1) == (30, 9, 8)
-    assert layout.as_stored((30, 9, 8), others=1) == [8, 9, 30, 1]
     assert Layout((4, 5), "yx").in_space([8, 9], missing=1) == (1, 8, 9)
 
 

@@ -38,29 +38,74 @@ def contrast(plane: np.ndarray, factor: float) -> np.ndarray:
 
 
 def sharpen(plane: np.ndarray, factor: float) -> np.ndarray:
-    """Move gray values away from their smoothed neighbourhood: 1 changes nothing, more sharpens."""
+    """Move gray values away from their smoothed neighbourhood: 1 changes nothing, more sharpens.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float32, shape (y, x)
+    """
     smooth = ndimage.convolve(plane, SMOOTHING, mode="nearest")
     return np.clip(smooth + (plane - smooth) * np.float32(factor), 0, 1)
 
 
 def blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth along y and x."""
+    """Smooth along y and x.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float32, shape (y, x)
+    """
     return ndimage.gaussian_filter(plane, sigma)
 
 
 def add_noise(plane: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise of a standard deviation on the scale from 0 to 1."""
+    """Add Gaussian noise of a standard deviation on the scale from 0 to 1.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float32, shape (y, x)
+    """
     return np.clip(plane + rng.standard_normal(plane.shape, np.float32) * np.float32(deviation), 0, 1)
 
 
 def smooth_by_variation(plane: np.ndarray, factor: float) -> np.ndarray:
-    """Lower the total variation by a multiple of the plane's own noise; a plane without noise stays."""
+    """Lower the total variation by a multiple of the plane's own noise; a plane without noise stays.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float32, shape (y, x)
+    """
     noise = noise_of(plane)
     return denoise_plane(plane, noise * factor) if noise * factor > NOISE_FREE else plane
 
 
 def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
-    """Give every gray value as many pixels as any other, in `bins` steps; a constant plane stays."""
+    """Give every gray value as many pixels as any other, in `bins` steps; a constant plane stays.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float32, shape (y, x)
+    """
     low, high = float(plane.min()), float(plane.max())
     if low == high:
         return plane

@@ -121,7 +121,7 @@ def effects_of_signals(effects: dict[signal.Signals, str]) -> Iterator[Callable[
         return found
 
     handlers = {
-        number: (lambda *arguments: asked.append(arguments[0])) if effect == "snapshot" else (lambda *arguments: None)
+        number: (lambda *arguments: asked.append(arguments[0])) if effect == "snapshot" else (lambda *_: None)
         for number, effect in effects.items()
         if effect != "stop"
     }
@@ -188,7 +188,7 @@ def _numbers(flag: str) -> list[int]:
     try:
         return [int(number) for number in flag.split(",")]
     except ValueError:
-        raise InputError(f"--gpu={flag}: a GPU number was expected (-1 is the CPU)") from None
+        raise InputError(f"--gpu={flag}: expected a GPU number (-1 is the CPU)") from None
 
 
 if __name__ == "__main__":

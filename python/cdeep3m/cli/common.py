@@ -154,7 +154,7 @@ def rules_from(options: argparse.Namespace) -> Rules:
 def as_ctrl_c(caught: list[int]) -> Iterator[None]:
     """Treat SIGTERM and SIGHUP as Ctrl-C within the block, noting them in `caught`; ignored ones stay ignored."""
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(number: int, _frame: object) -> None:
         caught.append(number)
         raise KeyboardInterrupt
 

@@ -85,9 +85,9 @@ def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:
 
 
 def _create(options: argparse.Namespace) -> None:
-    from cdeep3m.training.folder import create_train_job
+    from cdeep3m.training.folder import create_run_over_files
 
-    create_train_job(options.augmented, options.out, options.validation, make=make_of(options))
+    create_run_over_files(options.augmented, options.out, options.validation, make=make_of(options))
     print(f"Train job created in {options.out}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.errors import RunError
+from cdeep3m.system.files import whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,13 +139,11 @@ def _write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
         return
     print(f"Making {folder}: {shape[0]} planes of {shape[1]} x {shape[2]} pixels", flush=True)
     volume = synthesize(shape, seed=seed)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
-        (partial / name).mkdir(parents=True)
-        for z, plane in enumerate(planes):
-            Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
-    partial.replace(folder)
+    with whole_folder(folder) as partial:
+        for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
+            (partial / name).mkdir()
+            for z, plane in enumerate(planes):
+                Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
 
 
 def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:

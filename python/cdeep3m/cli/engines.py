@@ -85,7 +85,7 @@ def lines_of(verdict: Verdict) -> str:
     return "\n".join([f"{verdict.engine:10}{state}", *(f"{'':10}- {remark}" for remark in verdict.remarks)])
 
 
-def _list(options: argparse.Namespace) -> None:
+def _list(_options: argparse.Namespace) -> None:
     from cdeep3m.engines.images import CATALOGUE, Image, Lock, config_folder, known_images
 
     lock = Lock()

@@ -91,7 +91,7 @@ def models_of(path: Path, nets: str | None) -> list[TrainedModel]:
     trained = TrainedRun(path)
     wanted = [net.strip() for net in nets.split(",")] if nets else trained.default_nets()
     if not wanted:
-        raise MissingModelError(f"no trained net in {path}; expected folders such as 1fm, each with trainedmodel/.")
+        raise MissingModelError(f"no trained net in {path}; expected folders such as 1fm, each with trainedmodel/")
     return [trained.model(net) for net in wanted]
 
 

@@ -150,9 +150,9 @@ def _print_layers(layers: Sequence[LayerInfo]) -> None:
 
 
 def _blobs_in_words(layer: LayerInfo) -> str:
-    from cdeep3m.nets.fits import show
+    from cdeep3m.nets.shapes import shape_text
 
-    return "(depends on its input)" if layer.blobs is None else ", ".join(map(show, layer.blobs))
+    return "(depends on its input)" if layer.blobs is None else ", ".join(map(shape_text, layer.blobs))
 
 
 def _show_list() -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.rules import SPEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser("PreprocessImageData", exact=True, description=DESCRIPTION)
     parser.add_argument("--models", default="", metavar="LIST", help="write the packages of these nets (1fm,3fm,5fm)")
     parser.add_argument(
-        "--augspeed", type=int, choices=(1, 2, 4, 10), default=1, help="with --models: fewer variants (default: 1, all)"
+        "--augspeed", type=int, choices=SPEEDS, default=1, help="with --models: fewer variants (default: 1, all)"
     )
     parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("aug", metavar="AUG")

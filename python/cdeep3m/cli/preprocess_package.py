@@ -68,7 +68,7 @@ def wait_for_enter(found: str) -> None:
     """
     print(f"{found} Press Enter to go on, Ctrl-C to stop.")
     if not sys.stdin.readline():
-        raise InputError(f"{found} Nobody answered on standard input; run without --exact to get a warning instead.")
+        raise InputError(f"{found} Nobody answered on standard input; run without --exact to get a warning instead")
 
 
 if __name__ == "__main__":

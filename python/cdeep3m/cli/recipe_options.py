@@ -139,6 +139,7 @@ class _TimeOrPoint(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
+        del parser, option
         if str(values).isdigit():
             namespace.time = int(values)
             return

@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     request = request_of(options, planes=0)
     unknown = [net for net in request.nets if net not in NETS]
     if unknown:
-        raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}.")
+        raise InputError(f"no net is called {', '.join(unknown)}; choose from {', '.join(NETS)}")
     with failing_with(BAD_RETRAIN):
         check_retrain(request.retrain)
     with failing_with(BAD_JOB):
@@ -80,13 +80,13 @@ def _run(options: argparse.Namespace) -> None:
 def _create(options: argparse.Namespace, retrain: Path | None) -> int:
     """Make TRAINOUT; with --retrain and no --width, with the nets that were trained before. Return how many planes."""
     from cdeep3m.runs.provenance import keep_record, trained_on, warn_of_other_images
-    from cdeep3m.training.folder import check_training_files, create_train_job
+    from cdeep3m.training.folder import check_training_files, create_run_over_files
     from cdeep3m.training.run import ignore_voxels_of
 
     planes = check_training_files(options.augmented)
     record = trained_on(options.augmented)
     make, like = make_of(options), like_of(options, retrain)
-    create_train_job(options.augmented, options.out, options.validation_dir, make=make, like=like)
+    create_run_over_files(options.augmented, options.out, options.validation_dir, make=make, like=like)
     warn_of_other_images(retrain, record)
     if record:
         keep_record(options.out, record)

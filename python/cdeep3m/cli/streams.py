@@ -44,7 +44,7 @@ class OneLine(logging.Formatter):
     """Shows a message as one line, control characters visible; a traceback, where one is asked for, below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return a record as one line that is safe to print."""
         said = printable(record.getMessage(), longest=LONGEST_LINE)
         return f"{said}\n{self.formatException(record.exc_info)}" if record.exc_info else said
 

@@ -19,7 +19,7 @@ NOISE_FREE = 1e-8
 
 
 def enhance(plane: np.ndarray, cut: int = CUT) -> np.ndarray:
-    """Enhance a plane.
+    """Denoise a plane and stretch its gray values, as enhance_stack.py does.
 
     Parameters
     ----------
@@ -44,13 +44,30 @@ def denoised(plane: np.ndarray) -> np.ndarray:
     """Return a stretched plane with its total variation lowered as much as its noise asks for.
 
     A plane without noise, with which CDeep3M2 may never end (defect 7), is returned as it is.
+
+    Parameters
+    ----------
+    plane : ndarray of float64, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float64, shape (y, x)
     """
     noise = noise_of(plane)
     return denoise_plane(plane, noise / 2) if noise > NOISE_FREE else plane
 
 
 def first_stretch(plane: np.ndarray) -> np.ndarray:
-    """Return gray values as float64 with percentiles 1 and 99 at 0 and 1, cut off beyond."""
+    """Return gray values as float64 with percentiles 1 and 99 at 0 and 1, cut off beyond.
+
+    Parameters
+    ----------
+    plane : ndarray of any number type, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float64, shape (y, x)
+    """
     values = as_float(plane)
     low, high = np.percentile(values, (FIRST_CUT, 100 - FIRST_CUT))
     if low == high:
@@ -62,6 +79,14 @@ def to_8_bits(plane: np.ndarray, cut: int) -> np.ndarray:
     """Stretch percentiles `cut` and 100 - `cut` to 0..255, cut off beyond; fractions are dropped.
 
     Above 50 the upper bound lies below the lower one, and values from the lower one on become 255.
+
+    Parameters
+    ----------
+    plane : ndarray of float64, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
     """
     low, high = np.percentile(plane, (cut, 100 - cut))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -70,7 +95,16 @@ def to_8_bits(plane: np.ndarray, cut: int) -> np.ndarray:
 
 
 def as_float(plane: np.ndarray) -> np.ndarray:
-    """Return gray values as float64: whole numbers divided by their type's largest value."""
+    """Return gray values as float64: whole numbers divided by their type's largest value.
+
+    Parameters
+    ----------
+    plane : ndarray of any number type, shape (y, x)
+
+    Returns
+    -------
+    ndarray of float64, shape (y, x)
+    """
     if plane.dtype.kind == "f":
         return plane.astype(np.float64)
     if plane.dtype.kind == "i":

@@ -33,6 +33,14 @@ def ensemble(planes: Sequence[np.ndarray]) -> np.ndarray:
 def truncated_ensemble(planes: Sequence[np.ndarray]) -> np.ndarray:
     """Average in double and drop the fraction, as the function of ensemble.py does.
 
+    Parameters
+    ----------
+    planes : sequence of ndarray of uint8, one shape
+
+    Returns
+    -------
+    ndarray of uint8, that shape
+
     Examples
     --------
     >>> truncated_ensemble([np.uint8([1, 255]), np.uint8([2, 254])]).tolist()

@@ -41,6 +41,14 @@ def to_8_bit_gray(values: np.ndarray) -> np.ndarray:
 def blue_channel(values: np.ndarray) -> np.ndarray:
     """Return an image as the enhancement reads it: gray at its full depth, and of colour the blue channel (defect 10).
 
+    Parameters
+    ----------
+    values : ndarray of a number type, shape (y, x) or (y, x, channels)
+
+    Returns
+    -------
+    ndarray of the same type, shape (y, x)
+
     Examples
     --------
     >>> blue_channel(np.uint8([[[1, 2, 3]]])).tolist()
@@ -53,6 +61,14 @@ def blue_channel(values: np.ndarray) -> np.ndarray:
 
 def wrapped(values: np.ndarray) -> np.ndarray:
     """Return a TIFF stack as training reads it: 16-bit values modulo 256 (defect 9).
+
+    Parameters
+    ----------
+    values : ndarray of uint8 or uint16, any shape
+
+    Returns
+    -------
+    ndarray of uint8, that shape
 
     Examples
     --------

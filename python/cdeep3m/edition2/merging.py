@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.edition2.dividing import HALO, Area
+from cdeep3m.edition2.padding import LARGEST_PADDED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Area = tuple[int, int, int, int]
 
-HALO = 12
-LARGEST_PADDED = 1012
 WHITE = 255
 
 
@@ -22,7 +22,12 @@ def crop_begin(side: int) -> int:
 
 
 def scale_of(plane: np.ndarray) -> int:
-    """Return the first of 2, 4, .. 65536 nearest to the plane's largest value (defect 2: planes jump)."""
+    """Return the first of 2, 4, .. 65536 nearest to the plane's largest value (defect 2: planes jump).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8 or uint16, shape (y, x)
+    """
     powers = 2 ** np.arange(1, 17)
     return int(powers[np.argmin(np.abs(powers - float(plane.max())))])
 
@@ -47,7 +52,7 @@ def to_map(plane: np.ndarray) -> np.ndarray:
     return np.rint(scaled).astype(np.int64).astype(np.uint8)
 
 
-def merged(tiles: Sequence[np.ndarray], areas: Sequence[Area], shape: tuple[int, int]) -> np.ndarray:
+def stitched(tiles: Sequence[np.ndarray], areas: Sequence[Area], shape: tuple[int, int]) -> np.ndarray:
     """Return a plane made of the canvases of its packages.
 
     Parameters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-CANVAS = 1024
+from cdeep3m.edition2.dividing import CANVAS
+
 PADDING = 12
 LARGEST_PADDED = CANVAS - PADDING
 Z_PADDING = 2

@@ -108,28 +108,72 @@ def _operate(plane: np.ndarray, operation: str, strengths: Strengths, draws: Dra
 
 
 def contrast(plane: np.ndarray, factor: float) -> np.ndarray:
-    """Move gray values of a uint8 plane away from their mean (factor above 1) or towards it."""
+    """Move gray values of a uint8 plane away from their mean (factor above 1) or towards it.
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     return np.asarray(ImageEnhance.Contrast(Image.fromarray(plane)).enhance(factor))
 
 
 def sharpness(plane: np.ndarray, factor: float) -> np.ndarray:
-    """Sharpen (factor above 1), leave (1) or smooth (below 1) a uint8 plane (defect 15)."""
+    """Sharpen (factor above 1), leave (1) or smooth (below 1) a uint8 plane (defect 15).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     return np.asarray(ImageEnhance.Sharpness(Image.fromarray(plane)).enhance(factor))
 
 
 def blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth a uint8 plane along y, x and a third axis of length 1, dropping fractions each time (defect 17)."""
+    """Smooth a uint8 plane along y, x and a third axis of length 1, dropping fractions each time (defect 17).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     return gaussian_filter(plane[:, :, np.newaxis], sigma)[..., 0]
 
 
 def add_noise(plane: np.ndarray, deviation: float, draws: Draws) -> np.ndarray:
-    """Add Gaussian noise of a standard deviation on the scale from 0 to 1; fractions are dropped (defects 15, 17)."""
+    """Add Gaussian noise of a standard deviation on the scale from 0 to 1; fractions are dropped (defects 15, 17).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     noisy = (plane / WHITE)[:, :, np.newaxis] + draws.noise(deviation, (*plane.shape, 1))
     return (WHITE * np.clip(noisy, 0, 1)).astype(np.uint8)[..., 0]
 
 
 def chambolle(plane: np.ndarray, factor: float) -> np.ndarray:
     """Denoise a uint8 plane with Chambolle's total variation, with a third axis of length 1 (defects 17, 18).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
 
     Raises
     ------
@@ -146,7 +190,16 @@ def chambolle(plane: np.ndarray, factor: float) -> np.ndarray:
 
 
 def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
-    """Equalise the histogram of a uint8 plane, with bins over its own range; fractions are dropped (defects 17, 18)."""
+    """Equalise the histogram of a uint8 plane, with bins over its own range; fractions are dropped (defects 17, 18).
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     densities, edges = np.histogram(plane.ravel(), bins, density=True)
     cumulated = densities.cumsum()
     scaled = (bins - 1) * cumulated / cumulated[-1]
@@ -154,7 +207,16 @@ def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
 
 
 def skew(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Move one corner of every plane by some voxels, rows taken for the width; 0 outside (defect 20)."""
+    """Move one corner of every plane by some voxels, rows taken for the width; 0 outside (defect 20).
+
+    Parameters
+    ----------
+    images, labels : ndarray of uint8, shape (z, y, x)
+
+    Returns
+    -------
+    tuple of two ndarray of uint8, shape (z, y, x)
+    """
     coefficients = draws.coefficients
     if coefficients is None:
         coefficients = perspective(images.shape[1:], strength, draws.side)
@@ -191,6 +253,14 @@ def distort(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws)
     """Displace voxels smoothly, from one displacement in the first plane to another in the last; one plane turns black.
 
     Outside the plane it is mirrored as SciPy does today, not as SciPy before 1.6.
+
+    Parameters
+    ----------
+    images, labels : ndarray of uint8, shape (z, y, x)
+
+    Returns
+    -------
+    tuple of two ndarray of uint8, shape (z, y, x)
     """
     first, last = displacements(draws.fields, 27 - strength)
     y, x = np.mgrid[: images.shape[1], : images.shape[2]]
@@ -205,13 +275,31 @@ def distort(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws)
 def displacements(
     fields: Sequence[np.ndarray], sigma: float
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (dx, dy) of the first and of the last plane, in voxels, from four fields in [-1, 1)."""
+    """Return (dx, dy) of the first and of the last plane, in voxels, from four fields in [-1, 1).
+
+    Parameters
+    ----------
+    fields : sequence of four ndarray of float64, shape (y, x)
+
+    Returns
+    -------
+    two tuples of two ndarray of float64, shape (y, x)
+    """
     dx, dy, dx_last, dy_last = (gaussian_filter(field, sigma, mode="constant") * DISPLACEMENT for field in fields)
     return (dx, dy), (dx_last, dy_last)
 
 
 def binary(labels: np.ndarray) -> np.ndarray:
-    """Return interpolated labels as two values: 0 and 1 where they go up to 1, otherwise 0 and 255."""
+    """Return interpolated labels as two values: 0 and 1 where they go up to 1, otherwise 0 and 255.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+    """
     if labels.max() <= 1:
         return (labels > 0.5).astype(np.uint8)
     return (labels > WHITE // 2 + 1).astype(np.uint8) * np.uint8(WHITE)

@@ -54,7 +54,16 @@ def resize(images: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.nd
 
 
 def filled(stack: np.ndarray) -> np.ndarray:
-    """Fill short sides of a (z, y, x) stack with zeros, at their ends, to 325 voxels."""
+    """Fill short sides of a (z, y, x) stack with zeros, at their ends, to 325 voxels.
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+
+    Returns
+    -------
+    ndarray of that type, shape (z, y, x)
+    """
     missing = [(0, max(0, SMALLEST_SIDE - side)) for side in stack.shape[1:]]
     return np.pad(stack, [(0, 0), *missing])
 

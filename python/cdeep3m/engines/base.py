@@ -51,6 +51,21 @@ class TrainedModel:
     label: int = 1
 
 
+STACK_OUTPUT = "test.h5"
+"""What engines over files call the predictions of a stack, before the number of the plane."""
+
+
+def plane_file(prefix: str, plane: int | str) -> str:
+    """Return the name of the prediction of a plane, as predict_seg_new.bin makes it of its --predict.
+
+    Examples
+    --------
+    >>> plane_file(STACK_OUTPUT, 7)
+    'test.h5_shift_7.h5'
+    """
+    return f"{prefix}_shift_{plane}.h5"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictJob:
     """Predict every plane of some stacks that lie in HDF5 files.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.engines.averages import averaged
-from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress, plane_file
 from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
@@ -70,8 +70,8 @@ class IdentityNet:
         frames, height, width = window.shape
         if frames != self.frames or height % SIDE or width % SIDE:
             raise NetError(
-                f"a window of shape {window.shape} was given; {self.frames} planes with sides that are "
-                f"multiples of {SIDE} were expected"
+                f"a window of shape {window.shape} was given; expected {self.frames} planes with sides that are "
+                f"multiples of {SIDE}"
             )
 
 
@@ -103,14 +103,14 @@ class IdentityEngine:
 
     def load(self, model: TrainedModel, *, gpu: int = CPU, precision: Precision = "float32") -> IdentityNet:
         """Return the net of `model`, which sees as many planes as its name says: 3fm three."""
-        del gpu
+        del gpu, precision
         return self.nets.setdefault(model.net, IdentityNet(frames_of(model.net)))
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Write every plane of every stack as probabilities (1, 2, x, y), a file each."""
         for path in (job.model.deploy, job.model.weights):
             if not path.is_file():
-                raise MissingFileError(f"{path} is not there; a trained model was expected")
+                raise MissingFileError(f"{path} is not there; expected a trained model")
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             _predict_stack(stack, folder)
             _note(job.log, f"{stack} predicted")
@@ -149,6 +149,14 @@ def frames_of(net: str) -> int:
 def share_of_largest(values: np.ndarray) -> np.ndarray:
     """Return `values` divided by the largest that their type can hold (floats: as they are), as float32.
 
+    Parameters
+    ----------
+    values : ndarray of a number type, any shape
+
+    Returns
+    -------
+    ndarray of float32, that shape
+
     Examples
     --------
     >>> share_of_largest(np.array([0, 51, 255], dtype=np.uint8)).tolist()
@@ -169,22 +177,22 @@ def write_snapshot(prefix: Path, iteration: int) -> None:
 
 def _predict_stack(stack: Path, folder: Path) -> None:
     if not stack.is_file():
-        raise MissingFileError(f"{stack} is not there; an HDF5 stack with /data of shape (x, y, z) was expected")
+        raise MissingFileError(f"{stack} is not there; expected an HDF5 stack with /data of shape (x, y, z)")
     data = from_caffe_axes(np.asarray(read_dataset(stack)))
     folder.mkdir(parents=True, exist_ok=True)
     for z, plane in enumerate(share_of_largest(data)):
         probabilities = np.stack([1 - plane.T, plane.T])[np.newaxis]
-        write_datasets(folder / f"test.h5_shift_{z}.h5", {"data": probabilities})
+        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities})
 
 
 def _check_training(job: TrainJob, solver: SolverParameter) -> None:
     if job.snapshot is not None and job.weights is not None:
-        raise InputError("a snapshot to resume from and weights to start from; one of them was expected")
+        raise InputError("a snapshot to resume from and weights to start from; expected one of them")
     for path in (job.folder / solver.net, job.snapshot, job.weights):
         if path is not None and not path.is_file():
             raise MissingFileError(f"{path} is not there; this training needs it")
     if solver.max_iter < 1:
-        raise EngineError(f"{job.solver} has max_iter {solver.max_iter}; a number of at least 1 was expected")
+        raise EngineError(f"{job.solver} has max_iter {solver.max_iter}; expected a number of at least 1")
 
 
 def _note(log: Path | None, line: str) -> None:

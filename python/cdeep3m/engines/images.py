@@ -240,5 +240,5 @@ def _image(name: str, entry: Any, source: str) -> Image:
 def _version(text: str, where: str) -> Version:
     found = version(text)
     if found is None:
-        raise FormatError(f'{where} is {text!r}; a version such as "9" or "7.0" was expected')
+        raise FormatError(f'{where} is {text!r}; expected a version such as "9" or "7.0"')
     return found

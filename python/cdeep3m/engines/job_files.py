@@ -80,16 +80,39 @@ def _files_of(net: Message, folder: Path, named_in: Path) -> list[Path]:
             found.append(_there(folder / name, named_in))
         elif field in LISTS:
             listing = _there(folder / name, named_in)
-            found += [listing, *_listed(listing, folder)]
+            found += [listing, *read_list(listing, folder)]
     return found
 
 
-def _listed(listing: Path, folder: Path) -> list[Path]:
+def listed_files(listing: Path, folder: Path) -> list[Path]:
+    """Return the files that a list names, one a line; relative names count from `folder`, empty lines do not count."""
     lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    files = [_there(folder / line.strip(), listing) for line in lines if line.strip()]
+    return [folder / line.strip() for line in lines if line.strip()]
+
+
+def read_list(listing: Path, folder: Path) -> list[Path]:
+    """Read a list of files (train_file.txt), as `listed_files` does, and make sure that they are there.
+
+    Parameters
+    ----------
+    listing : Path
+    folder : Path
+        Working folder of the training.
+
+    Raises
+    ------
+    MissingFileError
+        The list or a file in it is not there.
+    FormatError
+        The list is empty.
+    """
+    try:
+        files = listed_files(listing, folder)
+    except FileNotFoundError:
+        raise MissingFileError(f"{listing} is not there; expected a list of .h5 files, one a line") from None
     if not files:
-        raise FormatError(f"{listing} is empty; a list of .h5 files, one a line, was expected")
-    return files
+        raise FormatError(f"{listing} is empty; expected a list of .h5 files, one a line")
+    return [_there(file, listing) for file in files]
 
 
 def _strings(message: Message) -> Iterator[tuple[str, str]]:

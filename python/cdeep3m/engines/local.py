@@ -66,8 +66,8 @@ class LocalCaffe(ToolEngine):
         found = _find(_tool_folders(str(root.absolute())))
         if PREDICT_TOOL not in found:
             raise EngineError(
-                f"no Caffe in {root}: {PREDICT_TOOL} was expected in it, in its .build_release/tools or build/tools, "
-                "as a file that may be run."
+                f"no Caffe in {root}: expected {PREDICT_TOOL} in it, in its .build_release/tools or build/tools, "
+                "as a file that may be run"
             )
         if is_own(found[PREDICT_TOOL]):
             logger.warning("%s is this project's own: the embedded engine is compared with itself", found[PREDICT_TOOL])

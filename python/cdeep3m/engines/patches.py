@@ -136,7 +136,7 @@ class PatchSampler:
         ignored: int | None = None,
     ) -> None:
         if not volumes:
-            raise InputError("no volumes to draw training patches from; at least one was expected")
+            raise InputError("no volumes to draw training patches from; expected at least one")
         self.data_shape, self.label_shape = tuple(data_shape), tuple(label_shape)
         self.selection = selection or LabelSelection()
         self.augmentation = augmentation or None
@@ -298,10 +298,11 @@ class PatchSampler:
     def _check(self) -> None:
         for data, label in zip(self._data, self._labels, strict=True):
             if data.shape[1:] != label.shape[1:]:
-                raise InputError(f"images of {show(data.shape[1:])} voxels, but labels of {show(label.shape[1:])}")
+                sides = sides_text(label.shape[1:])
+                raise InputError(f"images of {sides_text(data.shape[1:])} voxels, but labels of {sides}")
             if label.shape[0] != 1 or data.shape[0] != self.channels:
                 raise InputError(
-                    f"{data.shape[0]} image and {label.shape[0]} label channels; {self.channels} and 1 were expected"
+                    f"{data.shape[0]} image and {label.shape[0]} label channels; expected {self.channels} and 1"
                 )
 
 
@@ -370,6 +371,10 @@ def extent(array: np.ndarray) -> tuple[int, int]:
 def white_of(data: np.ndarray) -> float:
     """Return which gray value is white in images of 8 or 16 bits, whatever type they are stored in.
 
+    Parameters
+    ----------
+    data : ndarray of a number type, shape (x, y, z) or (c, x, y, z)
+
     Examples
     --------
     >>> white_of(np.float32([0, 255])), white_of(np.uint16([7])), white_of(np.float32([300]))
@@ -399,8 +404,8 @@ def centre_range(sides: Sides, patch: Sides) -> tuple[Sides, Sides]:
     smallest = tuple(2 * (p // 2) + 1 for p in patch)
     if any(n < s for n, s in zip(sides, smallest, strict=True)):
         raise InputError(
-            f"a training volume of {show(sides)} voxels (x, y, z); patches of {show(patch)} need at least "
-            f"{show(smallest)}. Use larger images, or a smaller patch in train_val.prototxt."
+            f"a training volume of {sides_text(sides)} voxels (x, y, z); patches of {sides_text(patch)} need at least "
+            f"{sides_text(smallest)}. Use larger images, or a smaller patch in train_val.prototxt"
         )
     return tuple(p // 2 for p in patch), tuple(n - p // 2 for n, p in zip(sides, patch, strict=True))
 
@@ -435,10 +440,10 @@ def cut(volume: np.ndarray, begin: Sides, sides: Sides) -> np.ndarray:
     return patch
 
 
-def show(sides: Sides) -> str:
+def sides_text(sides: Sides) -> str:
     """Return sides as people write them.
 
-    >>> show((320, 320, 1))
+    >>> sides_text((320, 320, 1))
     '320 x 320 x 1'
     """
     return " x ".join(map(str, sides))
@@ -450,7 +455,5 @@ def _begin(centre: Sides, sides: Sides) -> Sides:
 
 def _with_channels(volume: np.ndarray, axes: int) -> np.ndarray:
     if volume.ndim not in (axes, axes + 1):
-        raise InputError(
-            f"a volume of {volume.ndim} axes for patches of {axes}; (x, y, z) or (c, x, y, z) was expected"
-        )
+        raise InputError(f"a volume of {volume.ndim} axes for patches of {axes}; expected (x, y, z) or (c, x, y, z)")
     return volume if volume.ndim == axes + 1 else volume[np.newaxis]

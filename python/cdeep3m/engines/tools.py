@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import ALL_GPUS, CPU, Progress
+from cdeep3m.engines.base import ALL_GPUS, CPU, STACK_OUTPUT, Progress
 from cdeep3m.engines.job_files import training_files
 from cdeep3m.errors import EngineError, EngineFullDiskError, MissingFileError, is_full
 from cdeep3m.proto.caffe_pb2 import SolverParameter
@@ -281,7 +281,7 @@ def predict_call(job: PredictJob, stack: Path, folder: Path) -> ToolCall:
         f"--model={model.deploy}",
         f"--weights={model.weights}",
         f"--data={data}",
-        f"--predict={target / 'test.h5'}",
+        f"--predict={target / STACK_OUTPUT}",
         "--shift_axis=2",
         "--shift_stride=1",
     )

@@ -87,7 +87,12 @@ def blank(values: np.ndarray) -> Finding | None:
 
 
 def saturated(values: np.ndarray) -> Finding | None:
-    """Find maps that are sure of foreground nearly everywhere."""
+    """Find maps that are sure of foreground nearly everywhere.
+
+    Parameters
+    ----------
+    values : ndarray of a gray type, any shape
+    """
     high = float(shares(values)[int(0.98 * BINS) :].sum())
     if high <= SATURATED_SHARE:
         return None
@@ -213,7 +218,12 @@ def gray_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def unlike_training(images: np.ndarray, training: np.ndarray) -> Finding | None:
-    """Find images whose gray values are unlike those of the training; both as histograms of shape (256,)."""
+    """Find images whose gray values are unlike those of the training; both as histograms of shape (256,).
+
+    Parameters
+    ----------
+    images, training : ndarray of int, shape (256,)
+    """
     if not images.sum() or not training.sum():
         return None
     distance = gray_distance(images, training)

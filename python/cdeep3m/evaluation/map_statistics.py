@@ -92,6 +92,15 @@ def _repeats(plane: np.ndarray) -> list[float]:
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
-    """Return counts as parts of their sum; zeros where there is none."""
+    """Return counts as parts of their sum; zeros where there is none.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (256,)
+
+    Returns
+    -------
+    ndarray of float64, shape (256,)
+    """
     total = counts.sum()
     return counts / total if total else np.zeros(counts.shape)

@@ -134,7 +134,12 @@ def score(counts: np.ndarray, *, threshold: int = HALF) -> Scores:
 
 
 def best_threshold(counts: np.ndarray) -> int:
-    """Return the threshold whose F1 is highest, the lowest of several; `HALF` where no threshold has an F1."""
+    """Return the threshold whose F1 is highest, the lowest of several; `HALF` where no threshold has an F1.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (2, 256)
+    """
     background, foreground = (row[::-1].cumsum()[::-1] for row in counts)
     total = foreground[0]
     if total == 0:

@@ -17,6 +17,7 @@ from cdeep3m.evaluation.precision_recall import VALUES, PrecisionRecall, precisi
 from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
+from cdeep3m.volumes.formats import MAP
 from cdeep3m.volumes.labels import IGNORED, ClassVolume, Labelling, OneClass
 from cdeep3m.volumes.samples import to_8_bits
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cdeep3m.volumes import Volume
 
 ENSEMBLE = "ensembled"
-SEGMENTED = "Segmented"
-"""What maps are called that are one file, or one folder of chunks."""
 MAP_TYPES = ("uint8", "uint16", "float32")
 _BOX = re.compile(r"(-?\d*:-?\d*),(-?\d*:-?\d*),(-?\d*:-?\d*)")
 
@@ -82,7 +81,12 @@ class MapScores:
 
     @property
     def total(self) -> np.ndarray:
-        """Counts of all planes, shape (2, 256)."""
+        """Counts of all planes, shape (2, 256).
+
+        Returns
+        -------
+        ndarray of int, shape (2, 256)
+        """
         return self.counts.sum(axis=0)
 
     @property
@@ -116,13 +120,13 @@ class Counted(NamedTuple):
 def maps_in(path: str | os.PathLike[str]) -> Path:
     """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction."""
     folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
-    single = sorted(folder.glob(f"{SEGMENTED}.*")) if folder.is_dir() else []
+    single = sorted(folder.glob(f"{MAP}.*")) if folder.is_dir() else []
     return single[0] if len(single) == 1 else folder
 
 
 def is_map(path: Path, volume: Volume) -> bool:
     """Return whether values of a type of more than 8 bits are probabilities: those of a prediction's own maps are."""
-    return path.name.startswith(f"{SEGMENTED}.") and volume.dtype.name in MAP_TYPES
+    return path.name.startswith(f"{MAP}.") and volume.dtype.name in MAP_TYPES
 
 
 def region_of(text: str | None, shape: tuple[int, int, int]) -> Region:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cdeep3m.geometry import Coordinate, Placement
+from cdeep3m.volumes.formats import MAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class MapSpec:
     placement: Placement = field(default_factory=Placement)
     source: str = ""
     labels: bool = False
-    planes: str = "Segmented"
+    planes: str = MAP
 
 
 class Maps(Protocol):
@@ -79,7 +80,12 @@ class Maps(Protocol):
         """
 
     def read(self, box: Roi) -> np.ndarray:
-        """Return the values of a box that is not missing, shape of `box`."""
+        """Return the values of a box that is not missing, shape of `box`.
+
+        Returns
+        -------
+        ndarray of the type of the maps, shape of the box
+        """
 
     def finish(self) -> None:
         """Bring everything to the disk and make sure that it is all there.

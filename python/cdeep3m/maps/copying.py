@@ -17,7 +17,7 @@ from cdeep3m.maps.open import open_maps
 from cdeep3m.maps.png_folder import PngMaps
 from cdeep3m.maps.progress import Finished
 from cdeep3m.system.ledger import HEADER
-from cdeep3m.system.threads import Background, ahead
+from cdeep3m.system.threads import Behind, ahead
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
@@ -125,7 +125,7 @@ def copy_volume(
     source = KeptSlab(volume, plan.slab, folder) if plan.slab else volume
     done = len(boxes) - len(todo)
     made = ahead(_read(source, todo, np.dtype(maps.spec.dtype), name), depth=WAITING)
-    with closing(made), Background(depth=WAITING) as writing:
+    with closing(made), Behind(depth=WAITING) as writing:
         for box, values in made:
             writing.call(maps.write, box, values)
             done += 1
@@ -243,10 +243,14 @@ def converted(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
     Parameters
     ----------
-    values : ndarray
+    values : ndarray of a number type, any shape
     dtype : dtype
     name : str
         Where they are from, for the message.
+
+    Returns
+    -------
+    ndarray of `dtype`, that shape
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.errors import InputError
 from cdeep3m.maps.chunked import chunks_for
 from cdeep3m.volumes.address import Address
-from cdeep3m.volumes.formats import Format, expected, format_of
+from cdeep3m.volumes.formats import MAP, Format, expected, format_of
 
 if TYPE_CHECKING:
     import os
@@ -105,7 +105,7 @@ def format_called(name: str) -> Format:
     return by_name[name]
 
 
-def place_of(folder: Path, format_name: str, *, planes: str = "Segmented") -> Path:
+def place_of(folder: Path, format_name: str, *, planes: str = MAP) -> Path:
     """Return where a map of a format goes in a folder that is its own.
 
     Examples

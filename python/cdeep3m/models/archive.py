@@ -111,31 +111,29 @@ class _Bounded:
 def _demand_within_bounds(archive: Path, number: int, unpacked: int) -> None:
     """Refuse an archive that would fill a disk with files or bytes."""
     if number > MOST_FILES:
-        raise FormatError(
-            f"{archive} holds more than {MOST_FILES} files; a trained model was expected; do not trust it."
-        )
+        raise FormatError(f"{archive} holds more than {MOST_FILES} files; expected a trained model; do not trust it")
     most = MOST_FROM_A_BYTE * archive.stat().st_size + MOST_ANYWAY
     if unpacked > most:
-        raise FormatError(f"{archive} would unpack to more than {most} bytes; a trained model was expected.")
+        raise FormatError(f"{archive} would unpack to more than {most} bytes; expected a trained model")
 
 
 def _safe_name(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
     """Return the name of `member`, which leads to a place below any folder it is joined to."""
     name = PurePosixPath(member.name)
     if len(os.fsencode(member.name)) > LONGEST_NAME:
-        raise FormatError(f"{archive}: it holds a name of {len(member.name)} characters; do not trust it.")
+        raise FormatError(f"{archive}: it holds a name of {len(member.name)} characters; do not trust it")
     if name.is_absolute() or ".." in name.parts or "\\" in member.name or "\0" in member.name:
-        raise FormatError(f"{archive}: it holds {member.name!r}, a name that leads out of its folder; do not trust it.")
+        raise FormatError(f"{archive}: it holds {member.name!r}, a name that leads out of its folder; do not trust it")
     if not member.isdir() and (not member.isreg() or member.issparse()):
         kind = KINDS.get(b"S" if member.issparse() else member.type, "an entry of unknown kind")
-        raise FormatError(f"{archive}: {member.name!r} in it is {kind}; files and folders alone were expected.")
+        raise FormatError(f"{archive}: {member.name!r} in it is {kind}; expected files and folders alone")
     return name
 
 
 def _demand_room(member: tarfile.TarInfo, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if member.size > free:
-        raise RunError(f"{member.name} needs {member.size} bytes, and {folder.parent} has {free} left: make room.")
+        raise RunError(f"{member.name} needs {member.size} bytes, and {folder.parent} has {free} left: make room")
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
@@ -157,7 +155,7 @@ def _reporting_damage(archive: Path) -> Iterator[None]:
         raise FormatError(_damage(archive, error)) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         name = Path(str(error.filename)).name
-        raise FormatError(f"{archive}: {name!r} occurs in it twice; every name once was expected.") from None
+        raise FormatError(f"{archive}: {name!r} occurs in it twice; expected every name once") from None
     except OSError as error:
         if error.errno is not None:
             raise
@@ -169,4 +167,4 @@ def _damage(archive: Path, error: BaseException) -> str:
         start = file.read(PROBED)
     if start[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7") or tarfile.is_tarfile(archive):
         return f"{archive}: the archive is cut off or damaged ({error or type(error).__name__}); fetch it again."
-    return f"{archive}: a tar archive was expected, but this is {looks_like(start)}."
+    return f"{archive}: expected a tar archive, but this is {looks_like(start)}"

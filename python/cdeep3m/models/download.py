@@ -225,14 +225,12 @@ def _connect(request: Request, *, anywhere: bool) -> Any:
             return _connect(_request(url, 0, None), anywhere=anywhere)
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in FOR_ANOTHER_DAY:
             raise _Cut(f"the server answers {error.code} {error.reason}") from None
-        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}. Check the address.") from None
+        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}. Check the address") from None
     except (URLError, HTTPException, OSError) as error:
         raise _Cut(f"no connection ({_reason(error)})") from None
     if request.type == "https" and not anywhere and not response.url.startswith("https:"):
         response.close()
-        raise DownloadError(
-            f"{url} leads to {response.url}, which is not protected. Give that address if you trust it."
-        )
+        raise DownloadError(f"{url} leads to {response.url}, which is not protected. Give that address if you trust it")
     return response
 
 
@@ -318,12 +316,12 @@ def _lock(file: IO[bytes], target: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(f"another process is downloading {target.name} to {target.parent}: wait for it.") from None
+        raise RunError(f"another process is downloading {target.name} to {target.parent}: wait for it") from None
 
 
 def _check(url: str) -> None:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-        raise InputError(f"{url} is no address that begins with https:// or http://.")
+        raise InputError(f"{url} is no address that begins with https:// or http://")
 
 
 def _silent(progress: Progress) -> None:

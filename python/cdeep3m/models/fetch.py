@@ -61,7 +61,7 @@ class FetchRequest:
     def __post_init__(self) -> None:
         digits = self.sha256 is None or set(self.sha256.lower()) <= set("0123456789abcdef")
         if not digits or (self.sha256 is not None and len(self.sha256) != 64):
-            raise InputError(f"--sha256 {self.sha256}: 64 hexadecimal digits were expected.")
+            raise InputError(f"--sha256 {self.sha256}: expected 64 hexadecimal digits")
 
 
 def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetReport]:
@@ -99,7 +99,7 @@ def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetRep
     if request.out.exists():
         raise RunError(
             f"{request.out} is there already: choose another folder, "
-            f"or check this one with `cdeep3m models verify {request.out}`."
+            f"or check this one with `cdeep3m models verify {request.out}`"
         )
     demand_torch()
     request.out.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -172,16 +172,16 @@ def _local(path: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise InputError(f"{path} is a folder; an archive was expected. Check it with `cdeep3m models verify {path}`.")
+        raise InputError(f"{path} is a folder; expected an archive. Check it with `cdeep3m models verify {path}`")
     names = ", ".join(model.name for model in published_models())
-    raise MissingFileError(f"{path} is neither a file, nor an address, nor the name of a published model ({names}).")
+    raise MissingFileError(f"{path} is neither a file, nor an address, nor the name of a published model ({names})")
 
 
 def _check_archive(archive: Path, model: PublishedModel | None, sha256: str | None) -> str:
     """Return the hash of `archive`; raise FormatError where it, or the size, is not what it must be."""
     size = archive.stat().st_size
     if model and model.size is not None and size != model.size:
-        raise FormatError(f"the archive of {model.name} has {size} bytes, {model.size} were expected; fetch it again.")
+        raise FormatError(f"the archive of {model.name} has {size} bytes, expected {model.size}; fetch it again")
     digest = hashlib.sha256()
     with open(archive, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -189,7 +189,7 @@ def _check_archive(archive: Path, model: PublishedModel | None, sha256: str | No
     expected = sha256 or (model.sha256 if model else None)
     if expected and digest.hexdigest() != expected.lower():
         raise FormatError(
-            f"the archive has the SHA-256 {digest.hexdigest()}, {expected} was expected: it is damaged, or another one."
+            f"the archive has the SHA-256 {digest.hexdigest()}, expected {expected}: it is damaged, or another one"
         )
     return digest.hexdigest()
 
@@ -230,7 +230,7 @@ def training_folder(unpacked: Path, archive: Path) -> Path:
     found = [path for path in tops if net_folders(path)]
     if len(found) != 1:
         what = "no trained model" if not found else "more than one training"
-        raise FormatError(f"{archive}: it holds {what}; one folder with 1fm/trainedmodel and the like was expected.")
+        raise FormatError(f"{archive}: it holds {what}; expected one folder with 1fm/trainedmodel and the like")
     return found[0]
 
 

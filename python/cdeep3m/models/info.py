@@ -76,7 +76,7 @@ class FileInfo:
 
 
 def info(path: Path) -> FileInfo:
-    """Describe a file.
+    """Tell what a file of weights, a solver state or a prototxt holds.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def info(path: Path) -> FileInfo:
         It is none of these, or damaged.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path} is no file; a .caffemodel, .solverstate or .prototxt was expected.")
+        raise MissingFileError(f"{path} is no file; expected a .caffemodel, .solverstate or .prototxt")
     with reading(path, "model or net"):
         return _info(path)
 
@@ -108,7 +108,7 @@ def _info(path: Path) -> FileInfo:
     if kind == STATE or path.suffix == ".solverstate":
         return _state_info(path)
     if kind != TEXT:
-        raise FormatError(f"{path} is {kind}; a .caffemodel, .solverstate or .prototxt was expected.")
+        raise FormatError(f"{path} is {kind}; expected a .caffemodel, .solverstate or .prototxt")
     return _prototxt_info(path)
 
 
@@ -190,7 +190,7 @@ def net_infos(folder: Path) -> list[tuple[Path, FileInfo]]:
     nets = [net for net in (folder, *net_folders(folder)) if weights_in(net / "trainedmodel")]
     if not nets:
         raise MissingModelError(
-            f"no trained model in {folder}: <net>/trainedmodel/*{MODEL_SUFFIX}, or a file to describe, was expected."
+            f"no trained model in {folder}: expected <net>/trainedmodel/*{MODEL_SUFFIX}, or a file to describe"
         )
     chosen = (predicting_weights(net / "trainedmodel") for net in nets)
     return [(path, info(path)) for path in chosen if path]

@@ -110,5 +110,5 @@ def _filled(template: str, model: PublishedModel) -> str:
         return template.format(name=model.name, accession=model.accession)
     except (KeyError, IndexError, ValueError):
         raise InputError(
-            f"--address {template}: an address with {{accession}} or {{name}} in it was expected, and no other braces."
+            f"--address {template}: expected an address with {{accession}} or {{name}} in it, and no other braces"
         ) from None

@@ -103,7 +103,7 @@ def verify(folder: Path, *, report: Callable[[str], None] | None = None) -> list
     nets = net_folders(folder)
     if not any(weights_in(net / "trainedmodel") for net in nets):
         raise MissingModelError(
-            f"no trained model in {folder}: <net>/{DEPLOY} and <net>/trainedmodel/*{MODEL_SUFFIX} were expected."
+            f"no trained model in {folder}: expected <net>/{DEPLOY} and <net>/trainedmodel/*{MODEL_SUFFIX}"
         )
     engine = checking_engine()
     reports = []
@@ -197,12 +197,12 @@ def _check_prediction(weights: Path, net: str, engine: InProcessEngine) -> None:
 def _check_values(weights: Path) -> None:
     for layer in read_model(weights).layer:
         if not all(np.isfinite(blob_to_array(blob)).all() for blob in layer.blobs):
-            raise NetError(f"{weights}: layer {layer.name} holds values that are no numbers: its training diverged.")
+            raise NetError(f"{weights}: layer {layer.name} holds values that are no numbers: its training diverged")
 
 
 def _check_shapes(path: Path, shapes: Mapping[str, list[Shape]]) -> None:
     if shapes_of(read_model(path)) != shapes:
-        raise NetError(f"{path}: its blobs have other shapes than those of the highest iteration, of another net.")
+        raise NetError(f"{path}: its blobs have other shapes than those of the highest iteration, of another net")
 
 
 def _check_state(path: Path) -> None:
@@ -215,4 +215,4 @@ def _check_training_net(path: Path, shapes: Mapping[str, list[Shape]]) -> None:
     expected = blob_shapes(prototxt.read_net(path)) if path.is_file() else {}
     for name, blobs in expected.items():
         if blobs and list(map(without_leading_ones, blobs)) != list(map(without_leading_ones, shapes.get(name, ()))):
-            raise NetError(f"{path}: its layer {name} does not fit the trained weights; it belongs to another net.")
+            raise NetError(f"{path}: its layer {name} does not fit the trained weights; it belongs to another net")

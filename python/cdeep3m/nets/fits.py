@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.nets.inception import CLASSES
 from cdeep3m.nets.prototxts import NETS, deploy
-from cdeep3m.nets.shapes import blob_shapes
+from cdeep3m.nets.shapes import blob_shapes, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,15 +98,6 @@ def expected_shapes(net: str, width: int, classes: int = CLASSES) -> dict[str, l
     return {name: blobs for name, blobs in blob_shapes(made).items() if blobs}
 
 
-def show(shape: Shape) -> str:
-    """Return a shape as Caffe's users write it.
-
-    >>> show((32, 1, 3, 3))
-    '32x1x3x3'
-    """
-    return "x".join(map(str, shape)) or "scalar"
-
-
 def without_leading_ones(shape: Shape) -> Shape:
     """Return `shape` without leading ones, which old files add (they write a vector as 1 x 1 x 1 x n).
 
@@ -147,4 +138,4 @@ def _problems(found: Mapping[str, Sequence[Shape]], expected: Mapping[str, Seque
 
 
 def _list(shapes: Sequence[Shape]) -> str:
-    return ", ".join(map(show, shapes)) or "none"
+    return ", ".join(map(shape_text, shapes)) or "none"

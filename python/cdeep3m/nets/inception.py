@@ -22,7 +22,7 @@ from cdeep3m.nets.spec import (
     WEIGHT_AND_BIAS,
     XAVIER,
     Blob,
-    Kernel,
+    KernelSpec,
     batch_norm,
     concat,
     convolution,
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 CLASSES = 2
 """Background and foreground."""
 
-POINT = Kernel((1,))
-POINT_SPELLED_OUT = Kernel((1,), pad=(0,), stride=(1,))
-SQUARE = Kernel((3,), pad=(1,))
-SQUARE_SPELLED_OUT = Kernel((3,), pad=(1,), stride=(1,))
-HALVING = Kernel((3,), pad=(1,), stride=(2,))
+POINT = KernelSpec((1,))
+POINT_SPELLED_OUT = KernelSpec((1,), pad=(0,), stride=(1,))
+SQUARE = KernelSpec((3,), pad=(1,))
+SQUARE_SPELLED_OUT = KernelSpec((3,), pad=(1,), stride=(1,))
+HALVING = KernelSpec((3,), pad=(1,), stride=(2,))
 
 RESIDUAL = (1.0, 0.1)
 """Weights of the sums: a block corrects what it was given by a tenth of its answer."""
@@ -74,16 +74,16 @@ def stem_2d(planes: Blob) -> Blob:
     short = conv_bn_relu(planes, "conv2_1b", 64, POINT_SPELLED_OUT)
     short = conv_bn(short, "conv2_1b_3x3", 96, SQUARE_SPELLED_OUT)
     long = conv_bn_relu(planes, "conv2_1x1", 64, POINT_SPELLED_OUT)
-    long = conv_bn_relu(long, "conv2_1x7", 64, Kernel((7, 1), pad=(3, 0), stride=(1,)))
-    long = conv_bn_relu(long, "conv2_7x1", 64, Kernel((1, 7), pad=(0, 3), stride=(1,)))
+    long = conv_bn_relu(long, "conv2_1x7", 64, KernelSpec((7, 1), pad=(3, 0), stride=(1,)))
+    long = conv_bn_relu(long, "conv2_7x1", 64, KernelSpec((1, 7), pad=(0, 3), stride=(1,)))
     long = conv_bn_relu(long, "conv2_3x3", 96, SQUARE_SPELLED_OUT)
     return concat([short, long], "concat_stem_1")
 
 
 FRAME_KERNELS = {
-    1: (Kernel((3, 3, 1), pad=(1, 1, 0), stride=(2, 2, 1)), Kernel((3, 3, 1), pad=(1, 1, 0), stride=(1,))),
-    3: (Kernel((3, 3, 3), pad=(1, 1, 1), stride=(2,)), Kernel((3, 3, 2), pad=(1, 1, 0), stride=(1,))),
-    5: (Kernel((3, 3, 3), pad=(1, 1, 1), stride=(2,)), Kernel((3, 3, 3), pad=(1, 1, 0), stride=(1,))),
+    1: (KernelSpec((3, 3, 1), pad=(1, 1, 0), stride=(2, 2, 1)), KernelSpec((3, 3, 1), pad=(1, 1, 0), stride=(1,))),
+    3: (KernelSpec((3, 3, 3), pad=(1, 1, 1), stride=(2,)), KernelSpec((3, 3, 2), pad=(1, 1, 0), stride=(1,))),
+    5: (KernelSpec((3, 3, 3), pad=(1, 1, 1), stride=(2,)), KernelSpec((3, 3, 3), pad=(1, 1, 0), stride=(1,))),
 }
 """The two convolutions over (x, y, z): together they halve x and y, and bring 1, 3 or 5 planes to one."""
 
@@ -157,8 +157,8 @@ def factorised_block(given: Blob, block: str, top: str, *, side: int, channels: 
     a_1x1, b_1x1, b_1x7, b_7x1 = channels
     a = conv_bn_relu(given, f"{block}/a_conv1x1_1", a_1x1, POINT)
     b = conv_bn_relu(given, f"{block}/b_conv1x1_1", b_1x1, POINT)
-    b = conv_bn_relu(b, f"{block}/b_conv1x7_1", b_1x7, Kernel((1, side), pad=(0, side // 2)))
-    b = conv_bn_relu(b, f"{block}/b_conv7x1_1", b_7x1, Kernel((side, 1), pad=(side // 2, 0)))
+    b = conv_bn_relu(b, f"{block}/b_conv1x7_1", b_1x7, KernelSpec((1, side), pad=(0, side // 2)))
+    b = conv_bn_relu(b, f"{block}/b_conv7x1_1", b_7x1, KernelSpec((side, 1), pad=(side // 2, 0)))
     answer = conv_bn(concat([a, b], f"{block}/concat"), f"{block}/top_conv_1x1", out, POINT)
     return residual_sum(given, answer, top)
 
@@ -205,7 +205,7 @@ BRANCHES = ("d1", "c0", "c1", "c2", "c3")
 
 def bilinear_deconvolution(bottom: Blob, name: str, factor: int) -> Blob:
     """Append a deconvolution that starts as bilinear interpolation, and is trained from there."""
-    kernel = Kernel((2 * factor,), pad=(factor // 2,), stride=(factor,))
+    kernel = KernelSpec((2 * factor,), pad=(factor // 2,), stride=(factor,))
     return convolution(bottom, name, CLASSES, kernel, weights=BILINEAR, bias=None, kind="Deconvolution")
 
 
@@ -218,7 +218,7 @@ def atrous_deconvolution(bottom: Blob, stage: str, factor: int, branch: str) -> 
         bottom,
         name,
         CLASSES,
-        Kernel((side,), pad=(pad,), stride=(factor,), dilation=(dilation,)),
+        KernelSpec((side,), pad=(pad,), stride=(factor,), dilation=(dilation,)),
         weights=gaussian(0.01),
         top=f"{stage}_{factor}x_{branch}",
         param=_named_without_bias_decay(name),
@@ -226,13 +226,13 @@ def atrous_deconvolution(bottom: Blob, stage: str, factor: int, branch: str) -> 
     )
 
 
-def conv_bn(bottom: Blob, name: str, num_output: int, kernel: Kernel, *, weights: FillerParameter = XAVIER) -> Blob:
+def conv_bn(bottom: Blob, name: str, num_output: int, kernel: KernelSpec, *, weights: FillerParameter = XAVIER) -> Blob:
     """Append a convolution, its BatchNorm and its Scale."""
     return bn_scale(convolution(bottom, name, num_output, kernel, weights=weights))
 
 
 def conv_bn_relu(
-    bottom: Blob, name: str, num_output: int, kernel: Kernel, *, weights: FillerParameter = XAVIER
+    bottom: Blob, name: str, num_output: int, kernel: KernelSpec, *, weights: FillerParameter = XAVIER
 ) -> Blob:
     """Append a convolution, its BatchNorm, its Scale and its ReLU."""
     return bn_relu(convolution(bottom, name, num_output, kernel, weights=weights))

@@ -62,6 +62,9 @@ LABEL_CLASS_SELECTION = "label_class_selection.prototxt"
 TRAIN_LIST = "train_file.txt"
 VALID_LIST = "valid_file.txt"
 
+LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+"""How Caffe's solvers let the learning rate fall."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetMake:
@@ -99,11 +102,11 @@ class NetMake:
 
     def __post_init__(self) -> None:
         if self.width < 1:
-            raise InputError(f"--width {self.width} is no divisor; a whole number of at least 1 was expected.")
+            raise InputError(f"--width {self.width} is no divisor; expected a whole number of at least 1")
         if self.patch_side < SIDE_STEP or self.patch_side % SIDE_STEP:
-            raise InputError(f"--patch_side {self.patch_side}: a multiple of {SIDE_STEP} was expected, as in 320.")
+            raise InputError(f"--patch_side {self.patch_side}: expected a multiple of {SIDE_STEP}, as in 320")
         if not 0 < self.bn_fraction < 1:
-            raise InputError(f"--bn_fraction {self.bn_fraction}: a number between 0 and 1 was expected, as in 0.999.")
+            raise InputError(f"--bn_fraction {self.bn_fraction}: expected a number between 0 and 1, as in 0.999")
         if not CLASSES <= self.classes <= MOST_CLASSES:
             raise InputError(f"--classes {self.classes}: expected a number from {CLASSES} to {MOST_CLASSES}")
         if self.batch < 1:

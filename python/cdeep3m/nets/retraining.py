@@ -49,7 +49,7 @@ def training_net(net: str, deploy: NetParameter, *, make: NetMake | None = None)
     elif layers and layers[-1].top:
         scores = layers[-1].top[0]
     else:
-        raise NetError("the net that predicts has no layer that scores the classes.")
+        raise NetError("the net that predicts has no layer that scores the classes")
     spec = NetParameter()
     for phase, batch in zip((TRAIN, TEST), (make.batch, TEST_BATCH), strict=True):
         append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data, classes=make.classes)
@@ -65,7 +65,7 @@ def _input(deploy: NetParameter, layers: Sequence[LayerParameter]) -> tuple[str,
     shapes = input_shapes(deploy, layers)
     if len(shapes) != 1 or any(len(shape) != INPUT_AXES for shape in shapes.values()):
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
-        raise NetError(f"one input of five axes (n, 1, x, y, z) was expected in the net that predicts; found {found}.")
+        raise NetError(f"expected one input of five axes (n, 1, x, y, z) in the net that predicts; found {found}")
     name, shape = next(iter(shapes.items()))
     return name, shape[-1]
 

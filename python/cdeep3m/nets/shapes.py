@@ -152,3 +152,12 @@ def _reshaped(layer: LayerParameter, bottom: Top) -> Top | None:
     if param.axis or param.num_axes != -1 or len(dims) < FIRST_SPATIAL or dims[1] < 0:
         return None
     return Top(dims[1] or bottom.channels, len(dims))
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as Caffe's users write it.
+
+    >>> shape_text((1, 2, 96, 80))
+    '1x2x96x80'
+    """
+    return "x".join(map(str, shape)) or "scalar"

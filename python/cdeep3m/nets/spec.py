@@ -44,7 +44,7 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelSpec:
     """Size, padding and stride of a convolution, as the prototxt spells them (None and the empty tuple: not at all).
 
     Attributes
@@ -123,7 +123,7 @@ def convolution(
     bottom: Blob,
     name: str,
     num_output: int,
-    kernel: Kernel,
+    kernel: KernelSpec,
     *,
     weights: FillerParameter = XAVIER,
     bias: FillerParameter | None = ZERO,

@@ -19,7 +19,7 @@ MOST_VOXELS = 2**24
 
 
 @dataclass(frozen=True)
-class Grid:
+class BlockGrid:
     """A volume cut into blocks; those at its far ends may be smaller. Nothing grows with their number.
 
     Attributes
@@ -29,7 +29,7 @@ class Grid:
 
     Examples
     --------
-    >>> grid = Grid((4, 5, 6), (4, 3, 4))
+    >>> grid = BlockGrid((4, 5, 6), (4, 3, 4))
     >>> len(grid), grid.roi(3)
     (4, Roi(begin=(0, 3, 4), end=(4, 5, 6)))
     >>> grid.neighbour(0, (0, 1, 1)), grid.neighbour(3, (0, 1, 0))

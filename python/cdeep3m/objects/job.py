@@ -33,7 +33,7 @@ from cdeep3m.maps.open import FORMATS, open_maps
 from cdeep3m.objects.components import Connectivity, foreground, label_components
 from cdeep3m.objects.density import densities
 from cdeep3m.objects.faces import Faces, contacts, faces_of, matching, touching, two_planes_of
-from cdeep3m.objects.grid import MOST_VOXELS, Grid, block_for, forward_directions
+from cdeep3m.objects.grid import MOST_VOXELS, BlockGrid, block_for, forward_directions
 from cdeep3m.objects.measures import MEASURES, measure
 from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
@@ -212,13 +212,13 @@ class ObjectsJob:
     Attributes
     ----------
     request : ObjectsRequest
-    grid : Grid
+    grid : BlockGrid
     placement : Placement
         Voxel size and place of the labels.
     """
 
     request: ObjectsRequest
-    grid: Grid
+    grid: BlockGrid
     placement: Placement
 
     def label(self, number: int) -> None:
@@ -515,7 +515,7 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
     placement = volume.placement
     if request.voxel_size is not None:
         placement = Placement(request.voxel_size, known_unit(request.unit))
-    return ObjectsJob(_with_voxel_size(request, volume), Grid(volume.shape, block), placement)
+    return ObjectsJob(_with_voxel_size(request, volume), BlockGrid(volume.shape, block), placement)
 
 
 def _run_step(

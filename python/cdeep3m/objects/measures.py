@@ -139,7 +139,18 @@ def surface(measured: np.ndarray, sampling: Sequence[float]) -> np.ndarray:
 
 
 def at_border(measured: np.ndarray, shape: Coordinate) -> np.ndarray:
-    """Return which objects reach a face of the volume."""
+    """Return which objects reach a face of the volume.
+
+    Parameters
+    ----------
+    measured : structured ndarray, shape (objects,)
+        Of type `MEASURES`.
+    shape : tuple of int
+
+    Returns
+    -------
+    ndarray of bool, shape (objects,)
+    """
     return ((measured["begin"] == 0) | (measured["end"] == np.array(shape))).any(axis=1)
 
 

@@ -84,6 +84,10 @@ def merge(
 def offsets_of(counts: Sequence[int]) -> np.ndarray:
     """Return where the labels of each block begin among all, and how many there are in the end.
 
+    Returns
+    -------
+    ndarray of int64, shape (len(counts),)
+
     Examples
     --------
     >>> offsets_of([2, 0, 3]).tolist()

@@ -18,9 +18,11 @@ from cdeep3m.edition2.averaging import mean_of_variations, to_8_bits
 from cdeep3m.edition2.dividing import areas, division_text, z_cuts
 from cdeep3m.edition2.padding import Z_PADDING, canvas
 from cdeep3m.edition2.variations import variant_index
+from cdeep3m.engines.base import STACK_OUTPUT, plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.augment_data import restore
+from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.variants import nearest_speed, variant, variants_for
 from cdeep3m.volumes.as_edition_2 import image_source, open_as_edition_2, planes_to_enhance
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 INFO = "de_augmentation_info.json"
 COUNTS = "package_processing_info.txt"
-STITCHED = "Segmented_{:04d}.png"
 OVERLAY = "overlay_{:04d}.png"
 LAST_IN_ORDER = 8
 
@@ -103,14 +104,19 @@ def write_package(
     for each in variants_for(net, nearest_speed(speed)):
         shown = variant(variant_index(each.index)).apply(stack)
         write_datasets(folder / f"image_stacks_v{each.index}.h5", {"data": shown.transpose(2, 1, 0)})
-    write_text(folder / "DONE", "0\n")
+    write_text(folder / DONE, "0\n")
     return folder
 
 
 def package_canvas(
     read: Callable[[Roi], np.ndarray], area: Area, z_range: tuple[int, int], shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Return what a net sees of a package, padding included: shape (z + 4, 1024, 1024)."""
+    """Return what a net sees of a package, padding included: shape (z + 4, 1024, 1024).
+
+    Returns
+    -------
+    ndarray of the type that `read` gives, shape (z, 1024, 1024)
+    """
     y0, y1, x0, x1 = area
     planes = read(Roi((z_range[0], y0, x0), (z_range[1], min(y1, shape[1]), min(x1, shape[2]))))
     return canvas(planes, top=y0 == 0, left=x0 == 0)
@@ -132,7 +138,7 @@ def average_folder(folder: str | os.PathLike[str]) -> int:
             for i in found
         ]
         try:
-            write_plane(package / f"test.h5_shift__{k - Z_PADDING:04d}.png", to_8_bits(mean_of_variations(planes)))
+            write_plane(package / AVERAGED_PLANE.format(k - Z_PADDING), to_8_bits(mean_of_variations(planes)))
         except ValueError as error:
             raise InputError(f"{package}, plane {k}: {error}") from None
     for i in found:
@@ -141,7 +147,7 @@ def average_folder(folder: str | os.PathLike[str]) -> int:
 
 
 def _predicted(folder: Path, k: int) -> np.ndarray:
-    path = folder / f"test.h5_shift_{k}.h5"
+    path = folder / plane_file(STACK_OUTPUT, k)
     blob = read_dataset(path, "data")
     if blob.ndim != 4 or blob.shape[:2] != (1, 2):
         raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, y, x). Predict this package again")
@@ -163,13 +169,13 @@ def merge_folder(net_folder: str | os.PathLike[str]) -> int:
                 "Predict it again"
             )
         for k in range(depth):
-            plane = merging.merged([read_plane(files[k]).values for files in tiles], packages, shape[1:])
+            plane = merging.stitched([read_plane(files[k]).values for files in tiles], packages, shape[1:])
             number += 1
-            write_plane(folder / STITCHED.format(number), merging.to_map(plane))
+            write_plane(folder / MAP_PLANE.format(number), merging.to_map(plane))
         for files in tiles:
             for path in files:
                 path.unlink()
-    write_text(folder / "DONE", "0\n")
+    write_text(folder / DONE, "0\n")
     return number
 
 
@@ -297,4 +303,4 @@ def predicted_maps(
                 averaged.append(to_8_bits(np.clip(mean_of_variations(planes), -1, 1)))
             tiles.append(averaged)
         for k in range(end - begin):
-            yield merging.to_map(merging.merged([tile[k] for tile in tiles], packages, shape[1:]))
+            yield merging.to_map(merging.stitched([tile[k] for tile in tiles], packages, shape[1:]))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
 
-WINDOWS_AHEAD = 2
+WINDOWS_AHEAD = 3
 """Windows of a net that are read while others are predicted."""
 
 
@@ -117,8 +117,12 @@ def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
 
     Parameters
     ----------
-    probability : ndarray of float32
+    probability : ndarray of float32, any shape
         In [0, 1]; NaN becomes 0 in whole numbers.
+
+    Returns
+    -------
+    ndarray of `dtype`, that shape
 
     Examples
     --------
@@ -178,6 +182,41 @@ def predict_boxes(
                 before_pass()
             values = {name: next(streams[name]) for name in nets if name in names}
             yield box, values if unrounded else {name: _to_maps(found, rules) for name, found in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxPredictor:
+    """Predicts boxes with nets that are in memory: `predict_boxes`, but for the plan.
+
+    Attributes
+    ----------
+    volume : Volume
+    nets : mapping of str to NetInUse
+    tiling : Tiling
+    rules : Rules
+    unrounded : bool
+        Whether boxes come as probabilities instead of maps.
+    """
+
+    volume: Volume
+    nets: Mapping[str, NetInUse]
+    tiling: Tiling
+    rules: Rules
+    unrounded: bool = False
+
+    def predict(
+        self, plan: Sequence[tuple[Roi, Collection[str]]], *, before_pass: Callable[[], None] | None = None
+    ) -> Iterator[tuple[Roi, dict[str, np.ndarray]]]:
+        """Yield every box of `plan`, in its order, with the maps of its nets; see `predict_boxes`."""
+        return predict_boxes(
+            self.volume,
+            plan,
+            self.nets,
+            tiling=self.tiling,
+            rules=self.rules,
+            unrounded=self.unrounded,
+            before_pass=before_pass,
+        )
 
 
 def _stream(

@@ -21,8 +21,7 @@ from cdeep3m.engines.base import DenoisingEngine, Progress
 from cdeep3m.errors import InputError
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import FORMATS, chunks_of, open_maps, place_of
-from cdeep3m.prediction.core import NetInUse
-from cdeep3m.prediction.runner import InThisProcess
+from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
@@ -132,7 +131,7 @@ class UnitWork:
                 ready.outputs.maps,
                 ready.outputs.averaged,
                 ready.units[number],
-                ready.runner,
+                ready.predictor,
                 before_pass=PredictionRun(self.out).demand_no_kill,
                 report=_silent,
             )
@@ -283,7 +282,7 @@ class _Ready:
     key: str
     units: list[list[Roi]]
     outputs: Outputs
-    runner: InThisProcess
+    predictor: BoxPredictor
 
 
 _TURN = threading.Lock()
@@ -305,7 +304,7 @@ def _ready(work: UnitWork) -> _Ready:
             for model in work.models
         }
         outputs = work.open_outputs(volume)
-        runner = InThisProcess(
+        predictor = BoxPredictor(
             volume=volume,
             nets=nets,
             tiling=work.tiling,
@@ -314,7 +313,7 @@ def _ready(work: UnitWork) -> _Ready:
         )
         boxes = work.boxes()
         outputs.missing(boxes)
-        _KEPT[:] = [_Ready(work.key, work.units(boxes), outputs, runner)]
+        _KEPT[:] = [_Ready(work.key, work.units(boxes), outputs, predictor)]
     return _KEPT[0]
 
 

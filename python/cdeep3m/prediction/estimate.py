@@ -51,7 +51,7 @@ class NetCost:
 
     @property
     def seconds(self) -> float:
-        """Of the whole volume."""
+        """How long the whole volume takes."""
         return self.load + self.one_pass * self.passes
 
 
@@ -76,7 +76,7 @@ class PredictionCost:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """How long the whole run takes: the nets, or the files where those take longer."""
         return max(sum(net.seconds for net in self.nets), self.files)
 
 

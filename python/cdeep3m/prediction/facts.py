@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 PLANES = 6
 """So many planes stand for the gray values of all."""
 MOST_SEAMS = 1000
-TRAINED_ON = ("shape", "type", "histogram", "foreground", "voxel_size")
-"""What a prediction notes of the data that its models were trained on."""
 
 
 def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
-from cdeep3m.prediction.core import NetInUse
+from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
@@ -33,10 +33,9 @@ from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import PackageReader
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
-from cdeep3m.prediction.runner import InThisProcess
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
-from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
-from cdeep3m.runners.base import InThisProcess as InOrder
+from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
+from cdeep3m.runners.base import InThisProcess
 from cdeep3m.runs.calibration import written
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
@@ -49,7 +48,7 @@ from cdeep3m.system.files import demand_apart
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
-from cdeep3m.tiling.variants import SPEEDS, variants_for
+from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
@@ -248,7 +247,7 @@ def _predict(
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
         if request.rules.second_edition:
-            _as_edition_2(request, engine, gpu, run, models, report or (lambda net, progress: None))
+            _as_edition_2(request, engine, gpu, run, models, report or (lambda _net, _progress: None))
             return True
         _demand_same(request, run)
         with run.recording_errors(), failing_with(4):
@@ -283,7 +282,8 @@ def _predict(
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
                     seen = _seen(volume, enhancement, request, engine, gpu)
-                    if not _spread(request, engine, gpu, run, models, seen, tiling, runner or InOrder(), share, noted):
+                    where = runner or InThisProcess()
+                    if not _spread(request, engine, gpu, run, models, seen, tiling, where, share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
@@ -527,8 +527,8 @@ def _stream(
     }
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    runner = InThisProcess(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
-    fill(maps, averaged, boxes, runner, before_pass=run.demand_no_kill, report=report)
+    predictor = BoxPredictor(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
+    fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
     for net in models:
         run.mark_net_done(net)
         run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")

@@ -8,6 +8,7 @@ from cdeep3m.edition2.enhancement import CUT
 from cdeep3m.engines.base import InProcessEngine, Progress
 from cdeep3m.errors import InputError, failing_with
 from cdeep3m.prediction import as_edition_2 as steps
+from cdeep3m.runs.names import MAP_PLANE
 from cdeep3m.volumes.as_edition_2 import open_as_edition_2
 from cdeep3m.volumes.png import write_plane
 
@@ -96,7 +97,7 @@ def _predict_net(
 ) -> None:
     maps = steps.predicted_maps(read, shape, net, name, speed, before_pass=run.demand_no_kill)
     for z, plane in enumerate(maps):
-        write_plane(run.net_folder(name) / steps.STITCHED.format(z + 1), plane)
+        write_plane(run.net_folder(name) / MAP_PLANE.format(z + 1), plane)
         report(name, Progress(z + 1, shape[0]))
     run.mark_net_done(name)
     run.log("prediction", f"{name}: {shape[0]} planes predicted")

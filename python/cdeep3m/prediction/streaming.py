@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.prediction.core import average_nets, average_unrounded, to_map_type
-from cdeep3m.system.threads import Background
+from cdeep3m.system.threads import Behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import Maps
-    from cdeep3m.prediction.runner import Runner
+    from cdeep3m.prediction.core import BoxPredictor
 
 _AVERAGE = "\0"
 """Stands for the average among the names of nets: it is made of probabilities, and these are not on disk."""
@@ -50,7 +50,7 @@ def fill(
     maps: Mapping[str, Maps],
     averaged: Maps | None,
     boxes: Sequence[Roi],
-    runner: Runner,
+    predictor: BoxPredictor,
     *,
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
@@ -63,10 +63,10 @@ def fill(
     ----------
     boxes : sequence of Roi
         All boxes of the volume.
-    maps, averaged, runner, before_pass, report
+    maps, averaged, predictor, before_pass, report
         See `fill_boxes`.
     """
-    fill_boxes(maps, averaged, boxes, runner, before_pass=before_pass, report=report)
+    fill_boxes(maps, averaged, boxes, predictor, before_pass=before_pass, report=report)
     for each in (*([averaged] if averaged else []), *maps.values()):
         each.finish()
 
@@ -75,7 +75,7 @@ def fill_boxes(
     maps: Mapping[str, Maps],
     averaged: Maps | None,
     boxes: Sequence[Roi],
-    runner: Runner,
+    predictor: BoxPredictor,
     *,
     before_pass: Callable[[], None] | None = None,
     report: Callable[[str, Progress], None],
@@ -91,7 +91,7 @@ def fill_boxes(
     averaged : Maps, optional
         Gets the average of the nets; None: it is made elsewhere, or there is one net.
     boxes : sequence of Roi
-    runner : Runner
+    predictor : BoxPredictor
     before_pass : callable, optional
         See `predict_boxes`.
     report : callable
@@ -106,8 +106,8 @@ def fill_boxes(
     with ExitStack() as stack:
         for lane in lanes.values():
             stack.enter_context(lane.writing)
-        averaging = stack.enter_context(Background(depth=WAITING))
-        for box, found in runner.run(plan, before_pass=before_pass) if plan else ():
+        averaging = stack.enter_context(Behind(depth=WAITING))
+        for box, found in predictor.predict(plan, before_pass=before_pass) if plan else ():
             for name, values in found.items():
                 lanes[name].writing.call(lanes[name].write, box, values, unrounded)
             if averaged and unrounded and box in to_average:
@@ -129,12 +129,12 @@ class Lane:
 
     Attributes
     ----------
-    writing : Background
+    writing : Behind
         What runs `write`.
     """
 
     def __init__(self, maps: Maps) -> None:
-        self.writing = Background(depth=WAITING)
+        self.writing = Behind(depth=WAITING)
         self._maps, self._lock = maps, Lock()
 
     def write(self, box: Roi, values: np.ndarray, unrounded: bool) -> None:

@@ -122,7 +122,7 @@ def blob_to_array(blob: BlobProto) -> np.ndarray:
     values = np.array(blob.double_data or blob.data, dtype=np.float32)
     shape = blob_shape(blob)
     if values.size != int(np.prod(shape)):
-        raise FormatError(f"a blob of shape {shape} holds {values.size} values: the file is damaged.")
+        raise FormatError(f"a blob of shape {shape} holds {values.size} values: the file is damaged")
     return values.reshape(shape)
 
 
@@ -177,9 +177,9 @@ def _read(path: str | os.PathLike[str], message: M) -> M:
             demand_file(path)
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise MissingFileError(f"{path} is not there; {_kind(message)} was expected.") from None
+        raise MissingFileError(f"{path} is not there; expected {_kind(message)}") from None
     except IsADirectoryError:
-        raise MissingFileError(f"{path} is a folder; {_kind(message)} was expected.") from None
+        raise MissingFileError(f"{path} is a folder; expected {_kind(message)}") from None
     try:
         message.ParseFromString(content)
     except DecodeError:
@@ -202,6 +202,6 @@ def _unreadable(path: str | os.PathLike[str], content: bytes, message: Message) 
     found, expected = looks_like(content), _kind(message)
     if found == expected:
         return FormatError(
-            f"{path}: the file is cut off or damaged after {len(content)} bytes of {found}; copy it again."
+            f"{path}: the file is cut off or damaged after {len(content)} bytes of {found}; copy it again"
         )
-    return FormatError(f"{path}: {expected} expected, but this is {found}.")
+    return FormatError(f"{path}: {expected} expected, but this is {found}")

@@ -61,7 +61,7 @@ def read_net(path: str | os.PathLike[str]) -> NetParameter:
     """
     net = _upgraded(path, _read(path, NetParameter()))
     if not net.layer:
-        raise FormatError(f"{path}: a net was expected, but the file holds no `layer`.")
+        raise FormatError(f"{path}: expected a net, but the file holds no `layer`")
     return net
 
 
@@ -193,7 +193,7 @@ def input_shapes(net: NetParameter, layers: Iterable[LayerParameter] | None = No
     wanted = [*net.input, *(top for layer in given for top in layer.top)]
     missing = [name for name in wanted if name not in shapes]
     if missing:
-        raise FormatError(f"input `{missing[0]}` of the net has no shape: give it an `input_shape` (or `input_dim`).")
+        raise FormatError(f"input `{missing[0]}` of the net has no shape: give it an `input_shape` (or `input_dim`)")
     return shapes
 
 
@@ -206,7 +206,7 @@ def _read(path: str | os.PathLike[str], message: M) -> M:
     except text_format.ParseError as error:
         raise FormatError(_parse_error(path, error, type(message).__name__)) from error
     if not message.ListFields():
-        raise FormatError(f"{path}: a {type(message).__name__} was expected, but the file is empty.")
+        raise FormatError(f"{path}: expected a {type(message).__name__}, but the file is empty")
     return message
 
 
@@ -240,7 +240,7 @@ def _refuse(path: str | os.PathLike[str], unknown: Sequence[UnknownField]) -> No
         meant = f", but {field.meant}" if field.meant else ""
         raise FormatError(
             f'{path}, line {field.line}: a {field.message} has no field named "{field.name}"{meant}. Mend its name, '
-            "or delete it where the result is the same without it."
+            "or delete it where the result is the same without it"
         )
 
 
@@ -271,12 +271,12 @@ def _text(path: Path) -> str:
             demand_file(path)
         content = path.read_bytes()
     except FileNotFoundError:
-        raise MissingFileError(f"{path} is not there; a .prototxt file was expected.") from None
+        raise MissingFileError(f"{path} is not there; expected a .prototxt file") from None
     except IsADirectoryError:
-        raise MissingFileError(f"{path} is a folder; a .prototxt file was expected.") from None
+        raise MissingFileError(f"{path} is a folder; expected a .prototxt file") from None
     kind = looks_like(content) if content else TEXT
     if kind != TEXT:
-        raise FormatError(f"{path}: a .prototxt (text) was expected, but this is {kind}.")
+        raise FormatError(f"{path}: expected a .prototxt (text), but this is {kind}")
     return content.decode("utf-8-sig", errors="replace")
 
 
@@ -284,7 +284,7 @@ def _parse_error(path: str | os.PathLike[str], error: text_format.ParseError, ki
     line = error.GetLine()
     what = str(error).removeprefix(f"{line}:{error.GetColumn()} : ")
     where = f"{path}, line {line}" if line is not None else str(path)
-    return f"{where}: {' '.join(what.split()).rstrip('.')}. Protobuf text of a {kind} was expected."
+    return f"{where}: {' '.join(what.split()).rstrip('.')}; expected protobuf text of a {kind}"
 
 
 def _declared_shapes(net: NetParameter) -> Iterator[tuple[int, ...]]:

@@ -86,7 +86,7 @@ def upgraded(net: NetParameter) -> NetParameter:
     if not net.layers:
         return net
     if net.layer:
-        raise FormatError("the net has both `layers` (Caffe before 2014) and `layer` (since); one kind was expected.")
+        raise FormatError("the net has both `layers` (Caffe before 2014) and `layer` (since); expected one kind")
     new = NetParameter()
     new.CopyFrom(net)
     del new.layers[:]
@@ -106,10 +106,10 @@ def upgraded_layer(old: V1LayerParameter) -> LayerParameter:
     if old.HasField("layer"):
         raise FormatError(
             f"layer {name} is in Caffe's format of 2013 (a `layer` within `layers`); bring the file to a later one "
-            "with Caffe's upgrade_net_proto_text or upgrade_net_proto_binary."
+            "with Caffe's upgrade_net_proto_text or upgrade_net_proto_binary"
         )
     if old.type not in TYPES:
-        raise FormatError(f"layer {name} has no type that Caffe's old format (`layers`) knew.")
+        raise FormatError(f"layer {name} has no type that Caffe's old format (`layers`) knew")
     new = LayerParameter(type=TYPES[old.type], param=_param_specs(old))
     if old.HasField("name"):
         new.name = old.name

@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.base import PredictJob, Progress
+from cdeep3m.engines.base import STACK_OUTPUT, PredictJob, Progress, plane_file
 from cdeep3m.errors import EngineError, InputError
 from cdeep3m.geometry import Roi, to_caffe_axes
 from cdeep3m.maps.agreement import Agreement, agreement_of
-from cdeep3m.prediction.over_files.postprocess import PREDICTION, read_prediction
+from cdeep3m.prediction.over_files.postprocess import read_prediction
 from cdeep3m.system.files import scratch_folder
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS
@@ -91,7 +91,7 @@ def middle(depth: int, planes: int | None) -> range:
     """
     count = depth if planes is None else planes
     if not 1 <= count <= depth:
-        raise InputError(f"{count} planes to compare were asked for; the images have 1 to {depth}.")
+        raise InputError(f"{count} planes to compare were asked for; the images have 1 to {depth}")
     begin = (depth - count) // 2
     return range(begin, begin + count)
 
@@ -128,17 +128,17 @@ def _predict(engine: Engine, gpu: int, model: TrainedModel, stack: Path, out: Pa
 
 
 def _read(engine: Engine, out: Path, k: int, package: Package) -> np.ndarray:
-    name = PREDICTION.format(k)
+    name = plane_file(STACK_OUTPUT, k)
     if not (out / f"v{AS_IT_IS.index}" / name).is_file():
         raise EngineError(
             f"the engine {engine.name} ended without an error but wrote no {name}: expected one file a plane. "
-            "Look whether its tools are those of a Caffe that predicts with --shift_axis."
+            "Look whether its tools are those of a Caffe that predicts with --shift_axis"
         )
     plane = read_prediction(out, AS_IT_IS, k)
     rows, columns = package.canvas_write
     if plane.shape[0] < rows.stop or plane.shape[1] < columns.stop:
         raise EngineError(
             f"the engine {engine.name} predicted planes of {plane.shape[1]} x {plane.shape[0]} pixels; expected "
-            "1024 x 1024, the size of the input in deploy.prototxt."
+            "1024 x 1024, the size of the input in deploy.prototxt"
         )
     return plane[package.canvas_write]

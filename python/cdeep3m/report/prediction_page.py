@@ -20,6 +20,7 @@ from cdeep3m.report.charts import Axis, Line, histogram, line_chart
 from cdeep3m.report.page import duration, render, safe, share, size
 from cdeep3m.runs.events import Event, last_attempt, read_events, seconds_spent
 from cdeep3m.runs.states import RunState, prediction_events, state_of
+from cdeep3m.system.threads import spread
 from cdeep3m.volumes import open_volume, planes_of
 from cdeep3m.volumes.samples import data_uri, middle, reduced, sampled, to_8_bits
 
@@ -147,14 +148,18 @@ def _shown(maps: Volume, images: Volume | None, labels: Volume | None) -> _Shown
     most = min(MOST_PLANES, max(3, PIXELS * step**2 // (height * width)))
     statistics, planes = MapStatistics(), []
     stretch = _stretch(images) if images is not None else None
-    for z in sampled(depth, most):
+
+    def show(z: int) -> tuple[np.ndarray, dict[str, Any]]:
         plane = to_8_bits(_plane(maps, z))
-        statistics.add(plane)
         shown = {"z": z + 1, "map": data_uri(reduced(plane, SIDE))}
         if images is not None and stretch is not None:
             shown["image"] = data_uri(reduced(stretch(_plane(images, z)), SIDE))
         if labels is not None:
             shown["label"] = data_uri(reduced(_plane(labels, z) * np.uint8(255), SIDE))
+        return plane, shown
+
+    for plane, shown in spread(show, list(sampled(depth, most))):
+        statistics.add(plane)
         planes.append(shown)
     return _Shown(planes, step, statistics)
 

@@ -102,7 +102,7 @@ def run_missing(
     runner : Runner, optional
         Default: this process.
     share : callable, optional
-        Chooses the boxes to do, of those that are missing; the others are done by other calls.
+        Chooses the boxes to do (ndarray of int, shape (boxes,)) of those that are missing; other calls do the others.
     on_done : OnDone, optional
         Receives progress.
     name : str
@@ -135,7 +135,7 @@ def require_all(left: np.ndarray, boxes: int, *, name: str = "box") -> None:
 
     Parameters
     ----------
-    left : ndarray of int
+    left : ndarray of int, shape (boxes left,)
         Those that are not finished.
     boxes : int
         How many there are.

@@ -45,7 +45,12 @@ class GrayRange:
 
     @classmethod
     def of(cls, values: np.ndarray, *, source: str = "") -> GrayRange:
-        """Return the range of some images."""
+        """Return the range of some images.
+
+        Parameters
+        ----------
+        values : ndarray of a gray type, any shape
+        """
         return cls(type=values.dtype.name, low=float(values.min()), high=float(values.max()), source=source)
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ from cdeep3m.errors import (
     failing_with,
     is_full,
 )
+from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.system.files import (
     demand_file,
     demand_plain_name,
@@ -36,6 +37,7 @@ from cdeep3m.system.files import (
     write_text,
 )
 from cdeep3m.tiling.info_file import COUNTS, INFO
+from cdeep3m.volumes.formats import MAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,17 +47,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ERROR, KILL = "ERROR", "KILL.REQUEST"
-"""Markers of a failure, and of a request to stop."""
-
 HEADING = re.compile(r"^\[.*\]", re.MULTILINE)
 """A line that begins a section of predict.config."""
 
 AUGMENTED = "augimages"
 IMAGES = "images"
 """Key of predict.config for what tells the images from others."""
-UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What a line cannot hold."""
 QUOTED = "json:"
 """Begins a value of predict.config that a line cannot hold as it is."""
 
@@ -116,7 +113,7 @@ class PredictionRun:
             if not (whole and own):
                 raise RunError(
                     f"another {stage or 'prediction'} is running in {self.folder}: wait for it, stop it with "
-                    f"`touch {self.folder / 'KILL.REQUEST'}`, or choose another folder"
+                    f"`touch {self.folder / KILL}`, or choose another folder"
                 )
             yield
 
@@ -128,19 +125,19 @@ class PredictionRun:
 
     def is_done(self) -> bool:
         """Return whether the whole run has finished."""
-        return (self.folder / "DONE").exists()
+        return (self.folder / DONE).exists()
 
     def net_is_done(self, net: str) -> bool:
         """Return whether all of `net`'s planes are there."""
-        return (self.net_folder(net) / "DONE").exists()
+        return (self.net_folder(net) / DONE).exists()
 
     def mark_net_done(self, net: str) -> None:
         """Say that all of `net`'s planes are there."""
-        write_text(self.net_folder(net) / "DONE", "0\n")
+        write_text(self.net_folder(net) / DONE, "0\n")
 
     def finish(self) -> None:
         """Say that the whole run has finished."""
-        write_text(self.folder / "DONE", "success\n0\n")
+        write_text(self.folder / DONE, "success\n0\n")
 
     def demand_startable(self) -> None:
         """Refuse to go on from an error that nobody has looked at, or against a request to stop.
@@ -157,7 +154,7 @@ class PredictionRun:
             said = error.read_text(errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
             raise FailedElsewhereError(
                 f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
-                "and the same command goes on where it stopped."
+                "and the same command goes on where it stopped"
             )
         self.demand_no_kill()
 
@@ -165,7 +162,7 @@ class PredictionRun:
         """Raise StoppedError when KILL.REQUEST is there."""
         request = self.folder / KILL
         if request.exists():
-            raise StoppedError(f"{request} found: stopped. Delete it and the same command goes on where it stopped.")
+            raise StoppedError(f"{request} found: stopped. Delete it and the same command goes on where it stopped")
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:
@@ -215,7 +212,7 @@ class PredictionRun:
             own_folder(self.net_folder(net))
 
     def _holds_results(self) -> bool:
-        found = (self.folder.glob(pattern) for pattern in ("*/Segmented*", "*/Pkg*", "augimages/*/Pkg*", "DONE"))
+        found = (self.folder.glob(pattern) for pattern in (f"*/{MAP}*", "*/Pkg*", "augimages/*/Pkg*", DONE))
         return any(True for paths in found for _ in paths)
 
     def discard(self, nets: Iterable[str]) -> None:
@@ -229,7 +226,7 @@ class PredictionRun:
         earlier: list[str] = []
         with suppress(RunError):
             earlier = read_config(self.folder / "predict.config").get("models", "").split(",")
-        for name in ("DONE", ERROR, KILL, "predict.config", "readme.txt", INFO, COUNTS):
+        for name in (DONE, ERROR, KILL, "predict.config", "readme.txt", INFO, COUNTS):
             (self.folder / name).unlink(missing_ok=True)
         if self.ensemble_folder.is_symlink():
             self.ensemble_folder.unlink()
@@ -395,10 +392,10 @@ def _no_link(path: str, flags: int) -> int:
 
 def _remove_results(folder: Path) -> None:
     """Remove maps, packages and the marker of a net, or of an ensemble."""
-    (folder / "DONE").unlink(missing_ok=True)
-    for path in folder.glob("Segmented_*.png"):
+    (folder / DONE).unlink(missing_ok=True)
+    for path in folder.glob(MAP_PLANES):
         path.unlink()
-    for pattern in ("Pkg*", "Segmented.*", ".Segmented.partial.*"):
+    for pattern in ("Pkg*", f"{MAP}.*", f".{MAP}.partial.*"):
         for path in folder.glob(pattern):
             _remove_whole(path)
 

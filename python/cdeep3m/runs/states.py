@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cdeep3m.errors import FormatError
 from cdeep3m.runs.events import EVENTS, FINISHED, Event, last_attempt, read_events
+from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.runs.pace import Pace
 from cdeep3m.runs.recipe import followed
 
@@ -158,7 +159,7 @@ def state_of(folder: Path, *, now: float | None = None) -> RunState | None:
     newest = max(told, key=lambda one: one[1][0].time)[1]
     jobs = [job for part, events in told for job in _jobs(part.name, part.events, events, moment)]
     goes_on = bool(waiting) and _alive_here(newest[0])
-    waits = bool(waiting) or (kind == "prediction" and not (folder / "DONE").exists())  # shares of others to come
+    waits = bool(waiting) or (kind == "prediction" and not (folder / DONE).exists())  # shares of others to come
     state: State = "running" if goes_on else _whole(states, waiting=waits)
     return RunState(
         folder=folder,
@@ -270,17 +271,17 @@ def _from_markers(folder: Path, kind: Kind) -> RunState:
     size, models = _SIZE.search(config), _MODELS.search(config)
     total = int(size[1]) if size else 0
     jobs = tuple(
-        JobState(name=net, done=sum(1 for _ in (folder / net).glob("Segmented_*.png")), total=total)
+        JobState(name=net, done=sum(1 for _ in (folder / net).glob(MAP_PLANES)), total=total)
         for net in (models[1].strip().split(",") if models else [])
     )
     state: State = "begun"
-    if (folder / "ERROR").exists():
+    if (folder / ERROR).exists():
         state = "failed"
-    elif (folder / "KILL.REQUEST").exists():
+    elif (folder / KILL).exists():
         state = "stopped"
-    elif (folder / "DONE").exists():
+    elif (folder / DONE).exists():
         state = FINISHED
-    message = _text(folder / "ERROR").split("\n", 1)[0]
+    message = _text(folder / ERROR).split("\n", 1)[0]
     return RunState(folder=folder, kind=kind, state=state, jobs=jobs, message=message)
 
 

@@ -190,7 +190,7 @@ class TrainedRun:
         if chosen is None:
             raise MissingModelError(
                 f"no trained {net} in {self.folder}; found {', '.join(self.nets()) or 'none'}. "
-                "Train it, or choose others with --models."
+                "Train it, or choose others with --models"
             )
         return with_deploy(chosen, net)
 
@@ -219,9 +219,7 @@ def model_at(path: Path) -> TrainedModel:
     """
     chosen = path if path.is_file() else chosen_weights(path)
     if chosen is None or chosen.suffix != MODEL_SUFFIX:
-        raise MissingModelError(
-            f"no {MODEL_SUFFIX} file at {path}; a trained model, or a folder of them, was expected."
-        )
+        raise MissingModelError(f"no {MODEL_SUFFIX} file at {path}; expected a trained model, or a folder of them")
     return with_deploy(chosen, chosen.absolute().parent.parent.name)
 
 
@@ -238,6 +236,6 @@ def with_deploy(weights: Path, net: str) -> TrainedModel:
     deploy = weights.absolute().parent.parent / "deploy.prototxt"
     if not deploy.is_file():
         raise MissingFileError(
-            f"{deploy} is not there; {weights.name} cannot predict without the net it was trained for."
+            f"{deploy} is not there; {weights.name} cannot predict without the net it was trained for"
         )
     return TrainedModel(net=net, deploy=deploy, weights=weights)

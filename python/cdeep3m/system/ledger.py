@@ -164,7 +164,7 @@ class Ledger:
 
         Returns
         -------
-        ndarray of int64
+        ndarray of int64, shape (boxes left,)
         """
         return np.flatnonzero(~self.finished())
 

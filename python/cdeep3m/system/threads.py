@@ -41,26 +41,22 @@ def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
     >>> list(ahead(range(4), depth=2))
     [0, 1, 2, 3]
     """
-    made: queue.Queue[T | _End[T]] = queue.Queue(maxsize=depth)
+    made: queue.SimpleQueue[T | _End[T]] = queue.SimpleQueue()
+    room = threading.Semaphore(depth)
     stop = threading.Event()
-
-    def put(item: T | _End[T]) -> None:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                break
-            except queue.Full:
-                continue
 
     def make() -> None:
         try:
-            for item in items:
-                put(item)
+            source = iter(items)
+            while True:
+                room.acquire()
                 if stop.is_set():
                     return
-            put(_End())
+                made.put(next(source))
+        except StopIteration:
+            made.put(_End())
         except BaseException as error:  # noqa: BLE001 - it is raised again by the consumer
-            put(_End(error))
+            made.put(_End(error))
 
     thread = threading.Thread(target=make, name="ahead", daemon=True)
     thread.start()
@@ -71,9 +67,11 @@ def ahead(items: Iterable[T], *, depth: int) -> Generator[T, None, None]:
                 if item.error is not None:
                     raise item.error
                 return
+            room.release()
             yield item
     finally:
         stop.set()
+        room.release()
         thread.join()
 
 
@@ -143,7 +141,7 @@ def side_by_side(lanes: Sequence[Callable[[], None]], *, stop: Callable[[], None
         lane.result()
 
 
-class Background:
+class Behind:
     """Runs calls in one thread, in order, at most `depth` waiting.
 
     An error of a call is raised by the next call, or at the end of the block.
@@ -151,9 +149,9 @@ class Background:
     Examples
     --------
     >>> done = []
-    >>> with Background(depth=2) as background:
+    >>> with Behind(depth=2) as behind:
     ...     for k in range(3):
-    ...         background.call(done.append, k)
+    ...         behind.call(done.append, k)
     >>> done
     [0, 1, 2]
     """
@@ -169,7 +167,7 @@ class Background:
             self._waiting.pop(0).result()
         self._waiting.append(self._pool.submit(function, *args))
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> Behind:
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.matlab_ports import merge_large_data
 from cdeep3m.matlab_ports.break_large_img import HALO, Area, Range, axis_ranges, z_cuts
-from cdeep3m.matlab_ports.preprocess_package import padding_before
+from cdeep3m.matlab_ports.preprocess_package import lose_last_voxel, padding_before
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.tiling.packages import Fill, Package
 
@@ -238,10 +238,11 @@ class Tiling:
 
     def _original_span(self, read: Range, side: int) -> Span:
         """Return what Merge_LargeData.m writes of a tile, and from where in its canvas (defects 1 to 3 included)."""
-        loaded = read[0], min(read[1] - 1 if self.folder_input else read[1], side)
+        begin, end = lose_last_voxel(read) if self.folder_input else read
+        loaded = begin, min(end, side)
         if self.tiles == 1:
             return Span(loaded, (0, side), merge_large_data.crop_begin(side))
-        return Span(loaded, merge_large_data.trusted_range(*read, side), merge_large_data.HALO)
+        return Span(loaded, merge_large_data.trusted_range(*read, side), HALO)
 
 
 def _by_tiles(shape: Coordinate, chunks: Coordinate, largest_plane: int) -> bool:

@@ -145,11 +145,11 @@ def parse_info(text: str, path: Path) -> Info:
     if len(sizes) != 3 or len(blocks) < 2 or not packages or len(packages) % 4:
         raise FormatError(
             f"{path} does not describe packages (found {', '.join(found) or 'no variables'}; expected packages, "
-            "num_of_pkg, imagesize and z_blocks in Octave's text format). Run DefDataPackages again."
+            "num_of_pkg, imagesize and z_blocks in Octave's text format). Run DefDataPackages again"
         )
     height, width, planes = sizes
     if min(sizes) < 1:
-        raise FormatError(f"{path} names an image of {width} x {height} x {planes} voxels. Run DefDataPackages again.")
+        raise FormatError(f"{path} names an image of {width} x {height} x {planes} voxels. Run DefDataPackages again")
     corners = [(packages[i], packages[i + 1], packages[i + 2], packages[i + 3]) for i in range(0, len(packages), 4)]
     cuts = (0, *blocks[1:])
     if (
@@ -159,7 +159,7 @@ def parse_info(text: str, path: Path) -> Info:
     ):
         raise FormatError(
             f"{path} contradicts itself ({len(corners)} packages, {planes} planes, z_blocks {blocks}). "
-            "Run DefDataPackages again."
+            "Run DefDataPackages again"
         )
     rows, columns = _grid([from_octave_area(area) for area in corners], path)
     for ranges, side in ((rows, height), (columns, width)):

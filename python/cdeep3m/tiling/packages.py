@@ -10,12 +10,11 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.add_z_padding import FEWEST_PLANES, Z_PADDING, plane_order
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.preprocess_package import (
-    CANVAS,
     SMALLEST,
     axis_order,
     canvas,
-    fitting_side,
     zero_fill_as_double,
 )
 from cdeep3m.rules import CORRECTED, Rules
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 Fill = Literal["zeros", "reflect"]
 
 LARGEST_FRAMES = 2 * Z_PADDING + 1
+
+FIT_STEP = 32
+"""Canvases that fit their image have sides that are multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Package:
         if len(self.planes) < self.rules.shortest_stack:
             raise InputError(
                 f"package {self.name} has {len(self.planes)} planes; the original needs {FEWEST_PLANES}. "
-                "Run without --exact."
+                "Run without --exact"
             )
         return tuple(self.planes[i] for i in plane_order(len(self.planes)))
 
@@ -115,7 +117,7 @@ class Package:
         if min(height, width) < SMALLEST:
             raise InputError(
                 f"package {self.name} is {height} x {width} voxels; a package needs at least {SMALLEST} along y and x. "
-                "Run without --exact, or pad the images."
+                "Run without --exact, or pad the images"
             )
         top, left = (begin == 0 for begin in self.read.begin[1:])
         if self.rules.fills_as_double:
@@ -151,10 +153,21 @@ class Package:
         if not 1 <= frames <= LARGEST_FRAMES:
             raise InputError(
                 f"the net sees {frames} planes at once, but a package has {Z_PADDING} padding planes at each end: "
-                f"nets of 1 to {LARGEST_FRAMES} frames can be used."
+                f"nets of 1 to {LARGEST_FRAMES} frames can be used"
             )
         begin = z - self.planes[0] + Z_PADDING - frames // 2
         return self.padded_planes[begin : begin + frames]
+
+
+def fitting_side(size: int, *, at_edge: bool) -> int:
+    """Return the smallest side of a canvas that holds `size` voxels and what is reflected around them.
+
+    Examples
+    --------
+    >>> fitting_side(512, at_edge=True), fitting_side(1013, at_edge=True)
+    (544, 1024)
+    """
+    return -(-len(axis_order(size, at_edge=at_edge)) // FIT_STEP) * FIT_STEP
 
 
 def _reflected(canvas_planes: np.ndarray, image: tuple[int, int]) -> np.ndarray:

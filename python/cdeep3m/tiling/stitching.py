@@ -10,10 +10,13 @@ from cdeep3m.matlab_ports import ensemble_predictions, merge_16_probs, merge_lar
 from cdeep3m.rules import CORRECTED, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
+
+ROWS_AT_A_TIME = 8
+"""So many rows are copied at once where axes are swapped: a cache line of float64."""
 
 
 def average(predictions: Iterable[tuple[Variant, np.ndarray]]) -> np.ndarray:
@@ -28,9 +31,52 @@ def average(predictions: Iterable[tuple[Variant, np.ndarray]]) -> np.ndarray:
     -------
     ndarray of float64, shape (y, x)
     """
-    return merge_16_probs.mean_of_variants(
-        variant.undo(prediction[np.newaxis])[0] for variant, prediction in predictions
-    )
+    planes = (variant.undo(prediction[np.newaxis])[0] for variant, prediction in predictions)
+    return merge_16_probs.mean_of_variants(laid_out_alike(planes))
+
+
+def laid_out_alike(planes: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield planes with their axes in memory as those of the first one.
+
+    A quarter turn swaps the axes; adding planes of both kinds takes many times longer than copying some of them.
+
+    Parameters
+    ----------
+    planes : iterable of ndarray, shape (y, x)
+
+    Yields
+    ------
+    ndarray, shape (y, x)
+        The same values and dtype.
+    """
+    first = None
+    for plane in planes:
+        first = plane if first is None else first
+        yield laid_out_as(plane, first)
+
+
+def laid_out_as(plane: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the plane with its axes in memory as those of `other`, or as it is where that makes no difference.
+
+    A quarter turn swaps the axes; adding planes of both kinds takes many times longer than this copy.
+
+    Parameters
+    ----------
+    plane, other : ndarray of float32 or float64, shape (y, x)
+
+    Returns
+    -------
+    ndarray of the type of `plane`, shape (y, x)
+    """
+    columns_run_fastest = abs(other.strides[0]) >= abs(other.strides[1])
+    if (abs(plane.strides[0]) >= abs(plane.strides[1])) == columns_run_fastest:
+        return plane
+    copy = np.empty(plane.shape, plane.dtype, order="C" if columns_run_fastest else "F")
+    source, target = (plane.T, copy.T) if columns_run_fastest else (plane, copy)
+    for begin in range(0, len(source), ROWS_AT_A_TIME):
+        rows = slice(begin, begin + ROWS_AT_A_TIME)
+        target[rows] = source[rows]
+    return copy
 
 
 def to_png16(mean: np.ndarray) -> np.ndarray:
@@ -80,6 +126,16 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray, *, begi
     plane[tuple(to)] = canvas_plane[tuple(out_of)]
 
 
+def scale_by_dtype(plane: np.ndarray) -> int:
+    """Return 65536 for 16-bit and 256 for 8-bit planes: one scale for all planes of a volume.
+
+    Parameters
+    ----------
+    plane : ndarray of bool, uint8 or uint16, shape (y, x)
+    """
+    return 256 if plane.dtype == np.uint8 else 65536
+
+
 def to_probability_map(plane: np.ndarray, *, rules: Rules = CORRECTED) -> np.ndarray:
     """Scale a stitched plane to the 8-bit map (Merge_LargeData.m).
 
@@ -94,7 +150,7 @@ def to_probability_map(plane: np.ndarray, *, rules: Rules = CORRECTED) -> np.nda
     -------
     ndarray of uint8, shape (y, x)
     """
-    scale = merge_large_data.scale_by_maximum if rules.scales_planes_alone else merge_large_data.scale_by_dtype
+    scale = merge_large_data.scale_by_maximum if rules.scales_planes_alone else scale_by_dtype
     return merge_large_data.to_uint8(plane, scale(plane))
 
 

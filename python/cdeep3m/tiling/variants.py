@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdeep3m.matlab_ports.augment_data import ORIENTATIONS, orient, restore
+from cdeep3m.rules import SPEEDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +43,11 @@ class Variant:
 
         Parameters
         ----------
-        stack : ndarray, shape (z, y, x)
+        stack : ndarray of any type, shape (z, y, x)
 
         Returns
         -------
-        ndarray, shape (z, y, x) or, after a quarter turn, (z, x, y)
+        ndarray of that type, shape (z, y, x) or, after a quarter turn, (z, x, y)
             A view.
 
         Examples
@@ -58,20 +59,35 @@ class Variant:
         return self.turn(stack[::-1] if self.reverses_planes else stack)
 
     def turn(self, stack: np.ndarray) -> np.ndarray:
-        """Return the stack in this variant's orientation, its planes in the order that they have, as a view."""
+        """Return the stack in this variant's orientation, its planes in the order that they have, as a view.
+
+        Parameters
+        ----------
+        stack : ndarray of any type, shape (z, y, x)
+
+        Returns
+        -------
+        ndarray of that type, shape (z, y, x) or, after a quarter turn, (z, x, y)
+        """
         return orient(stack, self.orientation)
 
     def undo(self, stack: np.ndarray) -> np.ndarray:
-        """Return a stack of predictions in the volume's own orientation, as a view; the inverse of `apply`."""
+        """Return a stack of predictions in the volume's own orientation, as a view; the inverse of `apply`.
+
+        Parameters
+        ----------
+        stack : ndarray of any type, shape (z, y, x) or, after a quarter turn, (z, x, y)
+
+        Returns
+        -------
+        ndarray of that type, shape (z, y, x)
+        """
         restored = restore(stack, self.orientation)
         return restored[::-1] if self.reverses_planes else restored
 
 
 VARIANTS = tuple(Variant(index) for index in range(1, 2 * ORIENTATIONS + 1))
 """All 16, in ascending order."""
-
-SPEEDS = (1, 2, 4, 10)
-"""What --augspeed offers."""
 
 _INDICES = {
     ("1fm", 1): (1, 2, 3, 4, 5, 6, 7, 8),

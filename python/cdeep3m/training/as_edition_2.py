@@ -54,7 +54,7 @@ class Chance:
 def chance_of(seed: int | None) -> Chance:
     """Return random numbers, the same ones for the same seed; CDeep3M2 itself has no seeds (defect 16)."""
     generator = np.random.RandomState(seed)  # noqa: NPY002
-    return Chance(lambda variation, shape: secondary.Draws.from_generator(generator, shape), generator.uniform)
+    return Chance(lambda _variation, shape: secondary.Draws.from_generator(generator, shape), generator.uniform)
 
 
 def write_training_data(

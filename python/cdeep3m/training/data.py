@@ -145,7 +145,13 @@ def fill_volumes(
 
 
 def training_range(images: str | os.PathLike[str], labels: str | os.PathLike[str], data: np.ndarray) -> GrayRange:
-    """Return what a training notes of its images: their gray values, and what tells them and the labels from others."""
+    """Return what a training notes of its images: their gray values, and what tells them and the labels from others.
+
+    Parameters
+    ----------
+    images, labels : path
+    data : ndarray of a gray type, shape (z, y, x)
+    """
     files = [fingerprint(path) or "" for path in (images, labels)]
     return GrayRange.of(data, source=":".join(files) if all(files) else "")
 
@@ -224,7 +230,17 @@ def training_variants(
 
 
 def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:
-    """Return one orientation of a (z, y, x) volume in Caffe's axes (x, y, z), as views."""
+    """Return one orientation of a (z, y, x) volume in Caffe's axes (x, y, z), as views.
+
+    Parameters
+    ----------
+    data, label : ndarray of a number type, shape (z, y, x)
+    variant : Variant
+
+    Returns
+    -------
+    LabelledVolume
+    """
     return LabelledVolume(to_caffe_axes(variant.apply(data)), to_caffe_axes(variant.apply(label)))
 
 

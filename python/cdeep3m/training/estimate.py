@@ -61,7 +61,7 @@ class NetCost:
 
     @property
     def seconds(self) -> float:
-        """Of the whole training."""
+        """How long the whole training takes."""
         return self.start + self.iteration * (self.iterations - 1) + self.test * self.tests
 
 

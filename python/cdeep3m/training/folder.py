@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
+from cdeep3m.engines.job_files import listed_files
 from cdeep3m.errors import FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.matlab_ports.create_train_job import TRAINING_STACKS, bytewise, list_file, snapshot_prefix
 from cdeep3m.nets import prototxts
@@ -42,7 +43,7 @@ VERSION            the release that made this folder
 """
 
 
-def create_train_job(
+def create_run_over_files(
     augmented: Path, out: Path, validation: Path | None = None, *, make: NetMake | None = None, like: Path | None = None
 ) -> None:
     """Make the folder of a training from files (CreateTrainJob.m).
@@ -72,12 +73,12 @@ def create_train_job(
     training_files = h5_files(augmented)
     if not training_files or len(training_files) % TRAINING_STACKS:
         raise InputError(
-            f"{augmented} holds {len(training_files)} .h5 files, {TRAINING_STACKS} were expected for every volume (one "
-            "per variant). Make them with PreprocessTrainingData."
+            f"{augmented} holds {len(training_files)} .h5 files, expected {TRAINING_STACKS} for every volume (one "
+            "per variant). Make them with PreprocessTrainingData"
         )
     validation_files = training_files if validation is None else h5_files(validation)
     if not validation_files:
-        raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation.")
+        raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
     demand_apart(out, [augmented, *([validation] if validation else [])])
     lists = {TRAIN_LIST: training_files, VALID_LIST: validation_files}
     create_run(out, make=make, like=like, lists=lists, images=read_range(augmented))
@@ -161,8 +162,8 @@ def check_training_files(augmented: Path) -> int:
 def listed_planes(run: Path) -> int:
     """Return the planes of the deepest volume in a run's train_file.txt; 0 where it names none that is there."""
     listing = run / TRAIN_LIST
-    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if listing.is_file() else []
-    return _deepest(path for line in lines if os.path.isfile(path := run / line.strip()))
+    files = listed_files(listing, run) if listing.is_file() else []
+    return _deepest(path for path in files if path.is_file())
 
 
 def _deepest(paths: Iterable[str | Path]) -> int:
@@ -180,7 +181,7 @@ def h5_files(folder: Path) -> list[str]:
         `folder` is not there.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"{folder} is not a directory; a folder of .h5 files was expected.")
+        raise MissingFileError(f"{folder} is not a directory; expected a folder of .h5 files")
     found = (path for path in folder.iterdir() if path.suffix == ".h5" and not path.name.startswith("."))
     return bytewise(os.path.abspath(path) for path in found)
 
@@ -253,5 +254,5 @@ def _check_same_net(home: Path, net: str, deploy: Message) -> None:
         return
     raise RunError(
         f"{home / net} holds models of a {net} of other size or make. Give the --width and --classes it was trained "
-        "with, or train into another folder."
+        "with, or train into another folder"
     )

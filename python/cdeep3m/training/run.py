@@ -2,7 +2,7 @@
 
 ::
 
-    volumes --> create_train_job --> TRAINOUT/<net>/*.prototxt --> train --> TRAINOUT/<net>/trainedmodel
+    volumes --> create_run_over_files --> TRAINOUT/<net>/*.prototxt --> train --> TRAINOUT/<net>/trainedmodel
                                                                      |             |
                                                                      '-------------'  goes on from the highest snapshot
 """
@@ -23,7 +23,7 @@ from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import NETS, SOLVER, TRAIN_VAL
+from cdeep3m.nets.prototxts import LR_POLICIES, NETS, SOLVER, TRAIN_VAL
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 _README = threading.Lock()
 """Held while readme.txt is changed: nets may be trained side by side."""
 
-LR_POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 FLAGS = {
     "loss": "--loss, --class-weights and --ignore",
@@ -144,7 +143,7 @@ class TrainRequest:
     Attributes
     ----------
     out : Path
-        Folder made by `create_train_job` or `create_run`.
+        Folder made by `create_run_over_files` or `create_run`.
     nets : tuple of str
         Which nets to train, one after another.
     settings : SolverSettings
@@ -616,10 +615,10 @@ def _check_folders(request: TrainRequest) -> None:
     if missing:
         raise RunError(
             f"{request.out} has no folder {', '.join(missing)}. "
-            "Make it with CreateTrainJob, or choose other nets with --models."
+            "Make it with CreateTrainJob, or choose other nets with --models"
         )
 
 
 def _require(holds: bool, name: str, found: object, expected: str) -> None:
     if not holds:
-        raise InputError(f"--{name} {found}: {expected} was expected.")
+        raise InputError(f"--{name} {found}: expected {expected}")

@@ -59,6 +59,10 @@ def planes_to_enhance(path: str | os.PathLike[str]) -> Iterator[tuple[str, np.nd
     Every file of a folder whose name does not begin with a dot is read, bytewise order; pages of a stack are numbered
     from 1 without leading zeros (defect 5). Of colour the blue channel counts (defect 10).
 
+    Yields
+    ------
+    str, ndarray of uint8 or uint16, shape (y, x)
+
     Raises
     ------
     MissingFileError, InputError, FormatError

@@ -90,22 +90,36 @@ class Layout:
         z, y, x = (of_axes[self.axes.index(axis)] if axis in self.axes else missing for axis in SPACE)
         return z, y, x
 
-    def as_stored(self, in_space: Sequence[T], *, others: T) -> list[T]:
-        """Return what `in_space` lists for (z, y, x), for each stored axis; the inverse of `in_space`."""
-        return [in_space[SPACE.index(axis)] if axis in SPACE else others for axis in self.axes]
-
     def index(self, roi: Roi) -> tuple[slice | int, ...]:
         """Return the index of a box (z, y, x) in the stored array."""
         return tuple(roi.slices[SPACE.index(axis)] if axis in SPACE else self.fixed[axis] for axis in self.axes)
 
     def arrange(self, values: np.ndarray) -> np.ndarray:
-        """Return what `index` cut out of the stored array as a view with the axes (z, y, x)."""
+        """Return what `index` cut out of the stored array as a view with the axes (z, y, x).
+
+        Parameters
+        ----------
+        values : ndarray of any type
+
+        Returns
+        -------
+        ndarray of that type, shape (z, y, x)
+        """
         left = [axis for axis in self.axes if axis in SPACE]
         values = values.transpose([left.index(axis) for axis in SPACE if axis in left])
         return values if "z" in left else values[None]
 
     def disarrange(self, values: np.ndarray) -> np.ndarray:
-        """Return a view of `values` (z, y, x) with the axes that `index` leaves; the inverse of `arrange`."""
+        """Return a view of `values` (z, y, x) with the axes that `index` leaves; the inverse of `arrange`.
+
+        Parameters
+        ----------
+        values : ndarray of any type, shape (z, y, x)
+
+        Returns
+        -------
+        ndarray of that type, in the file's axes
+        """
         present = [axis for axis in SPACE if axis in self.axes]
         left = [axis for axis in self.axes if axis in SPACE]
         values = values if "z" in present else values[0]

@@ -85,6 +85,10 @@ class Volume(Protocol):
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); memory grows with `roi` alone (and one plane).
 
+        Returns
+        -------
+        ndarray of the volume's type, shape of `roi`
+
         Raises
         ------
         InputError
@@ -111,7 +115,12 @@ class PlaneVolume(Volume, Protocol):
 
 
 def planes_of(volume: Volume) -> Iterator[np.ndarray]:
-    """Yield all planes of a volume in order, axes (y, x); about `AT_ONCE` voxels, and a plane, are in memory."""
+    """Yield all planes of a volume in order, axes (y, x); about `AT_ONCE` voxels, and a plane, are in memory.
+
+    Yields
+    ------
+    ndarray of the volume's type, shape (y, x)
+    """
     planes, rows, columns = volume.shape
     step = max(1, AT_ONCE // (rows * columns))
     for z in range(0, planes, step):
@@ -119,7 +128,12 @@ def planes_of(volume: Volume) -> Iterator[np.ndarray]:
 
 
 def read_all(volume: Volume) -> np.ndarray:
-    """Return the whole volume, axes (z, y, x)."""
+    """Return the whole volume, axes (z, y, x).
+
+    Returns
+    -------
+    ndarray of the volume's type, shape (z, y, x)
+    """
     return volume.read(Roi((0, 0, 0), volume.shape))
 
 

@@ -126,7 +126,7 @@ class Levels:
 def enhance(
     plane: np.ndarray, *, cut: int = CUT, levels: Levels | None = None, denoise: Denoiser | None = None
 ) -> np.ndarray:
-    """Enhance a plane.
+    """Denoise a plane and stretch its gray values.
 
     Parameters
     ----------
@@ -177,24 +177,52 @@ def denoised_plane(values: np.ndarray, first: tuple[float, float], *, denoise: D
 
 
 def percentiles(values: np.ndarray, cut: float) -> tuple[float, float]:
-    """Return percentiles `cut` and 100 - `cut`, interpolated linearly."""
+    """Return percentiles `cut` and 100 - `cut`, interpolated linearly.
+
+    Parameters
+    ----------
+    values : ndarray of a number type, any shape
+    """
     low, high = np.percentile(values, (cut, 100 - cut))
     return float(low), float(high)
 
 
 def stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return values with `low` at 0 and `high` at 1, cut off beyond."""
+    """Return values with `low` at 0 and `high` at 1, cut off beyond.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or float64, any shape
+
+    Returns
+    -------
+    ndarray of that type and shape
+    """
     return (np.clip(values, low, high) - low) / (high - low)
 
 
 def has_contrast(plane: np.ndarray) -> bool:
-    """Return whether percentiles 1 and 99 of a plane differ."""
+    """Return whether percentiles 1 and 99 of a plane differ.
+
+    Parameters
+    ----------
+    plane : ndarray of any number type, shape (y, x)
+    """
     low, high = percentiles(as_float(plane), FIRST_CUT)
     return low < high
 
 
 def to_8_bits(plane: np.ndarray) -> np.ndarray:
-    """Return gray values on the scale of 8 bits, those of 8 bits as they are."""
+    """Return gray values on the scale of 8 bits, those of 8 bits as they are.
+
+    Parameters
+    ----------
+    plane : ndarray of any number type, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+    """
     if plane.dtype == np.uint8:
         return plane
     return np.rint(np.clip(as_float(plane), 0, 1) * WHITE).astype(np.uint8)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.address import Address
 
 
+MAP = "Segmented"
+"""What the map of a net is called: `Segmented.zarr`, `Segmented_0001.png`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A format, and how its addresses are told from others.

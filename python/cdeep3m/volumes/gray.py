@@ -80,7 +80,12 @@ def gray_values(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def demand_finite(samples: np.ndarray, name: str) -> None:
-    """Raise InputError when floating-point samples hold NaN or infinity."""
+    """Raise InputError when floating-point samples hold NaN or infinity.
+
+    Parameters
+    ----------
+    samples : ndarray of a number type, any shape
+    """
     if samples.dtype.kind != "f" or np.isfinite(samples).all():
         return
     odd = samples[~np.isfinite(samples)]

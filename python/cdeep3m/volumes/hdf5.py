@@ -213,20 +213,36 @@ def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray
 
     Raises
     ------
+    InputError
+        Its values are no numbers, or lie in other files.
     FormatError
-        When the file is damaged, or has no such dataset.
+        The file is damaged, or has no such dataset.
     """
     with opened(path) as file:
-        dataset = file.get(name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise FormatError(f"{path} holds no dataset {name!r}; found {', '.join(file) or 'nothing'}. Make it again")
-        demand_stored(dataset, path)
+        dataset = numeric_dataset(file, path, name)
         offset = dataset.id.get_offset()
-        if offset is None or not dataset.size or dataset.dtype.hasobject or _is_external(dataset):
-            return dataset[()]
+        if offset is None or not dataset.size or file.userblock_size:
+            return np.asarray(dataset[()])
         if offset + dataset.nbytes > Path(path).stat().st_size:
             raise damaged(path, "HDF5", "it is truncated")
         return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+def numeric_dataset(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Dataset:
+    """Return the dataset `name` of an open file, once it is known to hold what it declares (`demand_stored`).
+
+    Raises
+    ------
+    InputError
+        Its values are no numbers, or lie in other files.
+    FormatError
+        It is not there, or the file does not hold its values.
+    """
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise FormatError(f"{path} holds no dataset {name!r}; found {', '.join(file) or 'nothing'}. Make it again")
+    demand_stored(dataset, path)
+    return dataset
 
 
 def write_datasets(
@@ -238,7 +254,7 @@ def write_datasets(
     ----------
     path : path
         What is there is replaced.
-    arrays : mapping of str to ndarray
+    arrays : mapping of str to ndarray of a number type, any shape
         Datasets by name; views are fine: a slab along the first axis is copied at a time.
     dtype : dtype, optional
         Type of all datasets; default: of each array, and float64 for bool, as Octave stores its logical class.
@@ -267,6 +283,10 @@ def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
     """Write arrays that fit into memory twice as datasets of an HDF5 file, as h5py itself does, whole or not at all.
 
     HDF5 works in memory alone: where it meets a full disk, it ends the process.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray of a number type, any shape
     """
     with whole_file(path) as partial:
         partial.write_bytes(_image(arrays))

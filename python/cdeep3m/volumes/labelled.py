@@ -33,7 +33,7 @@ def labelled_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
         A dataset is missing, or the two differ in shape.
     """
     if not os.path.isfile(path):
-        raise MissingFileError(f"{path} is not there; a training volume was expected.")
+        raise MissingFileError(f"{path} is not there; expected a training volume")
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
         return _shape(path, file)
 
@@ -43,14 +43,12 @@ def _shape(path: str | os.PathLike[str], file: h5py.File) -> tuple[int, int, int
     if missing:
         found = ", ".join(f"/{name}" for name in file) or "nothing"
         raise InputError(
-            f"{path} has no /{missing[0]} (found {found}); /data and /label were expected. "
-            "Make it again with PreprocessTrainingData."
+            f"{path} has no /{missing[0]} (found {found}); expected /data and /label. "
+            "Make it again with PreprocessTrainingData"
         )
     data, label = (_as_3d(file[name].shape) for name in ("data", "label"))
     if data != label or len(data) != 3:
-        raise InputError(
-            f"{path}: /data is {data} and /label {label}; two volumes (x, y, z) of one size were expected."
-        )
+        raise InputError(f"{path}: /data is {data} and /label {label}; expected two volumes (x, y, z) of one size")
     return data
 
 

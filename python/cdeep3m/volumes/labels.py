@@ -294,7 +294,7 @@ def check_two_values(of_planes: Iterable[np.ndarray], name: str) -> None:
 
     Parameters
     ----------
-    of_planes : iterable of ndarray
+    of_planes : iterable of ndarray of a number type, shape (values,)
         The different values of every plane.
     name : str
         File or folder, for the message.

@@ -41,7 +41,12 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, *, folder: Path | None) -> np
 
 
 def release(array: np.ndarray) -> None:
-    """Take what lies in a file out of memory; it is read again when it is needed. Nothing for arrays in memory."""
+    """Take what lies in a file out of memory; it is read again when it is needed. Nothing for arrays in memory.
+
+    Parameters
+    ----------
+    array : ndarray of any type and shape
+    """
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base

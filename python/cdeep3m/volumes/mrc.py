@@ -34,7 +34,6 @@ BYTES_ARE_SIGNED, ORIGIN_IS_STANDARD = 1, 4
 VERSIONED = (20140, 20141)
 """MRC2014, in which bytes have a sign."""
 OF_NUMBER = {1: "x", 2: "y", 3: "z"}
-BYTES_AT_ONCE = 2**26
 
 
 class MrcVolume:

@@ -15,7 +15,7 @@ from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.base import Importer, Reading, Role
 from cdeep3m.volumes.crop import CroppedVolume
-from cdeep3m.volumes.formats import Format, expected, format_of
+from cdeep3m.volumes.formats import MAP, Format, expected, format_of
 
 if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
@@ -84,7 +84,6 @@ FORMATS: list[Format] = [
     ),
 ]
 """What can be read, the more general formats first. Each module has `open_address(address, reading) -> Volume`."""
-MAP = "Segmented"
 MAP_SUFFIXES = (".tif", ".h5", ".mrc", ".zarr", ".n5", ".precomputed")
 """Name of a map in a folder of its own, as `cdeep3m predict --format` leaves it; the folder then means the map."""
 OF_THE_ORIGINAL = ("images", "tif", "h5")

@@ -71,7 +71,7 @@ class Pixels:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(y, x)."""
+        """Pixels along (y, x)."""
         return self.values.shape[0], self.values.shape[1]
 
     def cropped(self, area: Area) -> Pixels:
@@ -215,6 +215,10 @@ def image_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 def stored_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Return the values of an image as they are stored, of any type; those of palettes by their colours.
 
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
+
     Raises
     ------
     InputError
@@ -232,6 +236,10 @@ def label_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
     Where 0 is white, stored values of more than one bit count: masks of ImageJ with an inverting look-up table hold 255
     where the objects are.
+
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
 
     Raises
     ------
@@ -276,6 +284,10 @@ def _say_once(words: str) -> None:
 def segmentation_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Return the labels of a segmentation as they are: whole numbers, of whatever type.
 
+    Returns
+    -------
+    ndarray of the file's type, shape (y, x)
+
     Raises
     ------
     InputError
@@ -300,6 +312,7 @@ def _imported_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
 def _cropped_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Read as imageimporter_large.m reads folders: cut with OpenCV, then imread(), then the first channel."""
+    del name
     part = pixels.cropped(area)
     values = through_opencv(part.values, palette=part.palette)
     return first_channel(imread(values, min_is_white=part.min_is_white))
@@ -307,6 +320,7 @@ def _cropped_plane(pixels: Pixels, area: Area, name: str) -> np.ndarray:
 
 def _plane_of_stack(pixels: Pixels, area: Area, name: str) -> np.ndarray:
     """Read as imageimporter_large.m reads stack files: imread() of the whole plane, then the first channel."""
+    del name
     return first_channel(imread(pixels.values, palette=pixels.palette, min_is_white=pixels.min_is_white))[area]
 
 

@@ -37,7 +37,16 @@ def gray_histogram(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:
 
 
 def to_8_bits(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:
-    """Return gray values over the range of their type, or of 0 to `top` for floating point, as uint8."""
+    """Return gray values over the range of their type, or of 0 to `top` for floating point, as uint8.
+
+    Parameters
+    ----------
+    values : ndarray of a gray type, any shape
+
+    Returns
+    -------
+    ndarray of uint8, that shape
+    """
     if values.dtype.kind == "f":
         return (np.clip(np.nan_to_num(values / top), 0, 1) * (BINS - 1)).astype(np.uint8)
     if values.dtype.itemsize == 1:
@@ -49,6 +58,10 @@ def white_of(values: np.ndarray) -> float:
     """Return what white is in floating-point gray values: 1, or 255 or 65535 where they were made of so many bits.
 
     The original stores images of 8 and 16 bits as float32 in its HDF5 files, with their values as they are.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or float64, any shape
 
     Examples
     --------
@@ -86,13 +99,26 @@ def middle(shape: tuple[int, int, int], z: int) -> Roi:
 
 
 def sampled_planes(volume: Volume, most: int) -> Iterator[np.ndarray]:
-    """Yield so many planes of a volume at most, evenly spaced, axes (y, x); of large ones their middle."""
+    """Yield so many planes of a volume at most, evenly spaced, axes (y, x); of large ones their middle.
+
+    Yields
+    ------
+    ndarray of the volume's type, shape (y, x)
+    """
     for z in sampled(volume.shape[0], most):
         yield volume.read(middle(volume.shape, z))[0]
 
 
 def reduced(plane: np.ndarray, side: int) -> np.ndarray:
     """Average a plane of uint8 down by a whole number, so that no side is longer than `side`.
+
+    Parameters
+    ----------
+    plane : ndarray of uint8, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
 
     Examples
     --------

@@ -71,11 +71,6 @@ class Store:
         """Whether it is a folder on disk."""
         return scheme_of(self.url) is None
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether values can be stored there; web servers only give them."""
-        return scheme_of(self.url) not in WEB
-
     def child(self, path: str) -> Store:
         """Return the store of what is below `path`."""
         return Store(f"{self.url}/{path.strip('/')}") if path.strip("/") else self

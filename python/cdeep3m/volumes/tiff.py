@@ -70,7 +70,7 @@ class TiffFolder:
             yield header_of(pages[0], str(self._files[z]))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
-        """Yield the images."""
+        """Yield the pixels of each image, in the order of the file."""
         for z in planes:
             demand_file(self._files[z])
             with decoding(self._files[z], "TIFF"), tifffile.TiffFile(self._files[z]) as tiff:
@@ -140,7 +140,7 @@ class TiffStack:
             yield header_of(self._pages[0 if self._behind_each_other else self._order[z]], self.name(z))
 
     def decode(self, planes: range) -> Iterator[Pixels]:
-        """Yield the pages."""
+        """Yield the pixels of each page, in the order of the file."""
         demand_file(self._file)
         with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:

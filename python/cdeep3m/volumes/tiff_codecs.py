@@ -27,13 +27,16 @@ BYTE_CODECS = (LZW, LZMA, ZSTD)
 IMAGE_CODECS = (2, 3, 4, 6, 7, 50001)
 """Compressions of pictures, which Pillow decodes as a whole: fax, JPEG, WebP."""
 NO_COMPRESSION = 1
-NO_PREDICTOR = 1
 
 _attributes = threading.Lock()
 
 
 def decode_page(page: tifffile.TiffPage) -> np.ndarray:
     """Return the samples of a page whose compression is one of `BYTE_CODECS`, as `page.asarray()` would.
+
+    Returns
+    -------
+    ndarray of the page's type, shape (y, x) or (y, x, channels)
 
     Raises
     ------
@@ -88,7 +91,12 @@ def unpack(packed: bytes, compression: int, size: int) -> bytes:
 
 
 def decode_picture(path: Path, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the samples of a page that is compressed as a picture, and its palette, if it has one."""
+    """Return the samples of a page that is compressed as a picture, and its palette, if it has one.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x) or (y, x, channels); ndarray of uint8, shape (colours, 3), or None
+    """
     from PIL.TiffImagePlugin import TiffImageFile
 
     with TiffImageFile(path) as image:

@@ -26,6 +26,10 @@ def copy_stack(source: np.ndarray, target: np.ndarray) -> None:
 
     Where one of them has x and the other z fastest in memory, one thread takes a quarter of `target[...] = source`:
     planes often lie a power of two apart and push each other out of the cache, so parts of rows are gathered first.
+
+    Parameters
+    ----------
+    source, target : ndarray of any type, shape (z, y, x)
     """
     planes, rows, columns = source.shape
     width = min(columns, max(1, GATHERED_BYTES // max(1, planes * source.itemsize)))

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.prediction.over_files import prepare as packaging
+from cdeep3m.prediction.over_files import prepare
 from cdeep3m.prediction.over_files.prepare import (
     IMAGES,
     absolute,
@@ -91,11 +91,11 @@ def test_a_package_read_in_parts_is_the_same(kind, rules, planes, tmp_path, monk
     source = MAKERS[kind](tmp_path, synth(planes, 20, 30, 3))
     source = f"{source}/" if source.is_dir() else source
     package = define_packages(source, tmp_path / "aug", rules=rules).packages[0]
-    monkeypatch.setattr(packaging, "PART_BYTES", 5 * 20 * 30)
-    monkeypatch.setattr(packaging, "CANVAS_BYTES", 2 * 1024**2)
+    monkeypatch.setattr(prepare, "PART_BYTES", 5 * 20 * 30)
+    monkeypatch.setattr(prepare, "CANVAS_BYTES", 2 * 1024**2)
     read = open_volume(source, rules=rules)
     expected = package.canvas(read.read(package.read))[list(package.padded_planes)]
-    stack = packaging.padded_stack(read, package)
+    stack = prepare.padded_stack(read, package)
     assert stack.dtype == expected.dtype
     assert_array_equal(stack, expected)
 
@@ -175,7 +175,7 @@ def test_14_a_folder_with_a_space_fails_in_exact_mode_only(tmp_path, images):
 
 def test_other_images_than_those_divided_are_an_error(aug, tmp_path):
     other = png_folder(tmp_path / "other", synth(4, 20, 30, 5))
-    with pytest.raises(InputError, match=r"4 x 20 x 30 voxels .* 3 x 20 x 30"):
+    with pytest.raises(InputError, match=r"3 x 20 x 30 voxels .* 4 x 20 x 30"):
         preprocess_package(other, aug, 1, 1, "1fm", 10)
 
 

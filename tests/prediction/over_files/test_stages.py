@@ -14,7 +14,8 @@ from numpy.testing import assert_array_equal
 from address_volumes import addresses, maps_of, read_folder
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.identity import IdentityEngine
-from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError
+from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError, StoppedError
+from cdeep3m.prediction.over_files import prepare as preparing
 from cdeep3m.prediction.over_files.stages import (
     FileRun,
     postprocess_worker,
@@ -27,6 +28,7 @@ from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.prediction import forget_errors
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.tiling.info_file import COUNTS, INFO
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import write_datasets
 from cdeep3m.volumes.png import write_plane
 
@@ -209,6 +211,18 @@ def test_a_folder_without_variants_is_status_6(request_, tmp_path):
     assert caught.value.exit_code == 6
 
 
+def test_images_are_opened_once_for_all_packages(request_, monkeypatch):
+    opened = []
+
+    def open_once(images, *arguments, **options):
+        opened.append(images)
+        return open_enhanced(images, *arguments, **options)
+
+    monkeypatch.setattr(preparing, "open_enhanced", open_once)
+    predict(request_, FileEngine(), gpu=-1)
+    assert opened == [request_.images]
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
     with pytest.raises(CDeep3MError):
@@ -234,6 +248,79 @@ def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
     (request_.out / "KILL.REQUEST").touch()
     thread.join(20)
     assert ended == [11]
+
+
+class Counting(FileEngine):
+    """Counts what lies prepared beside its first package, a second after there are as many as were asked for."""
+
+    def __init__(self, out, most) -> None:
+        super().__init__()
+        self.out, self.most = out, most
+        self.ahead: list[int] = []
+
+    def predict(self, job, *, report=None):
+        if not self.ahead:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and waiting_packages(self.out) - 1 < self.most:
+                time.sleep(0.05)
+            time.sleep(1)
+            self.ahead.append(waiting_packages(self.out) - 1)
+        super().predict(job, report=report)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_packages_are_prepared_ahead_than_asked_for_in_one_process(request_, most):
+    for z, plane in enumerate(addresses((3, 16, 4100))):  # five packages
+        write_plane(request_.images / f"{z:02d}.png", plane)
+    engine = Counting(request_.out, most)
+    predict(replace(request_, max_packages=most, nets=("1fm",), aug_speed=10), engine, gpu=-1)
+    assert engine.ahead == [most]
+
+
+class Killing(FileEngine):
+    """Asks the run to stop once its first variant is predicted."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+
+    def predict(self, job, *, report=None):
+        def stopped(progress):
+            (self.out / "KILL.REQUEST").touch()
+            report(progress)
+
+        super().predict(job, report=stopped)
+
+
+def test_a_request_to_stop_is_seen_after_every_variant(request_):
+    engine = Killing(request_.out)
+    with pytest.raises(StoppedError):
+        predict(request_, engine, gpu=-1)
+    assert engine.stacks == ["image_stacks_v2.h5"]
+    assert sorted(path.name for path in (request_.out / "1fm" / "Pkg001_Z01").glob("v*")) == ["v2"]
+
+
+class Looking(FileEngine):
+    """Looks which variants of packages that were predicted are left."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+        self.left: list[str] = []
+
+    def predict(self, job, *, report=None):
+        current = job.stacks[0][0].parent
+        for done in self.out.glob("*/Pkg*/PREDICTDONE"):
+            variants = self.out / "augimages" / done.parent.parent.name / done.parent.name
+            self.left += [variants.name] if variants.exists() and variants != current else []
+        super().predict(job, report=report)
+
+
+def test_variants_of_a_package_go_as_soon_as_it_is_predicted(request_):
+    engine = Looking(request_.out)
+    predict(request_, engine, gpu=-1)
+    assert len(engine.stacks) > 4
+    assert not engine.left
 
 
 def waiting_packages(out):

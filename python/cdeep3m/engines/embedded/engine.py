@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cdeep3m.engines.base import CPU, Progress
+from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress
 from cdeep3m.engines.embedded.prediction.predictor import Predictor, read_trained
 from cdeep3m.volumes.enhancement import denoise_plane
 
@@ -82,7 +82,7 @@ class EmbeddedEngine:
         _note(job.log, f"{job.model.weights} on {self.device(job.gpu)}")
         for done, (stack, folder) in enumerate(job.stacks, start=1):
             folder.mkdir(parents=True, exist_ok=True)
-            for z in predict_file(net, stack, folder / "test.h5"):
+            for z in predict_file(net, stack, folder / STACK_OUTPUT):
                 _note(job.log, f"{stack}: plane {z} predicted")
             if report:
                 report(Progress(done, len(job.stacks)))

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdeep3m.engines.base import STACK_OUTPUT, plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE, MAP_PLANES
 from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
@@ -34,11 +36,7 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
 
-PREDICTION = "test.h5_shift_{}.h5"
-AVERAGED = "test.h5_shift__{:04d}.png"
 MOVED = "segmentation_{:04d}.png"
-STITCHED = "Segmented_{:04d}.png"
-DONE = "DONE"
 AVERAGED_MARKER = ".averaged"
 FOREGROUND = 1
 GRAY_AXES = 2
@@ -78,13 +76,13 @@ def average_variants(
     if was_averaged and not variants:
         return len(by_number(package, 0))
     if not variants:
-        raise MissingFileError(f"no predictions in {package}: expected folders v1 to v16. Run the prediction first.")
+        raise MissingFileError(f"no predictions in {package}: expected folders v1 to v16. Run the prediction first")
     count = entries_as_planes if rules.stray_files_count else planes_by_name
     files = count([_variant_folder(package, variant) for variant in variants])
     planes = wanted_files(files)
     if not planes and not rules.stray_files_count:
         raise InputError(
-            f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again."
+            f"{package} holds {files} predicted planes; expected at least 5, padding included. Predict it again"
         )
 
     def average_plane(k: int) -> None:
@@ -93,7 +91,7 @@ def average_variants(
             for variant in variants
         )
         averaged = stitching.to_png16(mean)
-        write_plane(package / AVERAGED.format(k), calibration.apply(averaged) if calibration else averaged)
+        write_plane(package / AVERAGED_PLANE.format(k), calibration.apply(averaged) if calibration else averaged)
 
     for_each(average_plane, range(len(planes)))
     _remove_predictions(package)
@@ -113,14 +111,14 @@ def planes_by_name(folders: Sequence[Path]) -> int:
     MissingFileError
         When a plane of a variant is missing.
     """
-    found = [_numbered(folder, PREDICTION.format(r"(\d+)")) for folder in folders]
+    found = [_numbered(folder, plane_file(STACK_OUTPUT, r"(\d+)")) for folder in folders]
     files = 1 + max((max(numbers, default=-1) for numbers in found), default=-1)
     for folder, numbers in zip(folders, found, strict=True):
         missing = sorted(set(range(files)) - set(numbers))
         if missing or not files:
             raise MissingFileError(
-                f"no {folder / PREDICTION.format(missing[0] if missing else 0)}; expected one file for each of "
-                f"{files or 'the'} planes in every variant's folder. Predict this package again."
+                f"no {folder / plane_file(STACK_OUTPUT, missing[0] if missing else 0)}; expected one file for each of "
+                f"{files or 'the'} planes in every variant's folder. Predict this package again"
             )
     return files
 
@@ -142,10 +140,10 @@ def read_prediction(package: Path, variant: Variant, number: int) -> np.ndarray:
     FormatError
         When the file does not hold one plane of two classes.
     """
-    path = _variant_folder(package, variant) / PREDICTION.format(number)
+    path = _variant_folder(package, variant) / plane_file(STACK_OUTPUT, number)
     blob = read_dataset(path, "data")
     if blob.ndim != 4 or blob.shape[:2] != (1, 2):
-        raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again.")
+        raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again")
     return from_caffe_axes(blob[0, FOREGROUND][..., np.newaxis])[0]
 
 
@@ -181,7 +179,7 @@ def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECT
 
     def write_map(z: int) -> None:
         stitched = stitch_plane(folder, tiling, z, rules=rules)
-        write_plane(folder / STITCHED.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
+        write_plane(folder / MAP_PLANE.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
 
     for_each(write_map, range(tiling.shape[0]))
     write_text(folder / DONE, "0\n")
@@ -230,7 +228,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
     if present != targets.keys():
         raise MissingFileError(
             f"{source} holds {len(found)} averaged planes; expected {planes}. "
-            f"Run StartPostprocessing {source} first, or predict this package again."
+            f"Run StartPostprocessing {source} first, or predict this package again"
         )
     targets[0].parent.mkdir(exist_ok=True)
     for k, path in found.items():
@@ -240,7 +238,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
 def by_number(folder: Path, planes: int) -> dict[int, Path]:
     """Return the planes that StartPostprocessing wrote, by the numbers in their names; other files do not count."""
     del planes
-    return _numbered(folder, AVERAGED.replace("{:04d}", r"(\d+)"))
+    return _numbered(folder, AVERAGED_PLANE.replace("{:04d}", r"(\d+)"))
 
 
 def in_order_of_names(folder: Path, planes: int) -> dict[int, Path]:
@@ -277,7 +275,7 @@ def ensemble_folders(
         Fewer than two folders, or folders that do not fit each other; in exact mode the planes that all have are there.
     """
     if len(folders) < 2:
-        raise InputError(f"found {len(folders)} folder to average; expected at least two.")
+        raise InputError(f"found {len(folders)} folder to average; expected at least two")
     listings = [_require_pngs(Path(folder), rules=rules) for folder in folders]
     demand_apart(out, folders)
     if not rules.averages_common_planes:
@@ -304,7 +302,7 @@ def require_same_number(listings: Sequence[Sequence[Path]]) -> None:
     counts = [len(listing) for listing in listings]
     if len(set(counts)) > 1:
         found = ", ".join(f"{listing[0].parent} has {len(listing)}" for listing in listings)
-        raise InputError(f"the folders to average hold different numbers of planes: {found}. Predict the missing ones.")
+        raise InputError(f"the folders to average hold different numbers of planes: {found}. Predict the missing ones")
 
 
 def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
@@ -325,7 +323,7 @@ def require_same_planes(listings: Sequence[Sequence[Path]]) -> None:
 
 def _refuse_other_maps(out: Path, names: set[str]) -> None:
     """Refuse to leave averages among the maps of something else."""
-    others = sorted(path.name for path in out.glob("Segmented_*.png") if path.name not in names)
+    others = sorted(path.name for path in out.glob(MAP_PLANES) if path.name not in names)
     if others:
         raise InputError(
             f"{out} holds {others[0]}, which is none of the {len(names)} planes to write; expected an empty folder. "
@@ -334,12 +332,17 @@ def _refuse_other_maps(out: Path, names: set[str]) -> None:
 
 
 def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> None:
-    """Raise InputError when planes that belong together differ in size."""
+    """Raise InputError when planes that belong together differ in size.
+
+    Parameters
+    ----------
+    planes : sequence of ndarray of any type, shape (y, x)
+    """
     for path, plane in zip(paths, planes, strict=True):
         if plane.shape != planes[0].shape:
             raise InputError(
                 f"{path} is {_size(plane)} (rows x columns), but {paths[0]} is {_size(planes[0])}; "
-                "expected maps of the same volume."
+                "expected maps of the same volume"
             )
         if plane.dtype != planes[0].dtype and bool not in (plane.dtype, planes[0].dtype):
             raise InputError(
@@ -348,18 +351,32 @@ def require_same_size(paths: Sequence[Path], planes: Sequence[np.ndarray]) -> No
 
 
 def read_as_they_are(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Return gray planes with the values that their files hold."""
+    """Return gray planes with the values that their files hold.
+
+    Returns
+    -------
+    list of ndarray of uint8 or uint16, shape (y, x)
+    """
     return [read_gray(path) for path in paths]
 
 
 def read_in_class_of_first(paths: Sequence[Path]) -> list[np.ndarray]:
-    """Return planes as EnsemblePredictions.m reads them: a bilevel first one makes the others logical (defect 6)."""
+    """Return planes as EnsemblePredictions.m reads them: a bilevel first one makes the others logical (defect 6).
+
+    Returns
+    -------
+    list of ndarray of bool, uint8 or uint16, shape (y, x)
+    """
     planes = [read_as_octave(path) for path in paths]
     return [take_class_of_first(plane, planes[0].dtype) for plane in planes]
 
 
 def read_as_octave(path: Path) -> np.ndarray:
     """Return a gray plane with the class that Octave's imread() gives it: logical where it is only black and white.
+
+    Returns
+    -------
+    ndarray of bool, uint8 or uint16, shape (y, x)
 
     Raises
     ------
@@ -374,7 +391,12 @@ def read_as_octave(path: Path) -> np.ndarray:
 
 
 def read_gray(path: Path) -> np.ndarray:
-    """Return a gray plane, uint8 or uint16 as in its file."""
+    """Return a gray plane as it lies in its file.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, shape (y, x)
+    """
     return image_plane(read_plane(path), (slice(None), slice(None)), str(path))
 
 
@@ -428,7 +450,7 @@ def _require_pngs(folder: Path, *, rules: Rules) -> list[Path]:
     found = _pngs(folder, rules=rules)
     if not found:
         what = "no PNG files in it" if folder.is_dir() else "it is not there"
-        raise MissingFileError(f"cannot average {folder}: {what}; expected the probability maps of one net.")
+        raise MissingFileError(f"cannot average {folder}: {what}; expected the probability maps of one net")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ import numpy as np
 from cdeep3m.errors import InputError, MissingFileError, printable
 from cdeep3m.geometry import Roi, from_caffe_axes, to_caffe_axes
 from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
-from cdeep3m.matlab_ports.preprocess_package import CANVAS
 from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.runs.names import DONE
 from cdeep3m.system.files import demand_apart, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 IMAGES = "images.txt"
 """Names the images that a folder of packages was made from: one line, an absolute path."""
 STACK = "image_stacks_v{}.h5"
-DONE = "DONE"
 PART_BYTES = 256 * 2**20
 """So much of a package is read at a time; all of it for 8- and 16-bit images."""
 CANVAS_BYTES = 128 * 2**20
@@ -117,22 +118,66 @@ def preprocess_package(
     CDeep3MError
         The images or the tiling cannot be read, there is no such package, or it is too small.
     """
-    if rules.octave_images:
-        refuse_space_in_folder(aug)
-    volume = open_enhanced(images, enhancement, rules=rules)
-    tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
-    if volume.shape != tiling.shape:
-        raise InputError(
-            f"the images in {images} are {_size(volume.shape)} voxels (z x y x x), but {Path(aug) / INFO} was made for "
-            f"{_size(tiling.shape)}. Run DefDataPackages again."
-        )
-    package = tiling.package(tile, z_block)
-    padded = padded_stack(volume, package)
-    check_values(padded, images, ask=ask if rules.octave_images else None)
-    folder = Path(aug) / net / package.name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_variants(padded, package, folder, net=net, speed=speed)
-    return folder
+    source = PackageSource.open(images, aug, rules=rules, enhancement=enhancement)
+    return source.write(tile, z_block, net, speed, ask=ask)
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """A volume, opened once, and the folder that its packages are written to.
+
+    Attributes
+    ----------
+    volume : Volume
+    images : path
+        Where it lies, for messages.
+    aug : path
+        Folder of the packages.
+    tiling : Tiling
+        The packages that `de_augmentation_info.mat` defines there.
+    """
+
+    volume: Volume
+    images: str | os.PathLike[str]
+    aug: str | os.PathLike[str]
+    tiling: Tiling
+
+    @classmethod
+    def open(
+        cls,
+        images: str | os.PathLike[str],
+        aug: str | os.PathLike[str],
+        *,
+        rules: Rules = CORRECTED,
+        enhancement: Enhancement | None = None,
+    ) -> PackageSource:
+        """Open images, and read how `aug` says that they are divided; see `preprocess_package`.
+
+        Raises
+        ------
+        CDeep3MError
+            The images or the tiling cannot be read, or do not belong together.
+        """
+        if rules.octave_images:
+            refuse_space_in_folder(aug)
+        volume = open_enhanced(images, enhancement, rules=rules)
+        tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
+        if volume.shape != tiling.shape:
+            raise InputError(
+                f"{Path(aug) / INFO} was made for {_size(tiling.shape)} voxels (z, y, x); expected those of the images "
+                f"in {images}, {_size(volume.shape)}. Run DefDataPackages again"
+            )
+        return cls(volume, images, aug, tiling)
+
+    def write(self, tile: int, z_block: int, net: str, speed: int, *, ask: Callable[[str], None] | None = None) -> Path:
+        """Write the variants of a package, `DONE` last, and return its folder; see `preprocess_package`."""
+        package = self.tiling.package(tile, z_block)
+        padded = padded_stack(self.volume, package)
+        check_values(padded, self.images, ask=ask if self.tiling.rules.octave_images else None)
+        folder = Path(self.aug) / net / package.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_variants(padded, package, folder, net=net, speed=speed)
+        return folder
 
 
 def padded_stack(volume: Volume, package: Package) -> np.ndarray:
@@ -143,7 +188,7 @@ def padded_stack(volume: Volume, package: Package) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (z, 1024, 1024)
+    ndarray of the volume's type, shape (z, 1024, 1024)
     """
     depth = len(package.planes)
     stack = None
@@ -203,7 +248,12 @@ def _stack_file(folder: Path, variant: Variant) -> Path:
 
 
 def check_values(stack: np.ndarray, images: str | os.PathLike[str], *, ask: Callable[[str], None] | None) -> None:
-    """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8)."""
+    """Warn about images with fewer than three values, which may be labels; or `ask` (defect 8).
+
+    Parameters
+    ----------
+    stack : ndarray of any type, shape (z, y, x)
+    """
     values = distinct_values(to_caffe_axes(stack), enough=FEWEST_IMAGE_VALUES)
     if len(values) >= FEWEST_IMAGE_VALUES:
         return
@@ -223,7 +273,7 @@ def refuse_space_in_folder(aug: str | os.PathLike[str]) -> None:
         Always, when there is a space.
     """
     if " " in str(aug):
-        raise InputError(f"the original cannot write packages to a folder with a space in its name, {aug}.")
+        raise InputError(f"the original cannot write packages to a folder with a space in its name, {aug}")
 
 
 def preprocess_images(
@@ -256,9 +306,11 @@ def preprocess_images(
     """
     tiling = define_packages(images, aug, rules=rules)
     write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
-    for net in nets:
-        for package in tiling.packages:
-            preprocess_package(images, aug, package.tile, package.z_block, net, speed, rules=rules, ask=ask)
+    if nets:
+        source = PackageSource.open(images, aug, rules=rules)
+        for net in nets:
+            for package in tiling.packages:
+                source.write(package.tile, package.z_block, net, speed, ask=ask)
     return tiling
 
 
@@ -280,12 +332,12 @@ def images_of_packages(aug: str | os.PathLike[str]) -> str:
     except FileNotFoundError:
         raise MissingFileError(
             f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "
-            "or give the images themselves."
+            "or give the images themselves"
         ) from None
     if not os.path.exists(images):  # of a name that is none, too
         raise MissingFileError(
             f"{aug} was made from {printable(images, longest=200)}, which is no longer there; "
-            f"run PreprocessImageData IMAGES {aug} again."
+            f"run PreprocessImageData IMAGES {aug} again"
         )
     return images
 

@@ -16,17 +16,18 @@ import shutil
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import InProcessEngine, ParallelEngine, PredictJob, Progress
 from cdeep3m.errors import CDeep3MError, EngineError, InputError, RunError, failing_with
 from cdeep3m.prediction.over_files.postprocess import average_variants, merge_packages, was_averaged
-from cdeep3m.prediction.over_files.prepare import STACK, preprocess_package
+from cdeep3m.prediction.over_files.prepare import STACK, PackageSource
 from cdeep3m.prediction.over_files.site import PREDICTED, PREDICTED_WELL, predict_by_site, site_command
-from cdeep3m.rules import CORRECTED, Rules, rules_of
+from cdeep3m.rules import CORRECTED, SPEEDS, Rules, rules_of
 from cdeep3m.runs.calibration import calibrations_in
+from cdeep3m.runs.names import DONE
 from cdeep3m.runs.prediction import (
     AUGMENTED,
     CONFIG_KEYS,
@@ -38,7 +39,7 @@ from cdeep3m.runs.prediction import (
 )
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.system.files import flush, own_folder, own_folders, write_text
-from cdeep3m.system.threads import Background, ahead, side_by_side
+from cdeep3m.system.threads import Behind, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.enhancement import enhancement_of_text
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes.enhancement import Enhancement
 
-PREPARED = "DONE"
-FINISHED = "DONE"
 STACK_OF = "*_v{}.h5"
 
 BAD_CONFIG = 2
@@ -151,7 +150,7 @@ class FileRun:
 
     def is_prepared(self, net: str, package: Package) -> bool:
         """Return whether a package is ready to be predicted."""
-        return (self.augmented(net, package) / PREPARED).exists()
+        return (self.augmented(net, package) / DONE).exists()
 
     def is_predicted(self, net: str, package: Package) -> bool:
         """Return whether a package has been predicted (and perhaps finished)."""
@@ -159,24 +158,21 @@ class FileRun:
 
     def is_finished(self, net: str, package: Package) -> bool:
         """Return whether a package's variants have been averaged."""
-        return self.run.net_is_done(net) or (self.predicted(net, package) / FINISHED).exists()
+        return self.run.net_is_done(net) or (self.predicted(net, package) / DONE).exists()
 
     def prepare(self, net: str, package: Package) -> None:
         """Write the variants of one package; `DONE` comes last."""
         if not self.is_prepared(net, package):
-            aug = self.define()
+            self.define()
             own_folders(self.run.folder, self.augmented(net, package))
-            preprocess_package(
-                self.images,
-                aug,
-                package.tile,
-                package.z_block,
-                net,
-                self.aug_speed,
-                rules=self.rules,
-                enhancement=self.enhancement,
-            )
+            self._source.write(package.tile, package.z_block, net, self.aug_speed)
             self.run.log("preprocess", f"{net} {package.name}: variants written")
+
+    @cached_property
+    def _source(self) -> PackageSource:
+        """The images, opened once for all packages."""
+        aug = self.run.folder / AUGMENTED
+        return PackageSource.open(self.images, aug, rules=self.rules, enhancement=self.enhancement)
 
     def define(self) -> Path:
         """Lay out augimages/ and the run's folder as the original does; return augimages/."""
@@ -210,7 +206,7 @@ class FileRun:
             planes = len(package.planes)
             if not was_averaged(folder, planes):
                 planes = average_variants(folder, rules=self.rules, calibration=self.calibrations.get(net))
-            write_text(folder / FINISHED, "0\n")
+            write_text(folder / DONE, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
             self.run.log("postprocess", f"{net} {package.name}: {planes} planes averaged")
 
@@ -237,8 +233,8 @@ def _check_config(config: Mapping[str, str], folder: Path) -> None:
             f"{config['imagedir']} has changed since {place} was written (names, sizes or dates); expected the images "
             "of this run. Put them back, or run runprediction.sh with --overwrite"
         )
-    if config["augspeed"].strip() not in ("1", "2", "4", "10"):
-        raise RunError(f"{place} says augspeed={config['augspeed']}: expected 1, 2, 4 or 10")
+    if config["augspeed"].strip() not in map(str, SPEEDS):
+        raise RunError(f"{place} says augspeed={config['augspeed']}; expected one of {', '.join(map(str, SPEEDS))}")
 
 
 def _read_tiling(folder: Path, *, rules: Rules, images: Path) -> Tiling:
@@ -418,7 +414,7 @@ def predict_over_files(
     for net in work.nets:
         model = trained.model(net)
         todo = [package for package in work.tiling.packages if not work.is_finished(net, package)]
-        with Background(depth=2) as postprocessing:
+        with Behind(depth=2) as postprocessing:
             prepared = ahead(_prepared(work, net, todo), depth=max(1, maxpackages))
             for done, package in enumerate(prepared, start=total - len(todo) + 1):
                 work.run.demand_no_kill()

@@ -430,7 +430,7 @@ def test_settings_that_cannot_be_trained_are_told_at_once(tmp_path, settings, er
 
 
 def test_snapshot_and_weights_exclude_each_other(tmp_path):
-    with pytest.raises(InputError, match="one of them was expected"):
+    with pytest.raises(InputError, match="expected one of them"):
         run(tmp_path, state=tmp_path / "a.solverstate", weights=tmp_path / "a.caffemodel")
 
 

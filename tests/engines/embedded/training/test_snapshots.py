@@ -49,8 +49,7 @@ def test_the_history_of_another_net_is_refused(tmp_path, shapes):
     history = [BlobProto(shape=BlobShape(dim=[2]), data=[3.0, 4.0])]
     write_state(tmp_path / "x.solverstate", SolverState(iter=9, learned_net="x.caffemodel", history=history))
     sgd = solver(*shapes)
-    with pytest.raises(
-        FormatError, match=f"the history of 1 blobs of another net or another type of solver; {len(shapes)} blobs"
-    ):
+    words = f"the history of 1 blobs of another net or another type of solver; expected {len(shapes)} blobs"
+    with pytest.raises(FormatError, match=words):
         restore(tmp_path / "x.solverstate", tmp_path, SimpleNamespace(), sgd)
     assert sgd.iteration == 0

@@ -34,12 +34,12 @@ from cdeep3m.engines.embedded.fast.steps import (
     UnrollStep,
     unroll,
 )
-from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
 from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.reshape import Reshape
 from cdeep3m.engines.embedded.net.layers.softmax import Softmax
+from cdeep3m.engines.embedded.net.primitives import FEW_OUTPUTS
 from cdeep3m.engines.embedded.net.taps import Scratch
 from cdeep3m.proto import caffe_pb2
 
@@ -303,7 +303,16 @@ class Rewriter:
 
 
 def as_it_lies(blob: torch.Tensor) -> torch.Tensor:
-    """Return a view of a blob with its axes in the order that they have in memory."""
+    """Return a view of a blob with its axes in the order that they have in memory.
+
+    Parameters
+    ----------
+    blob : torch.Tensor, any shape
+
+    Returns
+    -------
+    torch.Tensor, the same axes in another order
+    """
     inner = blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last)
     return blob.permute(0, 2, 3, 1) if inner else blob
 

@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from cdeep3m.engines.embedded.net import products
-from cdeep3m.engines.embedded.net.kernels import FEW_CHANNELS
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
-from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve
+from cdeep3m.engines.embedded.net.primitives import FEW_CHANNELS
+from cdeep3m.engines.embedded.net.taps import Scratch, deconvolve_for_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class PlainStep(Step):
     index: int = 0
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Run the layer."""
+        """Return the layer's own tops."""
         return self.layer.forward(*bottoms)[self.index]
 
 
@@ -90,7 +90,12 @@ class LinearStep(Step):
         return self.rectified or affine is not None
 
     def multiply(self, factor: torch.Tensor) -> None:
-        """Multiply the result by one factor, or by one for each output channel."""
+        """Multiply the result by one factor, or by one for each output channel.
+
+        Parameters
+        ----------
+        factor : torch.Tensor, shape () or (outputs,)
+        """
         factor = factor.to(self.bias.device)
         shape = [1] * self.weights[0].dim()
         shape[self.outputs_axis] = -1
@@ -98,7 +103,16 @@ class LinearStep(Step):
         self.bias = self.bias * factor
 
     def finish(self, top: torch.Tensor) -> torch.Tensor:
-        """Apply the ReLU in place."""
+        """Apply the ReLU in place.
+
+        Parameters
+        ----------
+        top : torch.Tensor, shape (n, outputs, x, y)
+
+        Returns
+        -------
+        torch.Tensor, that shape
+        """
         return top.relu_() if self.rectified else top
 
 
@@ -117,7 +131,7 @@ class ConvolutionStep(LinearStep):
         self.bias = self.bias.to(device, number)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Convolve."""
+        """Return the convolution, with bias and ReLU."""
         kernel, weight = self.kernel, self.weights[0]
         bottom = bottoms[0].to(weight.dtype).contiguous(memory_format=torch.channels_last)
         if products.suit(bottom, kernel, self.groups):
@@ -151,8 +165,9 @@ class DeconvolutionStep(LinearStep):
         self.bias = self.bias.to(device, torch.float32)
 
     def run(self, *bottoms: torch.Tensor) -> torch.Tensor:
-        """Deconvolve, to float32."""
-        top = deconvolve(bottoms[0].to(self.weights[0].dtype), self.weights[0], self.kernels, self.scratch)
+        """Return the sum of the deconvolutions, as float32."""
+        bottom = bottoms[0].to(self.weights[0].dtype)
+        top = deconvolve_for_prediction(bottom, self.weights[0], self.kernels, self.scratch)
         return self.finish(top.add_(self.bias[:, None, None]))
 
 
@@ -164,7 +179,7 @@ class SumStep(Step):
     rectified: bool = field(default=False)
 
     def absorb(self, layer: Layer) -> bool:
-        """Take a ReLU."""
+        """Take over a ReLU that follows."""
         if self.rectified or not is_plain_relu(layer):
             return False
         self.rectified = True
@@ -200,7 +215,12 @@ class RollStep(Step):
 
 
 def has_rectified_convolution(bottom: torch.Tensor) -> bool:
-    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers."""
+    """Return whether convolution, bias and ReLU of `bottom` can be one kernel: cuDNN's, for short numbers.
+
+    Parameters
+    ----------
+    bottom : torch.Tensor, shape (n, channels, x, y)
+    """
     return bottom.is_cuda and torch.version.cuda is not None and bottom.dtype in (torch.float16, torch.bfloat16)
 
 
@@ -210,7 +230,12 @@ def is_plain_relu(layer: Layer) -> bool:
 
 
 def affine_of(layer: Layer) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else."""
+    """Return what `layer` multiplies each channel with and then adds, in float64; None when it does something else.
+
+    Returns
+    -------
+    two torch.Tensor of float64, shape (channels,); or None
+    """
     if isinstance(layer, BatchNorm) and not layer.batch_statistics:
         mean, variance = (values.double() for values in layer.statistics())
         factor = (variance + layer.eps).rsqrt()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.embedded.net import normalising
-from cdeep3m.engines.embedded.net.kernels import FEW_OUTPUTS, convolve, deconvolve_sum
 from cdeep3m.engines.embedded.net.layers.base import Layer
 from cdeep3m.engines.embedded.net.layers.batch_norm import BatchNorm
 from cdeep3m.engines.embedded.net.layers.convolution import Convolution
@@ -21,6 +20,7 @@ from cdeep3m.engines.embedded.net.layers.deconvolution import Deconvolution
 from cdeep3m.engines.embedded.net.layers.eltwise import Eltwise
 from cdeep3m.engines.embedded.net.layers.relu import ReLU
 from cdeep3m.engines.embedded.net.layers.scale import Scale
+from cdeep3m.engines.embedded.net.primitives import FEW_OUTPUTS, convolve, deconvolve_sum
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class DeconvolutionSum:
         self.bottoms, self.tops = parts[0].bottoms, total.tops
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the sum."""
+        """Return the sum of the deconvolutions."""
         terms = list(zip(self.parts, self.total.coefficients, strict=True))
         weights = [part.blobs[0] if factor == 1 else part.blobs[0] * factor for part, factor in terms]
         biases = [part.bias * factor for part, factor in terms if part.bias is not None]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from cdeep3m.engines.embedded.net.layers import make_layer
-from cdeep3m.engines.embedded.net.layers.base import Context, Layer, Shape, Step, show
+from cdeep3m.engines.embedded.net.layers.base import Context, Layer, Shape, Step
 from cdeep3m.errors import CDeep3MError, NetError, printable
+from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import array_to_blob, blob_shape, blob_to_array
 from cdeep3m.proto.prototxt import input_shapes
@@ -318,8 +319,8 @@ def _share_named_blobs(layers: Iterable[Layer]) -> None:
             owner, shared = owners.setdefault(spec.name, (layer, blob))
             if shared.shape != blob.shape:
                 raise layer.error(
-                    f"its blob {spec.name!r} is {show(tuple(blob.shape))}, that of layer {owner.name} is "
-                    f"{show(tuple(shared.shape))}"
+                    f"its blob {spec.name!r} is {shape_text(tuple(blob.shape))}, that of layer {owner.name} is "
+                    f"{shape_text(tuple(shared.shape))}"
                 )
             layer.blobs[i] = shared
 
@@ -333,7 +334,7 @@ def _match(layer: Layer, stored: Sequence[caffe_pb2.BlobProto]) -> list[tuple[to
         expected, found = tuple(blob.shape), blob_shape(source)
         if found != (expected if source.HasField("shape") else _legacy(expected)):
             raise layer.error(
-                f"the model's weights are {show(found)}, the net expects {show(expected)}; "
+                f"the model's weights are {shape_text(found)}, the net expects {shape_text(expected)}; "
                 "use the model with the net that it was trained with"
             )
     return list(zip(layer.blobs, stored, strict=True))

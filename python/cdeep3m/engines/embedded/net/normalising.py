@@ -446,7 +446,7 @@ def _gradient(  # type: ignore[no-untyped-def]
     tl.store(of_bottom + places, made.to(of_bottom.dtype.element_ty), mask=inside)
 
 
-_jit: Any = (lambda function: None) if triton is None else triton.jit
+_jit: Any = (lambda _function: None) if triton is None else triton.jit
 _moments_kernel: Any = _jit(_moments_of)
 _settle_kernel: Any = _jit(_settle)
 _normalise_kernel: Any = _jit(_normalise)

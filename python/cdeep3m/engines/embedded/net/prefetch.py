@@ -1,4 +1,4 @@
-"""Numbered batches, made ahead in background threads."""
+"""Numbered batches, made ahead in threads of their own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,31 @@ T = TypeVar("T")
 
 
 def staged(arrays: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return a batch as tensors, in memory that `device` copies from while it computes."""
+    """Return a batch as tensors, in memory that `device` copies from while it computes.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray of a number type, shape (n, ...)
+
+    Returns
+    -------
+    tuple of torch.Tensor, their shapes and types
+    """
     blobs = (torch.from_numpy(array) for array in arrays)
     return tuple(blob.pin_memory() if device.type == "cuda" else blob for blob in blobs)
 
 
 def sent(blobs: Sequence[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return a staged batch on `device`, where it may still be on its way for what is asked of it there."""
+    """Return a staged batch on `device`, where it may still be on its way for what is asked of it there.
+
+    Parameters
+    ----------
+    blobs : sequence of torch.Tensor, any shape
+
+    Returns
+    -------
+    tuple of torch.Tensor, their shapes
+    """
     return tuple(blob.to(device, non_blocking=True) for blob in blobs)
 
 

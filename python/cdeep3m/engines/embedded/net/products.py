@@ -22,13 +22,18 @@ MOST_COLUMNS = 2**28
 
 
 def suit(bottom: torch.Tensor, kernel: Kernel, groups: int) -> bool:
-    """Return whether a convolution of `bottom` is faster as a product."""
+    """Return whether a convolution of `bottom` is faster as a product.
+
+    Parameters
+    ----------
+    bottom : torch.Tensor, shape (n, channels, spatial...)
+    """
     plain = bottom.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
     return bottom.is_cuda and plain and groups == 1 and len(kernel.size) == 2 and not torch.backends.cudnn.allow_tf32
 
 
 def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel) -> torch.Tensor:
-    """Convolve.
+    """Convolve as one matrix product for each part of the bottom that fits into memory.
 
     Parameters
     ----------
@@ -49,7 +54,16 @@ def convolve(bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
 def convolve_and_rectify(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kernel: Kernel
 ) -> torch.Tensor:
-    """Convolve, and turn negative values into 0 on the way to memory; without gradients."""
+    """Convolve, and turn negative values into 0 on the way to memory; without gradients.
+
+    Parameters
+    ----------
+    bottom, weight, bias, kernel : see `convolve`
+
+    Returns
+    -------
+    torch.Tensor, shape (n, outputs, x, y)
+    """
     return _convolved(bottom, weight, bias, kernel, multiply=torch.ops.aten._addmm_activation.out)
 
 

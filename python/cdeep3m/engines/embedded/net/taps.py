@@ -31,7 +31,17 @@ class Scratch:
         self._memory = torch.empty(0)
 
     def take(self, rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
-        """Return a matrix of any content, of the device and type of `like`; it is good until the next call."""
+        """Return a matrix of any content, of the device and type of `like`; it is good until the next call.
+
+        Parameters
+        ----------
+        rows, columns : int
+        like : torch.Tensor, any shape
+
+        Returns
+        -------
+        torch.Tensor, shape (rows, columns)
+        """
         width = columns + ROW_PADDING
         alike = self._memory.device == like.device and self._memory.dtype == like.dtype
         if self._memory.numel() < rows * width or not alike:
@@ -40,7 +50,7 @@ class Scratch:
         return self._memory[: rows * width].view(rows, width)[:, :columns]
 
 
-def deconvolve(
+def deconvolve_for_prediction(
     bottom: torch.Tensor, matrix: torch.Tensor, kernels: Sequence[Kernel], scratch: Scratch | None = None
 ) -> torch.Tensor:
     """Return the sum of several deconvolutions of one bottom, all of one stride.
@@ -92,7 +102,7 @@ def add_up(product: torch.Tensor, kernels: Sequence[Kernel], bottom: tuple[int, 
 
 
 def deconvolve_for_training(bottom: torch.Tensor, matrix: torch.Tensor, kernels: Sequence[Kernel]) -> torch.Tensor:
-    """Return the same as `deconvolve`, with gradients for bottom and matrix."""
+    """Return the same as `deconvolve_for_prediction`, with gradients for bottom and matrix."""
     windows, channels, *sides = bottom.shape
     product = torch.mm(matrix, bottom.permute(0, 2, 3, 1).reshape(-1, channels).t())
     return _AddUp.apply(product, tuple(kernels), (windows, *sides))  # type: ignore[no-untyped-call]
@@ -147,7 +157,16 @@ def add_by_phase(taps: Sequence[torch.Tensor], kernels: Sequence[Kernel]) -> tor
 
 
 def add_by_axis(taps: Sequence[torch.Tensor], kernels: Sequence[Kernel]) -> torch.Tensor:
-    """Add up the same along x and then along y: fewer and larger steps, as a GPU wants them."""
+    """Add up the same along x and then along y: fewer and larger steps, as a GPU wants them.
+
+    Parameters
+    ----------
+    taps, kernels : see `add_by_phase`
+
+    Returns
+    -------
+    torch.Tensor of float32, shape (n, outputs, x, y)
+    """
     outputs, _, _, windows, *sides = taps[0].shape
     stride, top = kernels[0].stride, kernels[0].deconvolved(sides)
     rows = tuple(-(side // -step) for side, step in zip(top, stride, strict=True))

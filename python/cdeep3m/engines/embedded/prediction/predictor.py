@@ -174,7 +174,7 @@ class Predictor:
                 upright = turning.undo(variant, plane.t())
                 total = upright.double() if total is None else total.add_(upright)
         if total is None:
-            raise ValueError("no variants; at least one was expected")
+            raise ValueError("no variants; expected at least one")
         total.div_(len(variants))
         plane, held = (total if unrounded else turning.to_png16(total)).contiguous(), _held(extremes)
         if self._uploads is None:
@@ -288,16 +288,11 @@ def read_trained(model: TrainedModel, device: torch.device) -> Net:
         net = Net(message, phase=caffe_pb2.TEST, device=device, filled=False)
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
-            raise NetError(
-                f"{model.deploy}: one input of five axes (n, 1, x, y, z) was expected, as in DeepEM3D's nets"
-            )
-        if (
-            len(net.outputs) != 1
-            or len(net.shapes[net.outputs[0]]) < 2
-            or net.shapes[net.outputs[0]][1] < FEWEST_CLASSES
-        ):
-            raise NetError(f"{model.deploy}: one output of two classes or more was expected, found {net.outputs}")
-        classes = net.shapes[net.outputs[0]][1]
+            raise NetError(f"{model.deploy}: expected one input of five axes (n, 1, x, y, z), as in DeepEM3D's nets")
+        scores = net.shapes[net.outputs[0]] if len(net.outputs) == 1 else ()
+        classes = scores[1] if len(scores) > 1 else 1
+        if classes < FEWEST_CLASSES:
+            raise NetError(f"{model.deploy}: expected one output of two classes or more, found {net.outputs}")
         if not 0 <= model.label < classes:
             raise NetError(f"{model.deploy}: class {model.label} was asked for, expected one of its 0 to {classes - 1}")
         net.load_weights(read_model(model.weights))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
+from cdeep3m.engines.base import plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.volumes.hdf5 import write_small
+from cdeep3m.volumes.hdf5 import numeric_dataset, opened, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def predict_file(
         )
     windows = (window_at(data, k, net.frames, mean=mean, axis=axis) for k in planes)
     for k, probabilities in zip(planes, net.probabilities(windows), strict=True):
-        write_small(prefix.with_name(f"{prefix.name}_shift_{k}.h5"), {"data": probabilities[np.newaxis]})
+        write_small(prefix.with_name(plane_file(prefix.name, k)), {"data": probabilities[np.newaxis]})
         yield k
 
 
@@ -144,22 +144,23 @@ def window_at(data: np.ndarray, k: int, frames: int, *, mean: float = 0.0, axis:
 def read_stack(path: Path) -> np.ndarray:
     """Return `/data` of an HDF5 stack as (z, y, x).
 
+    Returns
+    -------
+    ndarray of a number type, shape (z, y, x)
+
     Raises
     ------
     MissingFileError
         There is no such file.
-    FormatError
+    InputError, FormatError
         It is no HDF5 file, or holds no stack.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path} is not there; an HDF5 stack with /data of shape (x, y, z) was expected")
-    try:
-        with h5py.File(path) as file:
-            data = file["data"][()]
-    except (OSError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is no HDF5 file with /data, or is cut off ({error})") from None
+        raise MissingFileError(f"{path} is not there; expected an HDF5 stack with /data of shape (x, y, z)")
+    with opened(path) as file:
+        data = np.asarray(numeric_dataset(file, path, "data")[()])
     if data.ndim == 4 and data.shape[0] == 1:
         data = data[0]
     if data.ndim != 3 or not data.size:
-        raise FormatError(f"{path} holds /data of shape {data.shape}; (x, y, z) was expected")
+        raise FormatError(f"{path} holds /data of shape {data.shape}; expected (x, y, z)")
     return from_caffe_axes(data)

@@ -117,7 +117,12 @@ class Batches:
         return self._made
 
     def outputs(self, net: Net) -> dict[str, torch.Tensor]:
-        """Run a batch of `net` for its outputs and losses alone, at the same precision."""
+        """Run a batch of `net` for its outputs and losses alone, at the same precision.
+
+        Returns
+        -------
+        dict of str to torch.Tensor, shapes as the net gives them
+        """
         with torch.no_grad(), self._short_numbers(net):
             return net.forward(keep=tuple(loss_weights(net)))
 
@@ -228,6 +233,10 @@ def loss_weights(net: Net) -> dict[str, float]:
 def total_loss(net: Net, blobs: Blobs) -> torch.Tensor:
     """Return the weighted sum of the losses of `net`.
 
+    Returns
+    -------
+    torch.Tensor of float32, shape ()
+
     Raises
     ------
     InputError
@@ -235,5 +244,5 @@ def total_loss(net: Net, blobs: Blobs) -> torch.Tensor:
     """
     terms = [weight * blobs[name].sum() for name, weight in loss_weights(net).items()]
     if not terms:
-        raise InputError("the net has no loss; a layer such as SoftmaxWithLoss was expected")
+        raise InputError("the net has no loss; expected a layer such as SoftmaxWithLoss")
     return sum(terms[1:], terms[0])

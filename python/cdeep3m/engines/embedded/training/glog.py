@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-FROM_CAFFE = "caffe.cpp"
-FROM_SOLVER = "solver.cpp"
-FROM_SGD = "sgd_solver.cpp"
-
 
 class GLog:
     """Writes log lines to a file, a stream, both or neither.

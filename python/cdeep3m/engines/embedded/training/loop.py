@@ -125,7 +125,7 @@ class Training:
         )
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
         seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
-        train_net, test_nets = nets_of(settings, job.folder)
+        train_net, test_nets = nets_of_solver(settings, job.folder)
         weigh_side_losses(train_net, self.learning.loss.auxiliary)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
@@ -317,7 +317,7 @@ class Training:
         return bool(interval) and self.solver.iteration % interval == 0
 
 
-def nets_of(
+def nets_of_solver(
     solver: caffe_pb2.SolverParameter, folder: Path
 ) -> tuple[caffe_pb2.NetParameter, list[caffe_pb2.NetParameter]]:
     """Return the net to train and those to test, one for each `test_iter`.
@@ -340,14 +340,14 @@ def nets_of(
     trained = common + [solver.train_net_param] * solver.HasField("train_net_param")
     trained += [read_net(folder / name) for name in _names(solver.train_net)]
     if len(trained) != 1:
-        raise InputError(f'{len(trained)} nets to train in the solver; one was expected (net: "train_val.prototxt")')
+        raise InputError(f'{len(trained)} nets to train in the solver; expected one (net: "train_val.prototxt")')
     own = [*solver.test_net_param, *(read_net(folder / name) for name in solver.test_net)]
     missing = len(solver.test_iter) - len(own)
     if missing and (missing < 0 or not common):
-        raise InputError(f"{len(solver.test_iter)} test_iter for {len(own)} test nets; as many were expected")
+        raise InputError(f"{len(solver.test_iter)} test_iter for {len(own)} test nets; expected as many")
     tested = own + common * missing
     if tested and solver.test_interval < 1:
-        raise InputError("test_iter without a test_interval; one of at least 1 was expected")
+        raise InputError("test_iter without a test_interval; expected one of at least 1")
     states = [*solver.test_state, *[caffe_pb2.NetState()] * (len(tested) - len(solver.test_state))]
     return _in_state(trained[0], solver.train_state), [_in_state(*pair) for pair in zip(tested, states, strict=True)]
 
@@ -428,7 +428,7 @@ def _in_state(message: caffe_pb2.NetParameter, state: caffe_pb2.NetState) -> caf
 
 def _check_places(job: TrainJob, solver: caffe_pb2.SolverParameter) -> None:
     if job.snapshot is not None and job.weights is not None:
-        raise InputError("a snapshot to resume from and weights to start from; one of them was expected")
+        raise InputError("a snapshot to resume from and weights to start from; expected one of them")
     place = (job.folder / snapshots.snapshot_name(solver.snapshot_prefix, 0, "caffemodel")).parent
     if not place.is_dir():
         raise MissingFileError(f"the folder {place} of snapshot_prefix is not there; make it")

@@ -30,7 +30,13 @@ class Losses:
         self.smoothed: float | None = None
 
     def add(self, iteration: int, loss: torch.Tensor) -> None:
-        """Take the loss of an iteration, a number in a tensor."""
+        """Take the loss of an iteration, a number in a tensor.
+
+        Parameters
+        ----------
+        iteration : int
+        loss : torch.Tensor, shape ()
+        """
         self._unread.append((iteration, loss))
 
     def read(self) -> float:
@@ -49,7 +55,7 @@ class Losses:
                 raise EngineError(
                     f"the loss is {value} at iteration {iteration}: the training diverged. "
                     "Go on from the last snapshot with a lower base_lr; check the images for values that are no "
-                    "numbers."
+                    "numbers"
                 )
             self._read.append(value)
         self.smoothed = sum(self._read) / max(len(self._read), 1)

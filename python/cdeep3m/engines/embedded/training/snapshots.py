@@ -132,16 +132,16 @@ def _fitting_history(path: Path, state: SolverState, solver: Solver) -> list[tor
     found = [_without_leading_ones(blob_shape(blob)) for blob in state.history]
     if found != [_without_leading_ones(shape) for shape in expected]:
         raise FormatError(
-            f"{path} holds the history of {len(found)} blobs of another net or another type of solver; {len(expected)} "
-            "blobs that fit this one were expected. Use the state of a training of the same net with the same type, or "
-            "start from its weights with --weights."
+            f"{path} holds the history of {len(found)} blobs of another net or another type of solver; expected "
+            f"{len(expected)} blobs that fit this one. Use the state of a training of the same net with the same type, "
+            "or start from its weights with --weights"
         )
     arrays = [torch.from_numpy(blob_to_array(blob)) for blob in state.history]
     squares = arrays[-len(solver.learnable) :] if solver.kind.divides else []
     if any((square < 0).any() for square in squares):
         raise FormatError(
             f"{path} was written by another type of solver: expected sums of squares, found negative numbers. Use the "
-            "state of a training with the same type, or start from its weights with --weights."
+            "state of a training with the same type, or start from its weights with --weights"
         )
     return [array.reshape(shape) for array, shape in zip(arrays, expected, strict=True)]
 

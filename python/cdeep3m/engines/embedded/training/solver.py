@@ -12,6 +12,7 @@ import torch
 from cdeep3m.engines.embedded.training.updates import KINDS, check_kind, kind_of
 from cdeep3m.engines.learning import Learning, Schedule
 from cdeep3m.errors import InputError
+from cdeep3m.nets.prototxts import LR_POLICIES
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.system.interrupts import uninterrupted
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cdeep3m.engines.embedded.net.executor import Learnable
-
-POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 
 WARM_UP_OF_AVERAGES = 10
@@ -36,14 +35,14 @@ def check_solver(solver: SolverParameter) -> None:
         Names the setting and what is possible.
     """
     check_kind(solver)
-    if solver.lr_policy not in POLICIES:
-        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(POLICIES)}")
+    if solver.lr_policy not in LR_POLICIES:
+        raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(LR_POLICIES)}")
     if solver.regularization_type not in ("L1", "L2"):
         raise InputError(f"regularization_type {solver.regularization_type!r} is not known; choose L2 or L1")
     if solver.snapshot_format != SolverParameter.BINARYPROTO:
         raise InputError("snapshot_format HDF5 is not supported by this engine; use BINARYPROTO")
     if solver.iter_size < 1 or solver.average_loss < 1 or not solver.HasField("max_iter"):
-        raise InputError("a solver with max_iter, and with iter_size and average_loss of at least 1, was expected")
+        raise InputError("expected a solver with max_iter, and with iter_size and average_loss of at least 1")
     if solver.lr_policy in ("step", "multistep") and solver.stepsize < 1 and not solver.stepvalue:
         raise InputError(f"lr_policy {solver.lr_policy} needs a stepsize (step) or stepvalue (multistep)")
 

@@ -52,5 +52,5 @@ def test_all_classes_are_among_the_best_two():
 
 
 def test_unknown_labels_are_listed():
-    with pytest.raises(InputError, match="labels 0, 1 expected, found 2"):
+    with pytest.raises(InputError, match="expected labels 0, 1; found 2"):
         accuracy([0, 1, 2, 0, 1])

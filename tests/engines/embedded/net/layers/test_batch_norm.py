@@ -90,5 +90,5 @@ def test_its_blobs_are_learnable_without_a_gradient():
 
 
 def test_other_channels_are_refused():
-    with pytest.raises(NetError, match="3 channels expected, found b0 1x2x4x4"):
+    with pytest.raises(NetError, match="expected 3 channels, found b0 1x2x4x4"):
         make('type: "BatchNorm"', BOTTOM.shape).top_shapes((1, 2, 4, 4))

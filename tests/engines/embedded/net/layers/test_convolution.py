@@ -95,7 +95,7 @@ def test_operations_are_counted_twice_for_each_product():
         ("kernel_size: 1", (1, 1, 4, 4), "1 channels to 0 outputs"),
         ("num_output: 2 kernel_size: 1 group: 2", (1, 3, 4, 4), "3 channels to 2 outputs do not make 2 groups"),
         ("num_output: 2 kernel_size: 5", (1, 1, 4, 4), "1x1x4x4 is too small for a kernel of 5x5"),
-        ("num_output: 2 kernel_size: 1", (1, 3), "1 to 3 spatial axes expected"),
+        ("num_output: 2 kernel_size: 1", (1, 3), "1 to 3 spatial axes, found"),
     ],
 )
 def test_a_kernel_that_does_not_fit_is_refused(text, shape, problem):

@@ -59,5 +59,5 @@ def test_operations_are_counted_at_the_bottom():
 
 def test_other_channels_than_those_of_the_weights_are_refused():
     layer = make(DECONVOLUTION % "num_output: 2 kernel_size: 2", (1, 3, 4, 4))
-    with pytest.raises(NetError, match="3 channels and 2 spatial axes expected, found 1x2x4x4"):
+    with pytest.raises(NetError, match="expected 3 channels and 2 spatial axes, found 1x2x4x4"):
         layer.top_shapes((1, 2, 4, 4))

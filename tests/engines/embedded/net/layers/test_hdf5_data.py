@@ -76,13 +76,13 @@ def test_items_of_another_shape_are_refused(tmp_path):
     write(tmp_path, [2, 2])
     with h5py.File(tmp_path / "1.h5", "w") as file:
         file["data"], file["label"] = np.zeros((2, 1, 2, 4)), np.zeros((2, 1, 2, 3))
-    with pytest.raises(NetError, match=r"1\.h5: datasets of 2x1x2x4, 2x1x2x3; .* of 1x2x3, 1x2x3 as in .*0\.h5"):
+    with pytest.raises(NetError, match=r"1\.h5: expected .* of 1x2x3, 1x2x3 as in .*0\.h5; found 2x1x2x4, 2x1x2x3"):
         layer(tmp_path)
 
 
 def test_datasets_are_named_by_the_tops(tmp_path):
     write(tmp_path, [2])
-    with pytest.raises(FormatError, match="no dataset /weight; found data, label"):
+    with pytest.raises(FormatError, match="no dataset 'weight'; found data, label"):
         layer(tmp_path, tops=("data", "weight"))
 
 

@@ -115,7 +115,7 @@ def test_inner_product_of_the_last_axis_alone():
 
 
 def test_inner_product_refuses_another_number_of_inputs():
-    with pytest.raises(NetError, match="12 inputs expected, found b0 2x3x5"):
+    with pytest.raises(NetError, match="expected 12 inputs, found b0 2x3x5"):
         make(INNER % "num_output: 5", (2, 3, 4)).top_shapes((2, 3, 5))
 
 

@@ -21,7 +21,9 @@ def test_concat_joins_along_its_axis(text, axis):
 
 
 def test_concat_of_other_sides_names_them_and_the_remedy():
-    with pytest.raises(NetError, match="axis 1 only expected, found b0 1x2x3x4, b1 1x2x3x5; .*multiples of 16"):
+    with pytest.raises(
+        NetError, match="expected bottoms that differ on axis 1 only, found b0 1x2x3x4, b1 1x2x3x5; .*multiples of 16"
+    ):
         make('type: "Concat"', (1, 2, 3, 4), (1, 2, 3, 5)).top_shapes((1, 2, 3, 4), (1, 2, 3, 5))
 
 

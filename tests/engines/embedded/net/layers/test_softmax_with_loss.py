@@ -125,7 +125,7 @@ def test_the_loss_of_a_hopeless_pixel_is_finite():
 
 
 def test_the_farthest_of_unknown_labels_are_told():
-    with pytest.raises(InputError, match="labels 0, 1 expected, found 255"):
+    with pytest.raises(InputError, match="expected labels 0, 1; found 255"):
         layer().forward(torch.tensor(SCORES), labels(0, 3, 255, 0))
 
 

@@ -26,7 +26,7 @@ class Accuracy(Layer):
         own = [settings.ignore_label] if settings.HasField("ignore_label") else []
         self.ignored = [*own, *([loss.ignore] if loss and loss.ignore is not None else [])]
         if math.prod(scores) != math.prod(labels) * self.classes:
-            raise self.error(f"a label for every pixel of the scores expected, found {self.describe(shapes)}")
+            raise self.error(f"expected a label for every pixel of the scores, found {self.describe(shapes)}")
         if settings.top_k > self.classes:
             raise self.error(f"top_k {settings.top_k} of {self.classes} classes")
 
@@ -54,7 +54,7 @@ class Accuracy(Layer):
         if len(unknown):
             expected = ", ".join(map(str, range(self.classes)))
             found = ", ".join(map(str, torch.unique(unknown).tolist()[:10]))
-            raise InputError(f"layer {self.name} ({self.type}): labels {expected} expected, found {found}")
+            raise InputError(f"layer {self.name} ({self.type}): expected labels {expected}; found {found}")
 
 
 def among_best(scores: torch.Tensor, label: torch.Tensor, best: int) -> torch.Tensor:

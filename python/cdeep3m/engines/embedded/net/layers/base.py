@@ -11,6 +11,7 @@ import torch
 
 from cdeep3m.engines.embedded.net.layers.fillers import fill
 from cdeep3m.errors import NetError
+from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Step(Protocol):
         """Names of the blobs that it makes."""
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the tops."""
+        """Return the tops of bottoms of shape (n, channels, spatial...), float32 or as the net's precision says."""
 
 
 class Layer(ABC):
@@ -125,7 +126,7 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the tops; the bottoms stay as they are."""
+        """Return the tops, of the shapes that `top_shapes` told; the bottoms stay as they are."""
 
     def add_blob(
         self, shape: Shape, filler: caffe_pb2.FillerParameter | None = None, *, gradient: bool = True
@@ -155,11 +156,11 @@ class Layer(ABC):
     def check_same(self, shapes: Sequence[Shape]) -> None:
         """Raise NetError unless all `shapes` are the same."""
         if any(shape != shapes[0] for shape in shapes):
-            raise self.error(f"bottoms of one shape expected, found {self.describe(shapes)}{MULTIPLES_OF_16}")
+            raise self.error(f"expected bottoms of one shape, found {self.describe(shapes)}{MULTIPLES_OF_16}")
 
     def describe(self, shapes: Sequence[Shape]) -> str:
         """Return the bottoms' names and `shapes` for a message."""
-        return ", ".join(f"{name} {show(shape)}" for name, shape in zip(self.bottoms, shapes, strict=False))
+        return ", ".join(f"{name} {shape_text(shape)}" for name, shape in zip(self.bottoms, shapes, strict=False))
 
     def _loss_weights(self) -> tuple[float, ...]:
         default = (1.0,) if self.type.endswith("Loss") else ()
@@ -177,12 +178,3 @@ class SameShape(Layer):
 
 MULTIPLES_OF_16 = "; the sides of the input must be multiples of 16 for the nets of CDeep3M"
 """What to do about blobs that do not match, in practice always because of the input's sides."""
-
-
-def show(shape: Shape) -> str:
-    """Return a shape as Caffe's users write it.
-
-    >>> show((1, 2, 96, 80))
-    '1x2x96x80'
-    """
-    return "x".join(map(str, shape)) or "scalar"

@@ -34,11 +34,16 @@ class BatchNorm(SameShape):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the bottom's shape; it must have the channels that the blobs were made for."""
         if len(shapes[0]) > 1 and shapes[0][1] != self.channels:
-            raise self.error(f"{self.channels} channels expected, found {self.describe(shapes)}")
+            raise self.error(f"expected {self.channels} channels, found {self.describe(shapes)}")
         return (shapes[0],)
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and variance of each channel from the running sums (zeros while the factor is 0)."""
+        """Return mean and variance of each channel from the running sums (zeros while the factor is 0).
+
+        Returns
+        -------
+        two torch.Tensor, shape (channels,)
+        """
         mean, variance, factor = self.blobs
         scale = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
         return mean * scale, variance * scale
@@ -50,7 +55,17 @@ class BatchNorm(SameShape):
     def normalise(
         self, bottom: torch.Tensor, factor: torch.Tensor | None = None, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the top, times `factor` and plus `bias` of each channel where they are given."""
+        """Return the top, times `factor` and plus `bias` of each channel where they are given.
+
+        Parameters
+        ----------
+        bottom : torch.Tensor, shape (n, channels, spatial...)
+        factor, bias : torch.Tensor, shape (channels,), optional
+
+        Returns
+        -------
+        torch.Tensor, that of `bottom`
+        """
         blob = bottom if bottom.dim() > 1 else bottom[:, None]
         if blob.is_cuda and blob.dim() == 4:  # with the channels outermost, each has one multiprocessor alone
             blob = blob.contiguous(memory_format=torch.channels_last)
@@ -64,7 +79,13 @@ class BatchNorm(SameShape):
         return top if bottom.dim() > 1 else top[:, 0]  # no view of the whole: in-place layers would copy its gradient
 
     def accumulate(self, mean: torch.Tensor, variance: torch.Tensor, *, voxels: int) -> None:
-        """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums."""
+        """Add a batch's mean and unbiased variance (0 when it has only one voxel) to the running sums.
+
+        Parameters
+        ----------
+        mean, variance : torch.Tensor, shape (channels,)
+        voxels : int
+        """
         with torch.no_grad():
             torch._foreach_mul_(self.blobs, self.fraction)
             torch._foreach_add_(self.blobs[:2], [mean, variance if voxels > 1 else torch.zeros_like(variance)])

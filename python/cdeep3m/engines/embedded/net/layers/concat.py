@@ -11,7 +11,7 @@ class Concat(Layer):
     """Caffe's Concat, along `axis` (1, the channels, by default)."""
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
-        """Read the axis."""
+        """Read along which axis the bottoms are joined."""
         param = self.message.concat_param
         self.axis = (param.concat_dim if param.HasField("concat_dim") else param.axis) % len(shapes[0])
 
@@ -20,11 +20,11 @@ class Concat(Layer):
         others = {shape[: self.axis] + shape[self.axis + 1 :] for shape in shapes}
         if len(others) > 1:
             raise self.error(
-                f"bottoms that differ on axis {self.axis} only expected, found {self.describe(shapes)}{MULTIPLES_OF_16}"
+                f"expected bottoms that differ on axis {self.axis} only, found {self.describe(shapes)}{MULTIPLES_OF_16}"
             )
         total = sum(shape[self.axis] for shape in shapes)
         return ((*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :]),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Join."""
+        """Return the bottoms one behind the other along the axis."""
         return (torch.cat(bottoms, dim=self.axis),)

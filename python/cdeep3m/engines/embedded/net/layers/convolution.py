@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.embedded.net.kernel import Kernel
-from cdeep3m.engines.embedded.net.kernels import convolve
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.engines.embedded.net.primitives import convolve
 from cdeep3m.errors import NetError
+from cdeep3m.nets.shapes import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Kernelled(Layer):
         if len(self.bottoms) != len(self.tops):
             raise self.error(f"{len(self.bottoms)} bottoms and {len(self.tops)} tops, expected as many of each")
         if param.axis != 1 or not 1 <= self.axes <= 3:
-            raise self.error(f"channels on axis 1 and 1 to 3 spatial axes expected, found {self.describe(shapes)}")
+            raise self.error(f"expected channels on axis 1 and 1 to 3 spatial axes, found {self.describe(shapes)}")
         if param.num_output < 1 or channels % self.groups or param.num_output % self.groups:
             raise self.error(f"{channels} channels to {param.num_output} outputs do not make {self.groups} groups")
         try:
@@ -85,7 +86,12 @@ class Kernelled(Layer):
 
     @property
     def bias(self) -> torch.Tensor | None:
-        """The bias, where there is one."""
+        """The bias, where there is one.
+
+        Returns
+        -------
+        torch.Tensor, shape (outputs,); or None
+        """
         return self.blobs[1] if len(self.blobs) > 1 else None
 
     def sides(self, sides: Sequence[int]) -> tuple[int, ...]:
@@ -98,10 +104,13 @@ class Kernelled(Layer):
 
     def _top_shape(self, shape: Shape) -> Shape:
         if len(shape) != self.axes + 2 or shape[1] != self.channels:
-            raise self.error(f"{self.channels} channels and {self.axes} spatial axes expected, found {show(shape)}")
+            raise self.error(
+                f"expected {self.channels} channels and {self.axes} spatial axes, found {shape_text(shape)}"
+            )
         sides = self.sides(shape[2:])
         if min(sides) < 1:
-            raise self.error(f"a bottom of {show(shape)} is too small for a kernel of {show(self.kernel.extent)}")
+            kernel = shape_text(self.kernel.extent)
+            raise self.error(f"a bottom of {shape_text(shape)} is too small for a kernel of {kernel}")
         return (shape[0], self.message.convolution_param.num_output, *sides)
 
     @property

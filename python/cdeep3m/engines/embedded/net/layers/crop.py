@@ -24,7 +24,7 @@ class Crop(Layer):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the first bottom's shape with the second one's sides; the cut must lie inside."""
         if len(shapes) != 2 or len(shapes[0]) != len(shapes[1]):
-            raise self.error(f"two bottoms with as many axes expected, found {self.describe(shapes)}")
+            raise self.error(f"expected two bottoms with as many axes, found {self.describe(shapes)}")
         axis = self.message.crop_param.axis % len(shapes[0])
         top = shapes[0][:axis] + shapes[1][axis:]
         if any(o + t > s for o, t, s in zip(self.offsets(shapes[0]), top, shapes[0], strict=True)):
@@ -32,7 +32,7 @@ class Crop(Layer):
         return (top,)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Cut."""
+        """Return the part of the first bottom that has the sides of the second one, as a view."""
         shape = tuple(bottoms[0].shape)
         (top,) = self.top_shapes(shape, tuple(bottoms[1].shape))
         return (bottoms[0][tuple(slice(o, o + t) for o, t in zip(self.offsets(shape), top, strict=True))],)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.embedded.net.kernels import deconvolve
 from cdeep3m.engines.embedded.net.layers.convolution import Kernelled
+from cdeep3m.engines.embedded.net.primitives import deconvolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

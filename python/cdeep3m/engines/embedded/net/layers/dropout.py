@@ -11,7 +11,7 @@ class Dropout(SameShape):
     """Caffe's Dropout: in TRAIN, zero with probability `dropout_ratio` and scale what remains; nothing in TEST."""
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Drop."""
+        """Return the bottom; in TRAIN with random values set to 0 and the others scaled."""
         if not self.context.training:
             return (bottoms[0],)
         keep = 1 - self.message.dropout_param.dropout_ratio

@@ -43,18 +43,33 @@ def fill(shape: Sequence[int], filler: caffe_pb2.FillerParameter, generator: tor
 
 
 def constant(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Fill with `value`."""
+    """Give every weight the filler's `value`.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     del generator
     return torch.full(shape, filler.value)
 
 
 def uniform(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Draw from [min, max)."""
+    """Draw from [min, max).
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     return torch.empty(shape).uniform_(filler.min, filler.max, generator=generator)
 
 
 def gaussian(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Draw from a normal distribution; with `sparse`, keep that many inputs of each output on average."""
+    """Draw from a normal distribution; with `sparse`, keep that many inputs of each output on average.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     blob = torch.empty(shape).normal_(filler.mean, filler.std, generator=generator)
     if filler.sparse < 0:
         return blob
@@ -62,18 +77,33 @@ def gaussian(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generato
 
 
 def xavier(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Draw from [-sqrt(3 / n), sqrt(3 / n)), n as `fan` counts it."""
+    """Draw from [-sqrt(3 / n), sqrt(3 / n)), n as `fan` counts it.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     limit = math.sqrt(3 / fan(shape, filler.variance_norm))
     return torch.empty(shape).uniform_(-limit, limit, generator=generator)
 
 
 def msra(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Draw from a normal distribution of deviation sqrt(2 / n), n as `fan` counts it."""
+    """Draw from a normal distribution of deviation sqrt(2 / n), n as `fan` counts it.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     return torch.empty(shape).normal_(0.0, math.sqrt(2 / fan(shape, filler.variance_norm)), generator=generator)
 
 
 def bilinear(shape: tuple[int, ...], filler: caffe_pb2.FillerParameter, generator: torch.Generator) -> torch.Tensor:
-    """Fill every (in, out) pair with the kernel that upsamples bilinearly."""
+    """Fill every (in, out) pair with the kernel that upsamples bilinearly.
+
+    Returns
+    -------
+    torch.Tensor of float32, shape `shape`
+    """
     del filler, generator
     if len(shape) != 4 or shape[2] != shape[3]:
         raise NetError(f"the bilinear filler needs a square 2-D kernel, found a blob of shape {shape}")

@@ -15,7 +15,7 @@ class Flatten(Layer):
     """Caffe's Flatten: the axes from `axis` (1 by default) to `end_axis` (the last) become one."""
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the flat shape."""
+        """Return the bottom's shape with several axes as one."""
         shape, param = shapes[0], self.message.flatten_param
         begin, end = param.axis % len(shape), param.end_axis % len(shape)
         if begin > end:
@@ -23,5 +23,5 @@ class Flatten(Layer):
         return ((*shape[:begin], math.prod(shape[begin : end + 1]), *shape[end + 1 :]),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Flatten."""
+        """Return the same values with several axes as one."""
         return (bottoms[0].reshape(self.top_shapes(tuple(bottoms[0].shape))[0]),)

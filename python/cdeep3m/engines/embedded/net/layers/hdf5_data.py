@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cdeep3m.engines.embedded.net.h5_files import numeric_dataset, open_array, opened, read_list
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.job_files import read_list
+from cdeep3m.nets.shapes import shape_text
+from cdeep3m.volumes.hdf5 import numeric_dataset, opened, read_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,21 +82,22 @@ class HDF5Data(Layer):
 
     def _arrays(self, file: int) -> list[np.ndarray]:
         if self.current is None or self.current[0] != file:
-            self.current = file, [open_array(self.files[file], top) for top in self.tops]
+            self.current = file, [read_dataset(self.files[file], top) for top in self.tops]
         return self.current[1]
 
     def _dataset_shapes(self, path: Path) -> list[Shape]:
         with opened(path) as file:
             shapes = [tuple(numeric_dataset(file, path, top).shape) for top in self.tops]
         if not all(shapes):
-            raise self.error(f"{path}: a dataset with one axis at least was expected, found a single number")
+            raise self.error(f"{path}: expected a dataset with one axis at least, found a single number")
         return shapes
 
     def _count(self, path: Path, shapes: list[Shape]) -> int:
         items, counts = [shape[1:] for shape in shapes], {shape[0] for shape in shapes}
         if items != self.item_shapes or len(counts) != 1:
             raise self.error(
-                f"{path}: datasets of {', '.join(map(show, shapes))}; the same number of items in each was expected, "
-                f"of {', '.join(map(show, self.item_shapes))} as in {self.files[0]}"
+                f"{path}: expected the same number of items in each dataset, of "
+                f"{', '.join(map(shape_text, self.item_shapes))} as in {self.files[0]}; found "
+                f"{', '.join(map(shape_text, shapes))}"
             )
         return counts.pop()

@@ -28,10 +28,10 @@ class InnerProduct(Layer):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the top's shape; bottoms must hold as many inputs as the weights were made for."""
         if math.prod(shapes[0][self.axis :]) != self.inputs:
-            raise self.error(f"{self.inputs} inputs expected, found {self.describe(shapes)}")
+            raise self.error(f"expected {self.inputs} inputs, found {self.describe(shapes)}")
         return ((*shapes[0][: self.axis], self.message.inner_product_param.num_output),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Multiply."""
+        """Return the bottom, as vectors, times the weights, plus the bias."""
         bias = self.blobs[1] if len(self.blobs) > 1 else None
         return (functional.linear(bottoms[0].flatten(self.axis), self.blobs[0], bias),)

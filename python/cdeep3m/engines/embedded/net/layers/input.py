@@ -23,4 +23,5 @@ class Input(Layer):
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Refuse: values were not given."""
+        del bottoms
         raise self.error(f"no values were given for {', '.join(self.tops)}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cdeep3m.engines.embedded.net.h5_files import open_volume, read_list
+from cdeep3m.engines.embedded.net.h5_files import open_training_file
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
+from cdeep3m.engines.job_files import read_list
 from cdeep3m.engines.learning import Sampling
 from cdeep3m.engines.patches import LabelSelection, PatchSampler
 from cdeep3m.errors import InputError
@@ -34,7 +35,7 @@ class PatchData(Layer):
     """
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
-        """Open the volumes."""
+        """Open the volumes, or take those in memory, and begin to cut patches."""
         del shapes
         self.seed = int(torch.randint(SEEDS, (), generator=self.context.generator))
         message = self.message.patch_sampler_param
@@ -91,7 +92,7 @@ class PatchData(Layer):
         if len(labels) != len(files):
             raise InputError(f"{len(files)} files in {provider.data_source}, {len(labels)} in {provider.label_source}")
         pairs = list(zip(files, labels, strict=True))
-        return [open_volume(*pairs[i]) for i in self._chosen(len(pairs))]
+        return [open_training_file(*pairs[i]) for i in self._chosen(len(pairs))]
 
     def _chosen(self, count: int) -> list[int]:
         """Return which files are read: as many as data_provider_param's batch_size says."""

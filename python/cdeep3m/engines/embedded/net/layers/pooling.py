@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional
 
-from cdeep3m.engines.embedded.net.kernels import max_pool
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.layers.convolution import axis_pair, per_axis
+from cdeep3m.engines.embedded.net.primitives import max_pool
 from cdeep3m.errors import NetError
+from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Pooling(Layer):
         param = self.message.pooling_param
         self.axes = len(shapes[0]) - 2
         if param.pool == caffe_pb2.PoolingParameter.STOCHASTIC or len(self.tops) != 1 or not 1 <= self.axes <= 3:
-            raise self.error("MAX or AVE with one top and 1 to 3 spatial axes expected")
+            raise self.error("expected MAX or AVE with one top and 1 to 3 spatial axes")
         try:
             self.size = self._read("kernel_size", "kernel_shape", ("kernel_h", "kernel_w"), 0)
             self.stride = self._read("stride", "stride_shape", ("stride_h", "stride_w"), 1)
@@ -47,11 +48,12 @@ class Pooling(Layer):
         """Return the top's shape: sides round up."""
         sides = tuple(map(pooled_side, self._sides(shapes[0]), self.size, self.stride, self.pad))
         if min(sides) < 1:
-            raise self.error(f"a bottom of {show(shapes[0])} is too small for a kernel of {show(self.size)}")
+            kernel = shape_text(self.size)
+            raise self.error(f"a bottom of {shape_text(shapes[0])} is too small for a kernel of {kernel}")
         return ((*shapes[0][:2], *sides),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Pool."""
+        """Return the maxima or means under the kernel."""
         param = self.message.pooling_param
         size = bottoms[0].shape[2:] if param.global_pooling else self.size
         if self.axes == 2 and param.pool == caffe_pb2.PoolingParameter.MAX:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.nets.shapes import shape_text
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +31,9 @@ class Reshape(Layer):
         if top.count(-1) == 1:
             top[top.index(-1)] = math.prod(shape) // max(1, math.prod(d for d in top if d != -1))
         if math.prod(top) != math.prod(shape) or min(top, default=0) < 0:
-            raise self.error(f"a blob of shape {show(shape)} cannot become {show(tuple(top))}")
+            raise self.error(f"a blob of shape {shape_text(shape)} cannot become {shape_text(tuple(top))}")
         return (tuple(top),)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Reshape."""
+        """Return the same values with other axes."""
         return (bottoms[0].reshape(self.top_shapes(tuple(bottoms[0].shape))[0]),)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cdeep3m.engines.embedded.net.layers.base import SameShape, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import SameShape, Shape
+from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Scale(SameShape):
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the bottom's shape; the factors must fit it."""
         if shapes[0][self.axis : self.axis + len(self.shape)] != self.shape:
-            raise self.error(f"factors of shape {show(self.shape)} do not fit {self.describe(shapes)}")
+            raise self.error(f"factors of shape {shape_text(self.shape)} do not fit {self.describe(shapes)}")
         return (shapes[0],)
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -14,11 +14,11 @@ class Silence(Layer):
     """Caffe's Silence: keeps unused blobs out of the net's outputs."""
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return nothing."""
+        """Return no tops, whatever the bottoms."""
         del shapes
         return ()
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return nothing."""
+        """Return no tops, whatever the bottoms."""
         del bottoms
         return ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdeep3m.engines.embedded.net.layers.base import Layer, Shape, show
+from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.nets.shapes import shape_text
 
 if TYPE_CHECKING:
     import torch
@@ -26,15 +27,15 @@ class Slice(Layer):
         sizes = tuple(b - a for a, b in zip(edges, edges[1:], strict=False))
         equal = bool(self.message.slice_param.slice_point) or total % len(self.tops) == 0
         if len(sizes) != len(self.tops) or min(sizes) < 1 or not equal:
-            raise self.error(f"{len(self.tops)} tops cannot be cut from {show(shape)} at {points}")
+            raise self.error(f"{len(self.tops)} tops cannot be cut from {shape_text(shape)} at {points}")
         return sizes
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
-        """Return the parts' shapes."""
+        """Return the shapes of the tops, one for each part."""
         shape, axis = shapes[0], self._axis(shapes[0])
         return tuple((*shape[:axis], size, *shape[axis + 1 :]) for size in self.sizes(shape))
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Part."""
+        """Return the parts of the bottom, as views."""
         shape = tuple(bottoms[0].shape)
         return tuple(bottoms[0].split(self.sizes(shape), dim=self._axis(shape)))

@@ -16,7 +16,7 @@ class Softmax(SameShape):
     """Caffe's Softmax along `axis` (1, the channels, by default)."""
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
-        """Read the axis."""
+        """Read along which axis probabilities sum to 1."""
         self.axis = self.message.softmax_param.axis % len(shapes[0])
 
     def forward(self, *bottoms: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -47,7 +47,7 @@ class SoftmaxWithLoss(Layer):
         scores, labels = shapes
         self.classes = scores[1]
         if _count(scores) != _count(labels) * self.classes:
-            raise self.error(f"a label for every pixel of the scores expected, found {self.describe(shapes)}")
+            raise self.error(f"expected a label for every pixel of the scores, found {self.describe(shapes)}")
         settings = self.message.loss_param
         self.loss: Loss | None = self.context.sources.get("loss")
         own = [settings.ignore_label] if settings.HasField("ignore_label") else []
@@ -115,14 +115,14 @@ class SoftmaxWithLoss(Layer):
         unknown, without_background = self.seen.take()
         if unknown:
             expected = ", ".join(map(str, range(self.classes)))
-            raise InputError(f"layer {self.name}: labels {expected} expected, found {', '.join(map(str, unknown))}")
+            raise InputError(f"layer {self.name}: expected labels {expected}; found {', '.join(map(str, unknown))}")
         if without_background and self.balanced and self.context.training:
             self._without_background()
 
     def _without_background(self) -> None:
         problem = "a training batch without any background voxel"
         if self.context.sources.get("needs_background"):
-            raise InputError(f"{problem}: the original stops here. Without exact mode the training goes on.")
+            raise InputError(f"{problem}: the original stops here. Without exact mode the training goes on")
         if not self.warned:
             logger.warning("layer %s: %s; its background weight is 0", self.name, problem)
         self.warned = True

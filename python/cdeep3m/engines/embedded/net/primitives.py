@@ -41,7 +41,7 @@ class Own(NamedTuple):
 def convolve(
     bottom: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernel: Kernel, *, groups: int = 1
 ) -> torch.Tensor:
-    """Convolve.
+    """Convolve a blob with weights by the fastest way for its shape and device.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from cdeep3m.engines.embedded.net.kernel import Kernel
-from cdeep3m.engines.embedded.net.kernels import (
+from cdeep3m.engines.embedded.net.primitives import (
     CHANNELS_TO_POOL,
     FEW_CHANNELS,
     FEW_OUTPUTS,

@@ -1,0 +1,402 @@
+"""Study what each choice of a recipe brings: train nets on a part of a labelled volume, score them on the rest of it.
+
+DATA holds training/images and training/labels, as the original's mito_testsample does; its validation volume is never
+looked at. Every choice has the same processor-seconds: `SPEED` turns them into steps, so that a GPU, which is quicker,
+answers for the processors of a laptop. From the project's folder:
+
+    PYTHONPATH=tests python -m benchmarks.study_learning DATA build/study.jsonl --device cuda --jobs 14
+
+Some six minutes on one H200 (start nvidia-cuda-mps-control first, so that the jobs share it), days on two cores. The
+table of docs/learning.md is what `--table` makes of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from cdeep3m.engines.embedded.fast.training_steps import merged
+from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.nets.inception import class_scores, stem_3d
+from cdeep3m.nets.prototxts import FRAMES
+from cdeep3m.nets.spec import input_blob
+from cdeep3m.proto import caffe_pb2
+from cdeep3m.volumes import open_volume, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SPEED = {8: 0.26, 6: 0.205, 4: 0.172, 3: 0.132, 2: 0.098}
+"""Million pixels of patches that a processor-second trains, by the divisor of the channels (2 cores of an AMD EPYC)."""
+
+SIDES = ("conv_deconv2_2x", "conv_deconv3_4x", "conv_deconv4_8x", "conv_deconv5_16x")
+"""The four scores whose sum the nets give, for losses of their own."""
+
+HELD = {"right": np.s_[:, :, 768:], "bottom": np.s_[:, 768:], "top": np.s_[:, :256]}
+REST = {"right": np.s_[:, :, :736], "bottom": np.s_[:, :736], "top": np.s_[:, 288:]}
+"""What is scored and what is learnt from, with 32 pixels between them."""
+
+OUTSIDE = -1
+"""Label of pixels that a turned patch takes from outside the volume: they are not learnt from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One way to train one net.
+
+    Attributes
+    ----------
+    name, net : str
+        Its row in the table; which net.
+    seconds : float
+        Processor-seconds.
+    width, least : int
+        Divisor of the numbers of channels, and the least number that it leaves.
+    side, batch : int
+        Patches.
+    rate, decay, head_rate : float
+        AdamW's, and the factor on the rate for the four heads.
+    dice, balance, smoothing, auxiliary : float
+        Weight of soft Dice beside cross-entropy, how far classes are balanced, label smoothing, weight of the sides'
+        losses.
+    turns : bool
+        Patches are turned by any angle and enlarged by up to `scale`, not by quarters alone.
+    scale, elastic, noise, jitter, rare : float
+        Augmentation; share of patches around foreground.
+    filler : str
+        Of convolutions: "original" or "msra".
+    residual, kept : float
+        Factor of the residual sums; what BatchNorm keeps.
+    held, seed
+        Which part is held out; source of all chance.
+    """
+
+    name: str
+    net: str = "3fm"
+    seconds: float = 1500
+    width: int = 4
+    least: int = 16
+    side: int = 256
+    batch: int = 6
+    rate: float = 2e-3
+    decay: float = 0.01
+    head_rate: float = 1.0
+    dice: float = 1.0
+    balance: float = 0.0
+    smoothing: float = 0.0
+    auxiliary: float = 0.0
+    turns: bool = True
+    scale: float = 0.15
+    elastic: float = 0.0
+    noise: float = 0.0
+    jitter: float = 0.2
+    rare: float = 0.0
+    filler: str = "original"
+    residual: float = 0.1
+    kept: float = 0.95
+    held: str = "right"
+    seed: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Steps that the processor-seconds suffice for."""
+        return int(self.seconds * SPEED[self.width] * 1e6 / (self.batch * self.side**2))
+
+
+BASE = Choice(name="a quarter of the channels")
+CHOICES = (
+    BASE,
+    *(replace(BASE, name=f"{net} alone", net=net) for net in ("1fm", "5fm")),
+    replace(BASE, name="an eighth of the channels", width=8),
+    replace(BASE, name="an eighth, 2 at least, quarter turns", width=8, least=2, turns=False, scale=0.0),
+    replace(BASE, name="a third of the channels", width=3),
+    replace(BASE, name="half of the channels", width=2, least=32),
+    replace(BASE, name="32 channels at least", least=32),
+    replace(BASE, name="losses of the four sides", auxiliary=0.3),
+    replace(BASE, name="msra", filler="msra"),
+    replace(BASE, name="msra, residual sums of 1", filler="msra", residual=1.0),
+    *(replace(BASE, name=f"rate {rate}", rate=rate) for rate in (1e-3, 5e-3)),
+    replace(BASE, name="heads three times as fast", head_rate=3.0),
+    replace(BASE, name="quarter turns alone", turns=False, scale=0.0),
+    replace(BASE, name="classes half balanced", balance=0.5),
+    replace(BASE, name="patches of 160, 12 a step", side=160, batch=12),
+    replace(BASE, name="3 patches a step", batch=3),
+    replace(BASE, name="30 % around foreground", rare=0.3),
+    replace(BASE, name="elastic, noise", elastic=4.0, noise=0.2),
+    replace(BASE, name="cross-entropy alone", dice=0.0),
+    replace(BASE, name="decay 0.1", decay=0.1),
+    replace(BASE, name="gray values twice as jittered", jitter=0.4),
+    replace(BASE, name="BatchNorm keeps 0.98", kept=0.98),
+    replace(BASE, name="smoothed labels", smoothing=0.05),
+    replace(BASE, name="5000 s", seconds=5000),
+    replace(BASE, name="5000 s, half of the channels", seconds=5000, width=2, least=32),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--held", nargs="+", choices=HELD, default=["right", "bottom"])
+    parser.add_argument("--choices", nargs="+", default=[choice.name for choice in CHOICES])
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args(argv)
+    if options.table:
+        print("\n".join(table(options.out)))
+        return 0
+    wanted = [choice for choice in CHOICES if choice.name in options.choices]
+    runs = [replace(c, held=h, seed=s + 1) for c in wanted for s in range(options.seeds) for h in options.held]
+    todo = [(options, run) for run in runs]
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool, options.out.open("a") as out:
+        for line in pool.imap_unordered(_study, todo, chunksize=1):
+            out.write(line + "\n")
+            out.flush()
+    return 0
+
+
+def _study(job: tuple[argparse.Namespace, Choice]) -> str:
+    options, choice = job
+    torch.set_num_threads(1)
+    images, labels = (
+        torch.from_numpy(read_all(open_volume(options.data / "training" / name))).float()
+        for name in ("images", "labels")
+    )
+    images = ((images - images.mean()) / images.std()).to(options.device)
+    labels = (labels > 0).float().to(options.device)
+    learnt, held = REST[choice.held], HELD[choice.held]
+    nets = trained(choice, images[learnt].contiguous(), labels[learnt].contiguous())
+    planes = range(1, len(images), 3)
+    maps = predicted(choice, nets[1], images[held].contiguous(), planes)
+    return json.dumps(
+        {"choice": asdict(choice), "steps": choice.steps, **scores(maps, labels[held][list(planes)].cpu())}
+    )
+
+
+def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
+    """Return the net that trains and the one that predicts with the same weights."""
+    message = caffe_pb2.NetParameter()
+    frames = FRAMES[choice.net]
+    class_scores(stem_3d(input_blob(message, "data", (choice.batch, 1, choice.side, choice.side, frames)), frames))
+    for layer in message.layer:
+        made = layer.convolution_param
+        if made.num_output > 2:
+            made.num_output = min(made.num_output, max(choice.least, made.num_output // choice.width))
+        if layer.type == "Convolution" and choice.filler == "msra":
+            made.weight_filler.Clear()
+            made.weight_filler.type = "msra"
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.moving_average_fraction = choice.kept
+        if layer.type == "Eltwise" and len(layer.bottom) == 2:
+            layer.eltwise_param.coeff[1] = choice.residual
+    seeded = torch.Generator().manual_seed(choice.seed)
+    train = Net(message, phase=caffe_pb2.TRAIN, device=device, generator=seeded, rewrite=merged)
+    test = Net(message, phase=caffe_pb2.TEST, device=device)
+    test.share_weights(train)
+    return train, test
+
+
+def trained(choice: Choice, images: torch.Tensor, labels: torch.Tensor) -> tuple[Net, Net]:
+    """Train a net on a volume (z, y, x); on a GPU a step is recorded once and replayed."""
+    train, test = build(choice, images.device)
+    known = [item for item in train.learnable if item.blob.requires_grad]
+    groups = defaultdict(list)
+    for item in known:
+        factor = choice.head_rate if "deconv" in item.layer.name or "fc1" in item.layer.name else 1.0
+        groups[factor, choice.decay if item.blob.dim() > 1 else 0.0].append(item.blob)
+    settings = [{"params": blobs, "weight_decay": decay, "factor": factor} for (factor, decay), blobs in groups.items()]
+    adam = torch.optim.AdamW(settings, lr=choice.rate, betas=(0.9, 0.99), fused=images.is_cuda)
+    blobs = [item.blob for item in known]
+    step = Step(choice, train, blobs)
+    draws = torch.Generator(device=images.device).manual_seed(choice.seed)
+    for index in range(choice.steps):
+        step.run(*patches(choice, images, labels, draws))
+        torch.nn.utils.clip_grad_norm_(blobs, 5.0)
+        for group in adam.param_groups:
+            group["lr"] = choice.rate * share_of_rate(index, choice.steps) * group["factor"]
+        adam.step()
+    return train, test
+
+
+def share_of_rate(index: int, steps: int) -> float:
+    """Return the share of the base rate: up to 1 within a twentieth of the steps, then along a cosine to 0."""
+    warm = max(1, steps // 20)
+    if index < warm:
+        return (index + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (index - warm) / max(1, steps - warm)))
+
+
+class Step:
+    """One batch forwards and backwards."""
+
+    def __init__(self, choice: Choice, net: Net, blobs: list[torch.Tensor]) -> None:
+        self.choice, self.net, self.blobs = choice, net, blobs
+        self.seen, self.graph = 0, torch.cuda.CUDAGraph() if net.context.device.type == "cuda" else None
+        self.given: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def run(self, data: torch.Tensor, label: torch.Tensor) -> None:
+        """Leave the gradients of a batch in the blobs."""
+        self.seen += 1
+        for blob in self.blobs:
+            blob.grad = torch.zeros_like(blob) if blob.grad is None else blob.grad.zero_()
+        if self.graph is None or self.seen <= 5:
+            self.plainly(data, label)
+            return
+        if self.given is None:
+            self.given = data.clone(), label.clone()
+            torch.cuda.synchronize()
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.plainly(*self.given)
+        for mine, blob in zip(self.given, (data, label), strict=True):
+            mine.copy_(blob)
+        self.graph.replay()
+
+    def plainly(self, data: torch.Tensor, label: torch.Tensor) -> None:
+        """Run a batch as it is written."""
+        sides = SIDES if self.choice.auxiliary else ()
+        made = self.net.forward({"data": data}, keep=sides)
+        total = loss(self.choice, made[self.net.outputs[0]], label)
+        for name in sides:
+            total = total + self.choice.auxiliary * loss(self.choice, made[name], label)
+        total.backward()
+
+
+def loss(choice: Choice, scores: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Return cross-entropy and soft Dice of scores (n, 2, x, y)."""
+    valid, truth = (label != OUTSIDE).float(), label.clamp_min(0)
+    logs = functional.log_softmax(scores.float(), 1)
+    error = -(1 - choice.smoothing) * logs.gather(1, truth[:, None])[:, 0] - choice.smoothing * logs.mean(1)
+    share = ((truth * valid).sum() / valid.sum()).clamp(0.02, 0.98)
+    weight = valid * torch.where(truth > 0, 0.5 / share, 0.5 / (1 - share)) ** choice.balance
+    found = logs[:, 1].exp() * valid
+    dice = 1 - (2 * (found * truth).sum() + 1) / (found.sum() + (truth * valid).sum() + 1)
+    return (error * weight).sum() / weight.sum() + choice.dice * dice
+
+
+def patches(
+    choice: Choice, images: torch.Tensor, labels: torch.Tensor, draws: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw augmented patches: data (n, 1, side, side, frames) and labels (n, side, side)."""
+    (planes, *sides), count, side, frames = images.shape, choice.batch, choice.side, FRAMES[choice.net]
+    device = images.device
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=draws, device=device)
+
+    z = torch.randint(planes, (count,), generator=draws, device=device)
+    centre = torch.stack([draw(count) * (length - side) + side / 2 for length in sides], -1)
+    if choice.rare:
+        z, centre = _around_foreground(choice, labels, z, centre, draws)
+    order = torch.where(draw(count) < 0.5, -1, 1)[:, None] * (torch.arange(frames, device=device) - frames // 2)
+    windows = images[(z[:, None] + order).clamp(0, planes - 1)]
+    angle = draw(count) * 2 * math.pi
+    angle = angle if choice.turns else (angle / (math.pi / 2)).floor() * (math.pi / 2)
+    size = torch.exp((draw(count) * 2 - 1) * choice.scale)
+    mirror = torch.where(draw(count) < 0.5, -1.0, 1.0)
+    line = torch.arange(side, device=device) - (side - 1) / 2
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    y, x = y[None], x[None] * mirror[:, None, None]
+    cosine, sine = (torch.cos(angle) * size)[:, None, None], (torch.sin(angle) * size)[:, None, None]
+    places = torch.stack([cosine * y - sine * x, sine * y + cosine * x], -1) + centre[:, None, None]
+    if choice.elastic:
+        shape = (count, 2, side // 32 + 3, side // 32 + 3)
+        shifts = torch.randn(shape, generator=draws, device=device) * choice.elastic
+        shifts = functional.interpolate(shifts, size=(side, side), mode="bicubic", align_corners=True)
+        places = places + shifts.permute(0, 2, 3, 1)
+    scaled = ((places + 0.5) / torch.tensor(sides, device=device) * 2 - 1).flip(-1)
+    data = functional.grid_sample(windows, scaled, padding_mode="reflection", align_corners=False)
+    label = functional.grid_sample(labels[z][:, None], scaled, mode="nearest", align_corners=False)[:, 0].long()
+    label = torch.where((scaled.abs() > 1).any(-1), OUTSIDE, label)
+    contrast, brightness = ((draw(count, 1, 1, 1) * 2 - 1) * choice.jitter for _ in range(2))
+    data = data * (1 + contrast) + 1.5 * brightness
+    data = data + torch.randn(data.shape, generator=draws, device=device) * (draw(count, 1, 1, 1) * choice.noise)
+    return data.permute(0, 2, 3, 1)[:, None].contiguous(), label
+
+
+def _around_foreground(
+    choice: Choice, labels: torch.Tensor, z: torch.Tensor, centre: torch.Tensor, draws: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move a share of the patches to where there is foreground."""
+    found = torch.nonzero(labels)
+    chosen = found[torch.randint(len(found), z.shape, generator=draws, device=z.device)]
+    moved = torch.rand(z.shape, generator=draws, device=z.device) < choice.rare
+    shift = (torch.rand(centre.shape, generator=draws, device=z.device) - 0.5) * choice.side / 2
+    limits = torch.tensor(labels.shape[1:], device=z.device) - choice.side / 2
+    near = torch.minimum((chosen[:, 1:] + shift).clamp_min(choice.side / 2), limits)
+    return torch.where(moved, chosen[:, 0], z), torch.where(moved[:, None], near, centre)
+
+
+@torch.no_grad()
+def predicted(choice: Choice, net: Net, images: torch.Tensor, planes: Sequence[int]) -> torch.Tensor:
+    """Return the foreground's probabilities (planes, y, x), averaged over the eight views of each plane."""
+    frames = FRAMES[choice.net]
+    return torch.stack([_plane(net, images, z, frames) for z in planes])
+
+
+def _plane(net: Net, images: torch.Tensor, z: int, frames: int) -> torch.Tensor:
+    near = (torch.arange(frames, device=images.device) - frames // 2 + z).clamp(0, len(images) - 1)
+    window = images[near]
+    total = torch.zeros(window.shape[1:], device=images.device)
+    for quarters, mirrored in _views():
+        view = torch.rot90(window, quarters, (1, 2))
+        view = view.flip(2) if mirrored else view
+        made = net.forward({"data": view.permute(1, 2, 0)[None, None].contiguous()})[net.outputs[0]]
+        found = torch.softmax(made.float(), 1)[0, 1]
+        total += torch.rot90(found.flip(1) if mirrored else found, -quarters, (0, 1))
+    return (total / 8).cpu()
+
+
+def _views() -> Iterator[tuple[int, bool]]:
+    return ((quarters, mirrored) for mirrored in (False, True) for quarters in range(4))
+
+
+def scores(maps: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Return F1, precision and recall at 0.5, and the best F1 with its threshold."""
+    levels = (maps * 255).round().long().flatten()
+    inside = truth.flatten() > 0
+    hits, misses = (
+        torch.bincount(levels[which], minlength=256).flip(0).cumsum(0).flip(0).double() for which in (inside, ~inside)
+    )
+    f1 = 2 * hits / (hits + misses + inside.sum()).clamp_min(1)
+    best = int(f1.argmax())
+    return {
+        "f1": float(f1[128]),
+        "precision": float(hits[128] / (hits[128] + misses[128]).clamp_min(1)),
+        "recall": float(hits[128] / inside.sum()),
+        "best": float(f1[best]),
+        "threshold": best / 255,
+    }
+
+
+def table(path: Path) -> list[str]:
+    """Return the means of each choice as Markdown, the best first."""
+    found = defaultdict(list)
+    for line in path.read_text().splitlines():
+        run = json.loads(line)
+        found[run["choice"]["name"]].append(run)
+    means = {
+        name: [sum(run[key] for run in runs) / len(runs) for key in ("f1", "precision", "recall", "best")]
+        for name, runs in found.items()
+    }
+    rows = ["| choice | runs | steps | F1 at 0.5 | precision | recall | best F1 |", "|---|---|---|---|---|---|---|"]
+    for name in sorted(means, key=lambda name: -means[name][0]):
+        cells = " | ".join(f"{value:.3f}" for value in means[name])
+        rows.append(f"| {name} | {len(found[name])} | {found[name][0]['steps']} | {cells} |")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
