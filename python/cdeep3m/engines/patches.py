@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.augmentation.patches import IGNORED, change_gray_values, draw_look, look_at
+from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.errors import InputError
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -101,9 +101,14 @@ def plan_iterations(
     measured = max(SHORTEST, min(SECONDS, MEASURING * seconds / len(request.nets)))
     plain = replace(request, retrain=None, own_settings={})
     costs = estimate_training(
-        *(plain, engine),
-        **{"training": training, "validation": validation},
-        **{"make": make, "like": like, "seconds": measured, "judge": judge},
+        plain,
+        engine,
+        training=training,
+        validation=validation,
+        make=make,
+        like=like,
+        seconds=measured,
+        judge=judge,
     )
     left = (seconds - (time.monotonic() - begun)) * (1 - RESERVE)
     return divide(costs, left=left, seconds=seconds, shares=shares, snapshots=snapshots)
