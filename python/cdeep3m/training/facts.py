@@ -59,7 +59,7 @@ def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence
 def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return the facts of one volume, axes (x, y, z)."""
     slabs = sampled(data.shape[0], SLABS)
-    counts = np.sum([[np.count_nonzero(label[x]), *_ignored(label[x])] for x in slabs], axis=0)
+    counts = np.array([(int(np.count_nonzero(label[x])), *_ignored(label[x])) for x in slabs]).sum(axis=0)
     foreground = float((counts[0] - counts[1]) / max(counts[2] - counts[1], 1))
     white = max(white_of(np.asarray(data[x])) for x in slabs) if data.dtype.kind == "f" else 1.0
     histogram = sum(gray_histogram(np.asarray(data[x]), top=white) for x in slabs)
