@@ -62,7 +62,7 @@ NOT_REPEATED = {
     "runtraining_help_never_ends": "CDeep3M2 never ends (24)",
     "runtraining_no_args": "CDeep3M2 goes on without arguments (24)",
     "1fmonly": "CDeep3M2 trains the nets that nobody asked for (24)",
-    "empty_augmentation_folder": "the folder holds 17 names that are no training data",
+    "empty_augmentation_folder": "CDeep3M2 trains on a folder without files (28)",
     "tool_fails": "exact mode predicts without Caffe's tool (25)",
     "tool_fails_one_model": "exact mode predicts without Caffe's tool (25)",
     "again_without_DONE": "a finished folder goes on here (26)",
