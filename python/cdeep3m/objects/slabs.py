@@ -155,7 +155,7 @@ def _until_settled(slabs: list[slice], made: Callable[[slice], np.ndarray], valu
             slab = slabs[number]
             new = made(slab)
             for plane, other in ((0, number - 1), (-1, number + 1)):
-                if 0 <= other < len(slabs) and not np.array_equal(new[plane], values[slab][plane]):
+                if 0 <= other < len(slabs) and not np.array_equal(new[plane], values[slab][plane], equal_nan=True):
                     open_.add(other)
             values[slab] = new
             release(values)

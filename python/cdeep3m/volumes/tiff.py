@@ -197,12 +197,9 @@ def write_stack(
     dtype : numpy.dtype, optional
         Of every plane, where they come one by one.
     """
-    how = {"photometric": "minisblack", "metadata": None}
+    data = planes if isinstance(planes, np.ndarray) else iter(planes)
     with whole_file(path) as partial:
-        if isinstance(planes, np.ndarray):
-            tifffile.imwrite(partial, planes, **how)
-        else:
-            tifffile.imwrite(partial, iter(planes), shape=shape, dtype=dtype, **how)
+        tifffile.imwrite(partial, data, shape=shape, dtype=dtype, photometric="minisblack", metadata=None)
 
 
 def header_of(page: Directory, name: str) -> Header:
