@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cdeep3m.augmentation.settings import augmentation_of
 from cdeep3m.cli import estimate as command
 from cdeep3m.engines.base import LabelledVolume, Progress, TrainedModel
 from cdeep3m.engines.identity import IdentityEngine
@@ -24,6 +25,7 @@ from cdeep3m.training.run import SolverSettings, TrainRequest
 from cdeep3m.volumes import open_volume
 from example_runs import write_planes
 from fake_training_engine import FakeTrainingEngine
+from random_nets import publish_random
 
 PASS = 0.02
 ITERATION, TEST = 0.01, 0.15
@@ -100,6 +102,38 @@ def test_cost_is_that_of_the_hours(capsys):
     out = capsys.readouterr().out
     assert "in all      2 h 0 min" in out
     assert "cost             6.00   1.5 a million voxels" in out
+
+
+def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images, capsys):
+    labels = write_planes(tmp_path / "labels", (np.indices((3, 40, 50)).sum(0) // 9 % 2 * 255).astype(np.uint8))
+    how = ["--models", "1fm", "--width", "32", "--patch_side", "32", "--iter_size", "1", "--numiterations", "500"]
+    how += ["--augment", "5", "--resize", "2", "--gpu", "-1", "--seconds", "0.1", "--json"]
+    assert command.main(["train", *how, str(images), str(labels)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] > 0
+    assert told["elsewhere"] == []
+    assert [(net["net"], net["iterations"]) for net in told["nets"]] == [("1fm", 500)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels"]
+
+
+def test_what_is_estimated_is_trained_as_it_will_be(tmp_path):
+    engine, augmentation = FakeTrainingEngine(), augmentation_of("5", 3)
+    volume = LabelledVolume(*np.zeros((2, 30, 30, 5), np.uint8))
+    request = TrainRequest(out=tmp_path / "out", nets=("1fm",), augmentation=augmentation)
+    estimate_training(request, engine, training=[volume], validation=[volume], seconds=0.1)
+    assert engine.jobs
+    assert all(job.augmentation == augmentation for job in engine.jobs)
+
+
+def test_a_prediction_is_estimated_with_the_options_of_a_prediction(tmp_path, images, capsys):
+    publish_random(tmp_path / "model")
+    how = ["--augspeed", "10", "--fit", "--gpu", "-1", "--seconds", "0.1", "--price", "2"]
+    assert command.main(["predict", *how, str(tmp_path / "model"), str(images)]) == 0
+    said = capsys.readouterr().out
+    assert "3fm" in said
+    assert "3 passes" in said
+    assert "cost" in said
+    assert "there" not in said
 
 
 RESULTS = (Path(__file__).parents[1] / "docs" / "results.md").read_text()

@@ -12,7 +12,7 @@ from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
-from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.engines.measured import MEASURED, PATCH, SIDE
 from cdeep3m.rules import rules_of
 
@@ -61,6 +61,7 @@ def _train_parser() -> CommandParser:
     parser = CommandParser("cdeep3m estimate train", exact=True, description=DESCRIPTION)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_net_options(parser)
     add_classes_option(parser)
     _add_shared_options(parser)
