@@ -26,12 +26,13 @@ def test_basins_of_different_heights_are_those_of_flooding_voxel_for_voxel(seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("heights", [6, 40])
-def test_flat_places_are_shared_out_almost_as_flooding_does(seed, heights):
+@pytest.mark.parametrize(("heights", "alike"), [(6, 0.9), (40, 0.95), (255, 0.99)])
+def test_basins_of_equal_heights_are_those_of_flooding_but_for_ties_along_their_edges(seed, heights, alike):
+    """The fewer heights there are, the more voxels can go either way."""
     volume = landscape(seed, heights=heights)
     found, other = watershed(volume), flooded(volume, connectivity=1)
     assert found.max() == other.max()
-    assert (found == other).mean() > 0.93
+    assert (found == other).mean() > alike
 
 
 def test_water_runs_off_a_flat_place_where_its_edge_is_nearest():

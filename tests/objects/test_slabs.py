@@ -75,14 +75,14 @@ def test_water_that_goes_to_and_fro_between_slabs_arrives():
 
 
 def test_volume_lies_in_files_and_a_slab_in_memory(tmp_path, monkeypatch):
-    """What is held grows with the slab: four times as many planes take what one does."""
+    """What is held grows with the slab: four times as many planes take what these do."""
     monkeypatch.setattr(mapped, "IN_MEMORY", 0)
     held = []
     for times in (1, 4):
         path = tmp_path / f"{times}.tif"
-        write_stack(path, np.concatenate([membranes(1, (8, 64, 64))] * times))
+        write_stack(path, np.concatenate([membranes(1, (12, 48, 48))] * times))
         tracemalloc.start()
-        found = find_basins(open_volume(path), depth=0.15, folder=tmp_path, most_voxels=4 * 64 * 64)
+        found = find_basins(open_volume(path), depth=0.15, folder=tmp_path, most_voxels=4 * 48 * 48)
         for _ in found.lined():
             pass
         held.append(tracemalloc.get_traced_memory()[1])
