@@ -25,7 +25,6 @@ from cdeep3m.training.run import SolverSettings, TrainRequest
 from cdeep3m.volumes import open_volume
 from example_runs import write_planes
 from fake_training_engine import FakeTrainingEngine
-from random_nets import publish_random
 
 PASS = 0.02
 ITERATION, TEST = 0.01, 0.15
@@ -104,7 +103,8 @@ def test_cost_is_that_of_the_hours(capsys):
     assert "cost             6.00   1.5 a million voxels" in out
 
 
-def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images, capsys):
+def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (FakeTrainingEngine(), options.gpu))
     labels = write_planes(tmp_path / "labels", (np.indices((3, 40, 50)).sum(0) // 9 % 2 * 255).astype(np.uint8))
     how = ["--models", "1fm", "--width", "32", "--patch_side", "32", "--iter_size", "1", "--numiterations", "500"]
     how += ["--augment", "5", "--resize", "2", "--gpu", "-1", "--seconds", "0.1", "--json"]
@@ -125,8 +125,11 @@ def test_what_is_estimated_is_trained_as_it_will_be(tmp_path):
     assert all(job.augmentation == augmentation for job in engine.jobs)
 
 
-def test_a_prediction_is_estimated_with_the_options_of_a_prediction(tmp_path, images, capsys):
-    publish_random(tmp_path / "model")
+def test_a_prediction_is_estimated_with_the_options_of_a_prediction(tmp_path, images, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (SlowEngine(), options.gpu))
+    (tmp_path / "model" / "3fm" / "trainedmodel").mkdir(parents=True)
+    (tmp_path / "model" / "3fm" / "trainedmodel" / "3fm_classifer_iter_1.caffemodel").write_bytes(b"weights")
+    prototxt.write(tmp_path / "model" / "3fm" / "deploy.prototxt", deploy("3fm", width=32))
     how = ["--augspeed", "10", "--fit", "--gpu", "-1", "--seconds", "0.1", "--price", "2"]
     assert command.main(["predict", *how, str(tmp_path / "model"), str(images)]) == 0
     said = capsys.readouterr().out
@@ -147,7 +150,7 @@ def figures(pattern: str) -> list[float]:
 
 
 def test_other_devices_took_what_results_say():
-    """To 10 %: both tables are of the same devices, but may come from two runs."""
+    """To 10 %, in one of the tables of the page, which has several of some devices."""
     cpu, float32, fast = MEASURED
     for found, told in (
         (figures(r"three nets, 40 variants, by `runprediction.sh`: float32 \| ([\d.]+) s"), float32.predicting(4000)),
@@ -160,7 +163,7 @@ def test_other_devices_took_what_results_say():
         (figures(r"^\| training, a batch of .*, 1fm \| ([\d.]+) s"), cpu.batch),
         (figures(r"^\| `runprediction.sh` with one plane.*? \| ([\d.]+) s"), cpu.predicting(1)),
     ):
-        assert told == pytest.approx(found[0], rel=0.1)
+        assert any(told == pytest.approx(one, rel=0.1) for one in found), (told, found)
 
 
 @pytest.mark.parametrize(("width", "told"), [(1, True), (8, False)])
