@@ -179,8 +179,8 @@ def test_what_other_devices_take_is_a_line_each(capsys):
     elsewhere = {device: device.training(1000) for device in MEASURED}
     command._say(Options, [], seconds=1.0, disk=1, elsewhere=elsewhere)
     lines = capsys.readouterr().out.splitlines()[-3:]
-    assert lines[0] == "there    1 h 49 min   on 2 cores of an AMD EPYC, float32 (docs/results.md)"
-    assert lines[1] == "there           43 s   on NVIDIA H100, float32 (docs/results.md)"
+    assert lines[0] == "there      1 h 49 min   on 2 cores of an AMD EPYC, float32 (docs/results.md)"
+    assert lines[1] == "there            43 s   on NVIDIA H100, float32 (docs/results.md)"
     Options.json = True
     command._say(Options, [], seconds=1.0, disk=1, elsewhere=elsewhere)
     assert json.loads(capsys.readouterr().out)["elsewhere"][2] == {
