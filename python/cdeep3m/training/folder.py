@@ -127,8 +127,8 @@ def create_run(
     """
     home = Path(os.path.abspath(out))
     count = len(lists[TRAIN_LIST]) if lists else None
-    name = out if as_given else home
-    nets = {net: _messages(net, name, make=make, like=like, files_to_read=count) for net in NETS}
+    named = out if as_given else home
+    nets = {net: _messages(net, named, make=make, like=like, files_to_read=count) for net in NETS}
     for net, files in nets.items():
         _check_same_net(home, net, files[DEPLOY])
     _demand_same_images(home, images)
