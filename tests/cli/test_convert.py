@@ -189,3 +189,15 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert convert(tmp_path / "nowhere.tif", tmp_path / "v.zarr") == 1
     assert convert(image, tmp_path / "v.docx") == 1
     assert "cannot write to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "png"])
+def test_a_copy_that_was_stopped_at_its_very_end_is_a_success_and_its_ledger_goes(name: str, tmp_path: Path) -> None:
+    out, images = tmp_path / NAMES[name], source(tmp_path)
+    assert convert(images, out, "--format", name) == 0
+    ledger = tmp_path / f"{out.name}.ledger"
+    ledger.mkdir()
+    (ledger / "ledger.json").write_text("{}")
+    assert convert(images, out, "--format", name) == 0
+    assert not ledger.exists()
+    np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)

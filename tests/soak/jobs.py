@@ -151,7 +151,7 @@ def _log(folder: Path) -> None:
 def _solver(folder: Path) -> None:
     make_training(folder / "t", snapshot_prefix="t/snap/tiny", net="t/train_val.prototxt")
     for name in ("train", "valid"):
-        (folder / "t" / f"{name}_file.txt").write_text(f"{folder}/t/{name}.h5\n")
+        (folder / f"{name}_file.txt").write_text(f"t/{name}.h5\n")
 
 
 def _package(folder: Path) -> None:
@@ -323,7 +323,7 @@ JOBS = (
     Job(
         _solver,
         ("caffe", "train", "--solver=t/solver.prototxt", "--gpu=-1"),
-        ("t/solver.prototxt", "t/train_val.prototxt", "t/train.h5", "t/train_file.txt"),
+        ("t/solver.prototxt", "t/train_val.prototxt", "t/train.h5", "train_file.txt"),
         ("t/snap",),
         random=True,
         in_place=True,

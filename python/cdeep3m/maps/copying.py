@@ -199,6 +199,7 @@ def convert(
     try:
         maps = open_maps(target, spec, format_name=format_name)
         if _is_whole(maps, places) and not target.scheme:
+            places[1].remove_all()
             _demand_equal(volume, target, spec)
             return maps
         folder = None if target.scheme else target.path.absolute().parent

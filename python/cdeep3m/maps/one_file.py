@@ -80,6 +80,7 @@ class FileMaps:
     def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
+            self._finished.forget()
             return []
         if not self._finished.count and not self._partial.exists():
             self._ledger.remove_all()
@@ -114,6 +115,7 @@ class FileMaps:
             Boxes are missing.
         """
         if self.sealed:
+            self._finished.forget()
             return
         self._finished.demand_all(self._finished.count, str(self.path))
         array = self._open()
