@@ -93,7 +93,7 @@ def test_shares_of_the_classes_are_told_among_what_counts(tmp_path, caplog):
 
 
 def test_labels_of_one_class_alone_are_warned_of(tmp_path, caplog):
-    loaded(tmp_path, np.where(CLASSES == 1, 2, 0), ignore=2)
+    loaded(tmp_path, np.where(CLASSES == 1, np.uint8(2), np.uint8(0)), ignore=2)
     assert "holds class 0 alone: there is nothing to tell apart" in caplog.text
 
 

@@ -59,7 +59,7 @@ def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence
 def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return the facts of one volume, axes (x, y, z)."""
     slabs = sampled(data.shape[0], SLABS)
-    counts = sum(np.array([np.count_nonzero(label[x]), *_ignored(label[x])]) for x in slabs)
+    counts = np.array([(int(np.count_nonzero(label[x])), *_ignored(label[x])) for x in slabs]).sum(axis=0)
     foreground = float((counts[0] - counts[1]) / max(counts[2] - counts[1], 1))
     white = max(white_of(np.asarray(data[x])) for x in slabs) if data.dtype.kind == "f" else 1.0
     histogram = sum(gray_histogram(np.asarray(data[x]), top=white) for x in slabs)
@@ -74,7 +74,7 @@ def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
 
 def _ignored(slab: np.ndarray) -> tuple[int, int]:
     """Return how many labels of a slab do not count, and how many there are."""
-    return np.count_nonzero(slab == IGNORED), slab.size
+    return int(np.count_nonzero(slab == IGNORED)), slab.size
 
 
 def _patches(data: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
