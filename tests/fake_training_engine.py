@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.errors import EngineError
@@ -40,6 +41,9 @@ class FakeTrainingEngine:
                 raise EngineError(f"stopped at iteration {iteration}")
             if iteration % solver.snapshot == 0 or iteration == solver.max_iter:
                 write_snapshot(solver.snapshot_prefix, iteration)
+                weights = Path(f"{solver.snapshot_prefix}_iter_{iteration}.caffemodel")
+                if job.after_snapshot and job.after_snapshot(weights):
+                    return
             if report:
                 report(Progress(iteration, solver.max_iter, 1 / iteration))
 

@@ -34,7 +34,7 @@ ONLY_IN = {
     "tensorstore": ("volumes.stores", "volumes.chunked", "maps.chunked"),
     "yaozarrs": ("volumes.ome_zarr",),
     "pydantic": ("volumes.ome_zarr",),
-    "tomli": ("engines.images",),
+    "tomli": ("engines.images", "training.recipes"),
     "argparse": ("cli",),
     "tqdm": ("cli",),
 }

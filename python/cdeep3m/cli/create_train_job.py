@@ -51,6 +51,13 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="memory of BatchNorm's running statistics; for short trainings, as in 0.95 (default: 0.999)",
     )
+    parser.add_argument("--batch", type=int, metavar="N", help="patches in a batch of the training (default: 5)")
+    parser.add_argument(
+        "--initialisation",
+        metavar="NAME",
+        help="what convolutions are filled with before they learn: msra or xavier for all of them (default: original, "
+        "as in DeepEM3D's nets)",
+    )
 
 
 def add_classes_option(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +74,7 @@ def make_of(options: argparse.Namespace) -> NetMake | None:
     """Return what the options of `add_net_options` and --classes say, or None where none was given."""
     from cdeep3m.nets.prototxts import NetMake
 
-    names = ("width", "patch_side", "bn_fraction", "classes")
+    names = ("width", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
     given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     return NetMake(**given) if given else None
 

@@ -97,6 +97,13 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="with --denoise: percentiles of the whole volume instead of each plane's, which keeps brightness along z",
     )
     parser.add_argument(
+        "--no-calibration",
+        dest="calibrated",
+        action="store_false",
+        help="take the maps as the nets give them, where a training has left a calibration that makes 0.5 the right "
+        "threshold (with --exact: always)",
+    )
+    parser.add_argument(
         "--overlays",
         action="store_true",
         help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
@@ -154,6 +161,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         overwrite=options.overwrite,
         denoise=options.denoise,
         whole_volume=options.whole_volume,
+        calibrated=options.calibrated,
         format=options.format,
         dtype=options.dtype,
         **({} if options.label is None else {"label": options.label}),

@@ -138,6 +138,9 @@ class TrainJob:
         How patches of the training are changed (in-process engines only).
     learning : Learning, optional
         How it learns beyond what the solver says (in-process engines only); None: to the letter what Caffe does.
+    after_snapshot : callable, optional
+        Called with the weights of every snapshot that is due, and of the last one (in-process engines only); returns
+        whether the training ends there.
     """
 
     solver: Path
@@ -152,6 +155,7 @@ class TrainJob:
     precision: Precision = "float32"
     augmentation: Augmentation | None = None
     learning: Learning | None = None
+    after_snapshot: Callable[[Path], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ class IdentityEngine:
             loss = 1 / iteration
             _note(job.log, f"I0101 00:00:00.000000     1 solver.cpp:237] Iteration {iteration - 1}, loss = {loss:.6g}")
             if iteration == solver.max_iter or (solver.snapshot and iteration % solver.snapshot == 0):
-                write_snapshot(job.folder / f"{solver.snapshot_prefix}_iter_{iteration}", iteration)
+                prefix = job.folder / f"{solver.snapshot_prefix}_iter_{iteration}"
+                write_snapshot(prefix, iteration)
+                if job.after_snapshot and job.after_snapshot(prefix.with_name(f"{prefix.name}.caffemodel")):
+                    return
             if report:
                 report(Progress(iteration, solver.max_iter, loss))
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.errors import InputError
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.engines.base import LabelledVolume
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Sides = tuple[int, ...]
 """Sides of a patch or of a volume, axes (x, y, z)."""
+
+BACKGROUND = 0
 
 MAX_TRIES = 1000
 """Centres that are tried for one patch before those with a label to train on are listed, which are few then."""
@@ -110,6 +113,11 @@ class PatchSampler:
         Which centres are kept.
     augmentation : Augmentation, optional
         How patches are changed.
+    rare : float
+        Share of the patches whose centre is drawn among the voxels of the foreground, a class as often as another
+        where there are several.
+    ignored : int, optional
+        Label of voxels that do not count as foreground.
 
     Raises
     ------
@@ -125,6 +133,8 @@ class PatchSampler:
         label_shape: Sides,
         selection: LabelSelection | None = None,
         augmentation: Augmentation | None = None,
+        rare: float = 0.0,
+        ignored: int | None = None,
     ) -> None:
         if not volumes:
             raise InputError("no volumes to draw training patches from; expected at least one")
@@ -138,6 +148,8 @@ class PatchSampler:
         self._white = [white_of(data) for data in self._data] if self.augmentation else []
         self._centres = [centre_range(label.shape[1:], self.label_shape) for label in self._labels]
         self._listed: dict[int, np.ndarray] = {}
+        self.rare, self._ignored = rare, ignored
+        self._found = self._find() if rare else []
 
     @property
     def channels(self) -> int:
@@ -180,7 +192,8 @@ class PatchSampler:
         """Draw one patch.
 
         A volume is chosen uniformly, or by the volumes' weights, then a centre uniformly until the label there is
-        accepted. Only z may leave the volume, but for augmentation; what lies outside is 0.
+        accepted; or, for the share of `rare`, a centre among the voxels of a class of the foreground. Only z may leave
+        the volume, but for augmentation; what lies outside is 0.
 
         Returns
         -------
@@ -188,8 +201,11 @@ class PatchSampler:
             Raw values.
         label : ndarray of float32, shape (1, x, y, z)
         """
-        index = self._index(rng)
-        centre = self._centre(index, rng)
+        if self.rare and rng.random() < self.rare:
+            index, centre = self._around_foreground(rng)
+        else:
+            index = self._index(rng)
+            centre = self._centre(index, rng)
         if self.augmentation:
             return self._augmented(self.augmentation, index, centre, rng)
         data = cut(self._data[index], _begin(centre, self.data_shape), self.data_shape)
@@ -211,6 +227,25 @@ class PatchSampler:
         if self._shares is None:
             return int(rng.integers(len(self._data)))
         return int(np.searchsorted(self._shares, rng.random(), side="right"))
+
+    def _find(self) -> list[Foreground]:
+        def wanted(one: int) -> bool:
+            return one != self._ignored and self.selection.acceptance.get(one, self.selection.rest) > 0
+
+        boxes = zip(self._labels, self._centres, strict=True)
+        found = [Foreground.of(label[0], *box, wanted) for label, box in boxes]
+        if not any(found):
+            raise InputError(
+                "no place of the training volumes is foreground and far enough from the edges to draw a patch around; "
+                "expected one at least. Check the labels, use a smaller patch, or leave the rare sampling out"
+            )
+        return found
+
+    def _around_foreground(self, rng: np.random.Generator) -> tuple[int, Sides]:
+        """Choose a volume that has foreground, by the volumes' weights, and a place in it."""
+        while not self._found[index := self._index(rng)]:
+            pass
+        return index, self._found[index].draw(self._labels[index][0], rng)
 
     def _augmented(
         self, augmentation: Augmentation, index: int, centre: Sides, rng: np.random.Generator
@@ -270,6 +305,47 @@ class PatchSampler:
                 raise InputError(
                     f"{data.shape[0]} image and {label.shape[0]} label channels; expected {self.channels} and 1"
                 )
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """Where a volume has foreground, as counts of each slab along x: little to keep, however large the volume.
+
+    Attributes
+    ----------
+    low, high : tuple of int
+        The first place, and the one after the last one, that count; axes (x, y, z).
+    counts : mapping of int to ndarray of int, shape (x,)
+        By class, how often it occurs from each slab's beginning on.
+    """
+
+    low: Sides
+    high: Sides
+    counts: Mapping[int, np.ndarray]
+
+    @classmethod
+    def of(cls, label: np.ndarray, low: Sides, high: Sides, wanted: Callable[[int], bool]) -> Foreground:
+        """Count the classes of labels of shape (x, y, z) within a box, those that are wanted."""
+        box = label[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
+        classes = [int(value) for value in np.unique(box) if BACKGROUND < value < IGNORED and wanted(int(value))]
+        counted = {one: np.cumsum([np.count_nonzero(slab == one) for slab in box]) for one in classes}
+        return cls(tuple(low), tuple(high), counted)
+
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+        return bool(self.counts)
+
+    def draw(self, label: np.ndarray, rng: np.random.Generator) -> Sides:
+        """Draw a class that is there, and one of its voxels, each as often as another."""
+        one = list(self.counts)[int(rng.integers(len(self.counts)))]
+        ends = self.counts[one]
+        number = int(rng.integers(ends[-1]))
+        x = int(np.searchsorted(ends, number, side="right"))
+        before = int(ends[x - 1]) if x else 0
+        (_, y0, z0), (_, y1, z1) = self.low, self.high
+        slab = label[self.low[0] + x, y0:y1, z0:z1]
+        y, z = (int(axis[number - before]) for axis in np.nonzero(slab == one))
+        return self.low[0] + x, y0 + y, z0 + z
 
 
 def _shares(weights: Sequence[float]) -> np.ndarray | None:

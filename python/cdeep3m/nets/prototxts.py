@@ -17,6 +17,7 @@ from cdeep3m.proto.caffe_pb2 import (
     TRAIN,
     AccuracyParameter,
     DataProviderParameter,
+    FillerParameter,
     LabelProbMapping,
     LabelProbMappingParameter,
     LabelSelectParameter,
@@ -49,6 +50,9 @@ BN_FRACTION = 0.999
 
 MOST_CLASSES = 255
 """Labels of training volumes are bytes, and 255 is the one that is left out."""
+BATCH, TEST_BATCH = 5, 2
+"""Patches in a batch, for training and for testing."""
+INITIALISATIONS = ("original", "msra", "xavier")
 
 DEPLOY = "deploy.prototxt"
 TRAIN_VAL = "train_val.prototxt"
@@ -77,6 +81,11 @@ class NetMake:
         thousand batches; a shorter training needs a shorter memory, or its nets predict with statistics of their start.
     classes : int
         How many there are, background among them.
+    batch : int
+        Patches in a batch of the training.
+    initialisation : {"original", "msra", "xavier"}
+        What convolutions are filled with before they learn: as DeepEM3D's are, or all alike by one of Caffe's fillers.
+        Those that enlarge (bilinear) stay.
 
     Raises
     ------
@@ -88,6 +97,8 @@ class NetMake:
     patch_side: int = PATCH_SIDE
     bn_fraction: float = BN_FRACTION
     classes: int = CLASSES
+    batch: int = BATCH
+    initialisation: str = INITIALISATIONS[0]
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -98,15 +109,22 @@ class NetMake:
             raise InputError(f"--bn_fraction {self.bn_fraction}: expected a number between 0 and 1, as in 0.999")
         if not CLASSES <= self.classes <= MOST_CLASSES:
             raise InputError(f"--classes {self.classes}: expected a number from {CLASSES} to {MOST_CLASSES}")
+        if self.batch < 1:
+            raise InputError(f"--batch {self.batch}: a number of at least 1 was expected, as in {BATCH}.")
+        if self.initialisation not in INITIALISATIONS:
+            raise InputError(
+                f"--initialisation {self.initialisation}: one of {', '.join(INITIALISATIONS)} was expected."
+            )
 
 
 def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
     """Return the content of the four files of `net`, by file name."""
     make = make or NetMake()
-    training = train_val(net, width=make.width, patch_side=make.patch_side, classes=make.classes)
+    batches = (make.batch, TEST_BATCH)
+    training = train_val(net, width=make.width, patch_side=make.patch_side, batches=batches, classes=make.classes)
     return {
         DEPLOY: deploy(net, width=make.width, classes=make.classes),
-        TRAIN_VAL: with_bn_fraction(training, make.bn_fraction),
+        TRAIN_VAL: made(training, make),
         SOLVER: solver(net),
         LABEL_CLASS_SELECTION: label_class_selection(make.classes),
     }
@@ -158,7 +176,7 @@ def train_val(
     *,
     width: int = 1,
     patch_side: int = PATCH_SIDE,
-    batches: tuple[int, int] = (5, 2),
+    batches: tuple[int, int] = (BATCH, TEST_BATCH),
     classes: int = CLASSES,
 ) -> NetParameter:
     """Return the net that trains and tests.
@@ -226,6 +244,22 @@ def label_class_selection(classes: int = CLASSES) -> LabelProbMappingParameter:
         for label, name in enumerate(["background", *names])
     ]
     return LabelProbMappingParameter(ignore_rest_of_label=True, label_prob_mapping_info=info)
+
+
+def made(net: NetParameter, make: NetMake) -> NetParameter:
+    """Return a net that trains with the memory of BatchNorm and the initialisation of `make`."""
+    return with_initialisation(with_bn_fraction(net, make.bn_fraction), make.initialisation)
+
+
+def with_initialisation(net: NetParameter, initialisation: str) -> NetParameter:
+    """Return `net` with the weights of its convolutions filled in one way, but for those that enlarge."""
+    changed = NetParameter()
+    changed.CopyFrom(net)
+    for each in changed.layer:
+        filler = each.convolution_param.weight_filler
+        if each.type == "Convolution" and filler.type != "bilinear" and initialisation != INITIALISATIONS[0]:
+            filler.CopyFrom(FillerParameter(type=initialisation))
+    return changed
 
 
 def with_bn_fraction(net: NetParameter, fraction: float) -> NetParameter:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import LoadedNet
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import MapType
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
@@ -38,10 +39,17 @@ class NetInUse:
     net : LoadedNet
     variants : sequence of Variant
         Test-time augmentation, in ascending order.
+    calibration : Calibration, optional
+        What becomes of the averaged probabilities.
     """
 
     net: LoadedNet
     variants: Sequence[Variant]
+    calibration: Calibration | None = None
+
+    def calibrated(self, mean: np.ndarray) -> np.ndarray:
+        """Return the mean of the variants, calibrated where that is asked for."""
+        return mean if self.calibration is None else self.calibration.apply(mean)
 
 
 def predict_box(
@@ -231,7 +239,7 @@ def _stream(
             values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
             for z, plane in zip(planes_of(box), values, strict=True):
                 for package in tiling.packages_meeting(box, z):
-                    stitching.paste(plane, package, next(means), begin=box.begin[1:])
+                    stitching.paste(plane, package, one.calibrated(next(means)), begin=box.begin[1:])
             yield values
 
 

@@ -59,6 +59,9 @@ QUOTED = "json:"
 CONFIG_KEYS = ("trainedmodeldir", "imagedir", "models", "augspeed")
 """What predict.config has held since the original; further keys are this project's own."""
 
+UNSAID = {"format": "png", "dtype": "uint8", "fill": "zeros", "calibration": "none"}
+"""Settings that predict.config leaves out where they are the original's."""
+
 
 @dataclass(frozen=True)
 class PredictionRun:
@@ -238,6 +241,7 @@ class PredictionRun:
         sweep_tree(self.folder)
 
     def _demand_same(self, earlier: Mapping[str, str], current: Mapping[str, str]) -> None:
+        earlier, current = ({**UNSAID, **settings} for settings in (earlier, current))
         changed = [key for key in current if key in earlier and earlier[key] != current[key]]
         if changed:
             key = changed[0]

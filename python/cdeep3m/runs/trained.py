@@ -10,6 +10,7 @@ from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
 from cdeep3m.nets.shapes import classes_of
 from cdeep3m.proto.prototxt import read_net
+from cdeep3m.runs.validation import kept_weights
 from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.names import listing
 
@@ -62,12 +63,20 @@ def weights_in(folder: Path) -> list[Path]:
     return numbered or (others if len(others) == 1 else [])
 
 
+def predicting_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none.
+
+    They are those with the highest iteration, or, where the training keeps the best ones, those that scored best.
+    """
+    found = weights_in(folder)
+    return (_kept(folder, found) or found[-1]) if found else None
+
+
 def chosen_weights(folder: Path) -> Path | None:
     """Return the weights in `folder` that predict, None where there are none; say which are left out, and why."""
-    found = weights_in(folder)
-    if not found:
+    found, chosen = weights_in(folder), predicting_weights(folder)
+    if chosen is None:
         return None
-    chosen = found[-1]
     left_out = [
         path.name for path in sorted(folder.glob(f"*{MODEL_SUFFIX}*")) if is_visible(path) and path not in found
     ]
@@ -89,6 +98,22 @@ def chosen_weights(folder: Path) -> Path | None:
             listing(others),
         )
     return chosen
+
+
+def _kept(folder: Path, found: Sequence[Path]) -> Path | None:
+    """Return the weights that scored best on held-out planes, where the training keeps these."""
+    name = kept_weights(folder.parent)
+    if name is None:
+        return None
+    kept = next((path for path in found if path.name == name), None)
+    if kept is None:
+        logger.warning(
+            "Warning: %s lacks %s, which scored best; %s has the highest iteration and is used",
+            folder,
+            name,
+            found[-1].name,
+        )
+    return kept
 
 
 class TrainedRun:
@@ -151,7 +176,7 @@ class TrainedRun:
         return self.folder / net / "trainedmodel"
 
     def model(self, net: str) -> TrainedModel:
-        """Return the trained model of `net` with the highest iteration.
+        """Return the trained model of `net`: see `chosen_weights`.
 
         Raises
         ------

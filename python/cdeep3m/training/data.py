@@ -207,8 +207,10 @@ def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str])
         logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
 
 
-def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.0) -> list[LabelledVolume]:
-    """Return the 16 orientations in which a volume is trained on, without files and without copies.
+def training_variants(
+    data: np.ndarray, label: np.ndarray, *, weight: float = 1.0, orientations: int = len(VARIANTS)
+) -> list[LabelledVolume]:
+    """Return the orientations in which a volume is trained on, without files and without copies.
 
     Parameters
     ----------
@@ -216,13 +218,15 @@ def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.
         As `load_labelled_volume` returns them.
     weight : float
         How often patches come from this volume, compared with others.
+    orientations : int
+        How many: 16 with planes in both orders, 8 without, 1 the volume as it is.
 
     Returns
     -------
     list of LabelledVolume
         In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
     """
-    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS]
+    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS[:orientations]]
 
 
 def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:

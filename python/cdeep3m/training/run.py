@@ -29,18 +29,21 @@ from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.events import recorded
+from cdeep3m.runs.recipe import demand_same_recipe
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
+from cdeep3m.training.judging import JudgedNet, Judging
 from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
+    from cdeep3m.training.judging import Judge
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ _README = threading.Lock()
 FLAGS = {
     "loss": "--loss, --class-weights and --ignore",
     "schedule": "--warm_up and a --lr_policy of cosine or linear",
+    "sampling": "--rare and --workers",
     "decay": "--solver AdamW",
     "average": "--average",
 }
@@ -158,6 +162,12 @@ class TrainRequest:
         How patches are changed.
     learning : Learning
         How the nets learn beyond what a solver can say.
+    own_settings : mapping of str to SolverSettings
+        Of nets whose settings are others than `settings`.
+    judging : Judging
+        What is done with snapshots.
+    recipe : bool
+        Whether the training follows the recipe that is noted in its folder.
 
     Raises
     ------
@@ -175,6 +185,9 @@ class TrainRequest:
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
     learning: Learning = field(default_factory=Learning)
+    own_settings: Mapping[str, SolverSettings] = field(default_factory=dict)
+    judging: Judging = field(default_factory=Judging)
+    recipe: bool = False
 
     def __post_init__(self) -> None:
         _demand_faithful(self.rules, self.precision, self.learning)
@@ -205,6 +218,8 @@ class NetTraining:
         How patches are changed.
     learning : Learning
         How the nets learn beyond what a solver can say.
+    judging : Judging
+        What is done with snapshots.
     """
 
     folder: Path
@@ -215,6 +230,7 @@ class NetTraining:
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
     learning: Learning = field(default_factory=Learning)
+    judging: Judging = field(default_factory=Judging)
 
     def __post_init__(self) -> None:
         _demand_faithful(self.rules, self.precision, self.learning)
@@ -253,6 +269,7 @@ def train(
     report: Callable[[str, Progress], None] | None = None,
     training: Sequence[LabelledVolume] = (),
     validation: Sequence[LabelledVolume] = (),
+    judge: Judge | None = None,
 ) -> None:
     """Train each net of a run to its last iteration; the same call goes on where an interrupted one stopped.
 
@@ -266,13 +283,15 @@ def train(
         Called with the net and its progress.
     training, validation : sequences of LabelledVolume, optional
         Volumes in memory instead of the files that the run lists.
+    judge : Judge, optional
+        Scores and calibrates snapshots, where the request asks for that.
 
     Raises
     ------
     MissingFileError
         `retrain` is no directory.
     RunError
-        A net's folder is missing (exit status 2).
+        A net's folder is missing (exit status 2), or the training there follows a recipe.
     CDeep3MError
         What stopped a net; the others have been trained all the same.
     """
@@ -287,6 +306,13 @@ def train(
             f"the engine {engine.name} learns as Caffe does: leave {flags_of(request.learning)} out, or use --engine "
             "embedded"
         )
+    if request.judging.is_needed and (judge is None or not isinstance(engine, InProcessEngine)):
+        raise InputError(
+            f"the engine {engine.name} scores and calibrates no snapshots: leave --holdout and --calibrate out, or use "
+            "--engine embedded"
+        )
+    if not request.recipe:
+        demand_same_recipe(request.out, None)
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
     jobs = prepare(request)
@@ -294,7 +320,7 @@ def train(
 
     def run(job: NetTraining) -> None:
         with failing_with(JOB_FAILED):
-            train_net(job, engine, report=report, training=training, validation=validation)
+            train_net(job, engine, report=report, training=training, validation=validation, judge=judge)
 
     _train_all(jobs, run, engine)
 
@@ -344,12 +370,13 @@ def prepare(request: TrainRequest) -> list[NetTraining]:
     jobs = [
         NetTraining(
             folder=request.out / net,
-            settings=request.settings,
+            settings=request.own_settings.get(net, request.settings),
             gpu=gpu,
             rules=request.rules,
             precision=request.precision,
             augmentation=request.augmentation,
             learning=request.learning,
+            judging=request.judging,
         )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
@@ -375,6 +402,7 @@ def train_net(
     report: Callable[[str, Progress], None] | None = None,
     training: Sequence[LabelledVolume] = (),
     validation: Sequence[LabelledVolume] = (),
+    judge: Judge | None = None,
 ) -> None:
     """Train one net to its last iteration, from its highest snapshot on (caffetrain.sh).
 
@@ -391,7 +419,19 @@ def train_net(
         prepare_folder(job.folder, job.settings)
         if job.augmentation.changes_shape:
             ignore_voxels_outside(job.folder / TRAIN_VAL)
-        _train_on(job, engine, report=report, training=training, validation=validation)
+        judged = _judged(job, judge) if judge and job.judging.is_needed else None
+        _train_on(job, engine, report=report, training=training, validation=validation, judged=judged)
+
+
+def _judged(job: NetTraining, judge: Judge) -> JudgedNet:
+    settings = job.settings
+    return JudgedNet(
+        folder=job.folder,
+        judge=judge,
+        asked=job.judging,
+        interval=settings.snapshot_interval,
+        last=settings.numiterations,
+    )
 
 
 def _train_on(
@@ -401,13 +441,21 @@ def _train_on(
     report: Callable[[str, Progress], None] | None,
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
+    judged: JudgedNet | None = None,
 ) -> None:
     if job.precision != "float32" and not isinstance(engine, InProcessEngine):
         raise InputError(f"the engine {engine.name} trains as Caffe does: leave --precision {job.precision} out")
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
-    if reached is not None and reached >= job.settings.numiterations:
-        log.info("%s has reached iteration %d of %d: nothing to do", job.net, reached, job.settings.numiterations)
+    if judged:
+        judged.catch_up(reached or 0)
+    is_over = judged is not None and judged.is_over
+    if reached is not None and (reached >= job.settings.numiterations or is_over):
+        why = ", where nothing improved any more" if is_over and reached < job.settings.numiterations else ""
+        total = job.settings.numiterations
+        log.info("%s has reached iteration %d of %d%s: nothing to do", job.net, reached, total, why)
+        if judged:
+            judged.finish()
         return
     if snapshot:
         log.info("%s goes on from %s", job.net, snapshot.name)
@@ -433,9 +481,12 @@ def _train_on(
                 precision=job.precision,
                 augmentation=job.augmentation or None,
                 learning=job.learning if job.learning.beyond_caffe else None,
+                after_snapshot=judged.after_snapshot if judged and judged.asked.held_out else None,
             ),
             report=lambda progress: noted(job.net, progress),
         )
+        if judged:
+            judged.finish()
 
 
 @contextmanager

@@ -9,7 +9,10 @@ import numpy as np
 
 from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.provenance import TrainedOn
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.training.data import load_labelled_volume, training_range, training_variants
+from cdeep3m.training.holding_out import HeldOut, Split, training_planes
+from cdeep3m.volumes.enhancement import Normalisation
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class Loaded:
     ----------
     training : list of LabelledVolume
         The 16 orientations of every volume, as views.
+    known : list of HeldOut
+        What snapshots can be scored on: what was held out of every volume, or else the volumes that are trained on.
     images : GrayRange
         What is noted of the images: gray values of all volumes, and what tells them from others.
     voxel_size : tuple of float, optional
@@ -58,6 +63,7 @@ class Loaded:
     """
 
     training: list[LabelledVolume]
+    known: list[HeldOut]
     images: GrayRange
     voxel_size: tuple[float, float, float] | None
     volumes: int
@@ -70,6 +76,8 @@ def load_sources(
     confirm: Callable[[str], None] | None = None,
     enhancement: Enhancement | None = None,
     labelling: Labelling | None = None,
+    split: Split | None = None,
+    orientations: int = len(VARIANTS),
 ) -> Loaded:
     """Read volumes and their labels; they may differ in size.
 
@@ -85,6 +93,10 @@ def load_sources(
         How the planes of all images are enhanced.
     labelling : Labelling, optional
         What the numbers in the labels stand for, where there are more than two.
+    split : Split, optional
+        What is held out of every volume; None: nothing.
+    orientations : int
+        Of every volume, in which it is trained on.
 
     Returns
     -------
@@ -97,7 +109,8 @@ def load_sources(
         Something cannot be read, or labels do not fit their images.
     """
     training: list[LabelledVolume] = []
-    noted = []
+    noted: list[GrayRange] = []
+    known: list[HeldOut] = []
     for source in sources:
         data, label = load_labelled_volume(
             source.images,
@@ -107,11 +120,17 @@ def load_sources(
             enhancement=enhancement,
             labelling=labelling,
         )
-        training += training_variants(data, label, weight=source.weight)
         noted.append(training_range(source.images, source.labels, data))
+        if split:
+            data, label, held = split.of(data, label, name=str(source.images))
+            known.append(held)
+        else:
+            known.append(training_planes(data, label))
+        training += training_variants(data, label, weight=source.weight, orientations=orientations)
     size = open_volume(sources[0].images, rules=rules).placement.voxel_size
     return Loaded(
         training=training,
+        known=known,
         images=joined(noted),
         voxel_size=size,
         volumes=len(sources),
@@ -121,7 +140,7 @@ def load_sources(
 def record_of(loaded: Loaded, *, enhancement: Enhancement | None, augmentation: Augmentation) -> TrainedOn:
     """Return what is written beside the model about the volumes that it is trained on."""
     return TrainedOn(
-        edition=2 if enhancement else 1,
+        edition=2 if enhancement and not isinstance(enhancement, Normalisation) else 1,
         enhancement=enhancement,
         augmentation=augmentation.words,
         voxel_size=loaded.voxel_size,

@@ -31,6 +31,7 @@ from cdeep3m.volumes.png import read_plane, write_plane
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
@@ -41,7 +42,9 @@ FOREGROUND = 1
 GRAY_AXES = 2
 
 
-def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> int:
+def average_variants(
+    folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, calibration: Calibration | None = None
+) -> int:
     """De-augment and average a package's predictions, write 16-bit planes, then remove the predictions.
 
     Ports StartPostprocessing.m.
@@ -52,6 +55,8 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
         A package's folder with `v<i>/test.h5_shift_<k>.h5`; gets `test.h5_shift__<k>.png`, numbered from 0.
     rules : Rules
         Count planes as the original does (defect 16).
+    calibration : Calibration, optional
+        What becomes of the averaged probabilities.
 
     Returns
     -------
@@ -85,7 +90,8 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
             (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
-        write_plane(package / AVERAGED_PLANE.format(k), stitching.to_png16(mean))
+        averaged = stitching.to_png16(mean)
+        write_plane(package / AVERAGED_PLANE.format(k), calibration.apply(averaged) if calibration else averaged)
 
     for_each(average_plane, range(len(planes)))
     _remove_predictions(package)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**63 - 1
 
-LEARNING = ("loss", "schedule", "decay", "average")
+LEARNING = ("loss", "schedule", "sampling", "decay", "average")
 """Parts of `Learning` that go beyond Caffe and are known here."""
 
 READ_EVERY = 20
@@ -140,7 +140,7 @@ class Training:
         self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
         self.solver = Solver(settings, self.net.learnable, self.learning)
         self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
-        self.written = 0
+        self.written = self.judged = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
 
     def start(self) -> None:
@@ -152,7 +152,7 @@ class Training:
             self.log.info("caffe.cpp:155", f"Finetuning from {self.job.weights}")
             self.net.load_weights(read_model(self.job.weights))
             self.solver.keep_averages()
-        self.written = self.solver.iteration
+        self.written = self.judged = self.solver.iteration
         _seek(self.net, self.solver.iteration * self.settings.iter_size)
         for net, batches in zip(self.tests, self.settings.test_iter, strict=True):
             _seek(net, completed_tests(self.settings, self.solver.iteration) * batches)
@@ -166,14 +166,26 @@ class Training:
             self._iterate()
             if self.asked() or self._due(self.settings.snapshot):
                 self.snapshot()
+                if self._is_enough():
+                    self.log.info("solver.cpp:306", "Optimization stopped early.")
+                    return
         if self.settings.snapshot_after_train:
             self.snapshot()
+            self._is_enough()
         if self._due(self.settings.display):
             self._show_final_loss()
         if self._due(self.settings.test_interval):
             self.test()
         self.log.info("solver.cpp:326", "Optimization Done.")
         self.log.info("caffe.cpp:217", "Optimization Done.")
+
+    def _is_enough(self) -> bool:
+        """Return whether the training ends with the snapshot that was just written."""
+        if self.job.after_snapshot is None or self.judged == self.solver.iteration:
+            return False
+        self.judged = self.solver.iteration
+        name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
+        return self.job.after_snapshot(self.job.folder / name)
 
     @property
     def _policy(self) -> str:
@@ -230,6 +242,8 @@ class Training:
                 "needs_background": self.job.rules.stops_without_background,
                 "augmentation": self.job.augmentation if phase == caffe_pb2.TRAIN else None,
                 "loss": self.learning.loss,
+                "sampling": self.learning.sampling if phase == caffe_pb2.TRAIN else None,
+                "ignored": self.learning.loss.ignore,
             },
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
