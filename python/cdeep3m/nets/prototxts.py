@@ -110,11 +110,9 @@ class NetMake:
         if not CLASSES <= self.classes <= MOST_CLASSES:
             raise InputError(f"--classes {self.classes}: expected a number from {CLASSES} to {MOST_CLASSES}")
         if self.batch < 1:
-            raise InputError(f"--batch {self.batch}: a number of at least 1 was expected, as in {BATCH}.")
+            raise InputError(f"--batch {self.batch}: expected a number of at least 1, as in {BATCH}")
         if self.initialisation not in INITIALISATIONS:
-            raise InputError(
-                f"--initialisation {self.initialisation}: one of {', '.join(INITIALISATIONS)} was expected."
-            )
+            raise InputError(f"--initialisation {self.initialisation}: expected one of {', '.join(INITIALISATIONS)}")
 
 
 def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
