@@ -107,9 +107,7 @@ class NetMake:
         if self.width < 1:
             raise InputError(f"--width {self.width} is no divisor; expected a whole number of at least 1")
         if self.least_channels < CLASSES:
-            raise InputError(
-                f"--least_channels {self.least_channels}: a number of at least {CLASSES} was expected, as in 16."
-            )
+            raise InputError(f"--least_channels {self.least_channels}: expected at least {CLASSES}, as in 16")
         if self.patch_side < SIDE_STEP or self.patch_side % SIDE_STEP:
             raise InputError(f"--patch_side {self.patch_side}: expected a multiple of {SIDE_STEP}, as in 320")
         if not 0 < self.bn_fraction < 1:
