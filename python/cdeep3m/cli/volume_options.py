@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,8 @@ def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) 
     InputError
         The options make no sense.
     """
+    from dataclasses import replace
+
     from cdeep3m.volumes.address import Address
 
     selection = selection_of(options)

@@ -13,6 +13,7 @@ from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
+from cdeep3m.system.files import LEFT_TO_SYSTEM
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _predict_stack(stack: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for z, plane in enumerate(share_of_largest(data)):
         probabilities = np.stack([1 - plane.T, plane.T])[np.newaxis]
-        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities})
+        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities}, naming=LEFT_TO_SYSTEM)
 
 
 def _check_training(job: TrainJob, solver: SolverParameter) -> None:

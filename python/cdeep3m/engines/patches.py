@@ -325,7 +325,16 @@ class Foreground:
 
     @classmethod
     def of(cls, label: np.ndarray, low: Sides, high: Sides, wanted: Callable[[int], bool]) -> Foreground:
-        """Count the classes of labels of shape (x, y, z) within a box, those that are wanted."""
+        """Count the classes of labels within a box, those that are wanted.
+
+        Parameters
+        ----------
+        label : ndarray of a whole-number type, shape (x, y, z)
+        low, high : tuple of int
+            The box, its end not included.
+        wanted : callable
+            Tells of a class whether it is.
+        """
         box = label[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
         classes = [int(value) for value in np.unique(box) if BACKGROUND < value < IGNORED and wanted(int(value))]
         counted = {one: np.cumsum([np.count_nonzero(slab == one) for slab in box]) for one in classes}
@@ -336,7 +345,13 @@ class Foreground:
         return bool(self.counts)
 
     def draw(self, label: np.ndarray, rng: np.random.Generator) -> Sides:
-        """Draw a class that is there, and one of its voxels, each as often as another."""
+        """Draw a class that is there, and one of its voxels, each as often as another.
+
+        Parameters
+        ----------
+        label : ndarray of a number type, shape (x, y, z)
+        rng : Generator
+        """
         one = list(self.counts)[int(rng.integers(len(self.counts)))]
         ends = self.counts[one]
         number = int(rng.integers(ends[-1]))
@@ -357,6 +372,10 @@ def _shares(weights: Sequence[float]) -> np.ndarray | None:
 
 def extent(array: np.ndarray) -> tuple[int, int]:
     """Return the first and the last address of an array: the same for all turned and mirrored views of one.
+
+    Parameters
+    ----------
+    array : ndarray of any type and shape
 
     Examples
     --------

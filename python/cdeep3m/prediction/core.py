@@ -48,7 +48,16 @@ class NetInUse:
     calibration: Calibration | None = None
 
     def calibrated(self, mean: np.ndarray) -> np.ndarray:
-        """Return the mean of the variants, calibrated where that is asked for."""
+        """Return the mean of the variants, calibrated where that is asked for.
+
+        Parameters
+        ----------
+        mean : ndarray of float64 or uint16, shape (y, x)
+
+        Returns
+        -------
+        ndarray, shape (y, x)
+        """
         return mean if self.calibration is None else self.calibration.apply(mean)
 
 

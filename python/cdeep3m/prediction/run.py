@@ -44,7 +44,7 @@ from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import calibration_for
-from cdeep3m.system.files import demand_apart
+from cdeep3m.system.files import Settling, demand_apart
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
@@ -639,7 +639,8 @@ def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) ->
     if len(folders) == 1:
         run.link_ensemble(folders[0])
     elif not averaged:
-        ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules)
+        with Settling() as settling:
+            ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules, naming=settling)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 
 

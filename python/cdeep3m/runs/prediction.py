@@ -27,6 +27,7 @@ from cdeep3m.errors import (
     is_full,
 )
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
+from cdeep3m.runs.trained import digest_of
 from cdeep3m.system.files import (
     demand_file,
     demand_plain_name,
@@ -377,13 +378,8 @@ def _current(settings: Mapping[str, str], models: Mapping[str, TrainedModel]) ->
 
 def _fingerprint(model: TrainedModel) -> str:
     """Return the weights' file name, and a hash of the net and its weights."""
-    digest = hashlib.sha256()
-    for path in (model.deploy, model.weights):
-        if path.is_file():
-            with open(path, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return f"{model.weights.name} sha256:{digest.hexdigest()[:32]}"
+    parts = [digest_of(path) for path in (model.deploy, model.weights) if path.is_file()]
+    return f"{model.weights.name} sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()[:32]}"
 
 
 def _no_link(path: str, flags: int) -> int:

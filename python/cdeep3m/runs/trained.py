@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
@@ -40,6 +43,22 @@ def iteration_of(path: Path) -> int | None:
     """
     match = _ITERATION.search(path.stem)
     return int(match[1]) if match else None
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file of a model, 64 hexadecimal digits; one that has not changed is read once."""
+    found = os.stat(path)
+    return _digest(os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, *state: int) -> str:
+    del state
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_visible(path: Path) -> bool:

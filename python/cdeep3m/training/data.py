@@ -23,7 +23,7 @@ from cdeep3m.matlab_ports.check_training_data import (
 )
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.gray_range import GrayRange
-from cdeep3m.system.files import whole_file
+from cdeep3m.system.files import LEFT_TO_SYSTEM, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
@@ -187,16 +187,27 @@ def check_numbers(images: str | os.PathLike[str], labels: str | os.PathLike[str]
 
 def _say_foreground(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
     """Say which share of the labels is foreground, and warn where nothing can be learned from them."""
-    share = sum(np.count_nonzero(plane) for plane in label) / voxels
+    share = _count_foreground(label) / voxels
     logger.info("%s: %.3g %% foreground", labels, 100 * share)
     if share in (0, 1):
         found = "no foreground (all 0)" if share == 0 else "foreground alone, no background (0)"
         logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
 
 
+def _count_foreground(label: np.ndarray) -> int:
+    """Return how many voxels of a stack are not 0; with z fastest in memory, counting along z is ten times as fast."""
+    found = 0
+    for columns in to_caffe_axes(label):
+        found += int(np.count_nonzero(columns))
+        release(label)
+    return found
+
+
 def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
     """Say which shares of the labelled voxels the classes have, and warn where nothing can be learned from them."""
-    counts: np.ndarray = sum((np.bincount(plane.ravel(), minlength=IGNORED + 1) for plane in label), np.zeros(1, int))
+    counts: np.ndarray = sum(
+        (np.bincount(plane.ravel(), minlength=IGNORED + 1) for plane in to_caffe_axes(label)), np.zeros(1, int)
+    )
     counts[0] -= label.size - voxels
     there = np.flatnonzero(counts[:IGNORED])
     shares = 100 * counts / max(voxels - counts[IGNORED], 1)
@@ -368,7 +379,8 @@ def _write_stacks(
     try:
         with ExitStack() as all_or_none:
             partials = {
-                variant: all_or_none.enter_context(whole_file(folder / name)) for variant, name in names.items()
+                variant: all_or_none.enter_context(whole_file(folder / name, naming=LEFT_TO_SYSTEM))
+                for variant, name in names.items()
             }
             # in exact mode, old values of every file that is being written are in memory
             for_each_variant(fill, list(names), data, label, at_once=not rules.keeps_old_shape)

@@ -90,13 +90,13 @@ class Split:
 
         Parameters
         ----------
-        data, label : ndarray, shape (z, y, x)
+        data, label : ndarray of a number type, shape (z, y, x)
         name : str
             The volume, for messages.
 
         Returns
         -------
-        data, label : ndarray, shape (z, y, x)
+        data, label : ndarray of a number type, shape (z, y, x)
             What is left to train on, as views.
         HeldOut
 
@@ -131,7 +131,12 @@ class Split:
 
 
 def training_planes(data: np.ndarray, label: np.ndarray) -> HeldOut:
-    """Return a volume that is trained on as what snapshots are scored on, where nothing was held out."""
+    """Return a volume that is trained on as what snapshots are scored on, where nothing was held out.
+
+    Parameters
+    ----------
+    data, label : ndarray of a number type, shape (z, y, x)
+    """
     return HeldOut(data=data, label=label, words="planes that were trained on")
 
 

@@ -85,6 +85,14 @@ class Normalisation(Enhancement):
 def normalised_plane(plane: np.ndarray, mean: float, deviation: float) -> np.ndarray:
     """Return a plane as uint8, with `mean` at `MEAN` and `deviation` at `DEVIATION`; without contrast, all `MEAN`.
 
+    Parameters
+    ----------
+    plane : ndarray of uint8 or uint16, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+
     Examples
     --------
     >>> normalised_plane(np.uint16([[900, 1000, 1100]]), 1000, 100).tolist()

@@ -38,7 +38,7 @@ from cdeep3m.runs.prediction import (
     recording_errors,
 )
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import flush, own_folder, own_folders, write_text
+from cdeep3m.system.files import flush_tree, own_folder, own_folders, settle_folder, write_text
 from cdeep3m.system.threads import Behind, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
@@ -348,8 +348,8 @@ def _predict_jobs(
 
     def settle(progress: Progress) -> None:
         job = jobs[progress.done - 1]
-        job.partial.rename(job.final)
-        flush(job.final.parent)
+        flush_tree(job.partial)
+        settle_folder(job.partial, job.final)
         between()
 
     stacks = [(job.stack, job.partial) for job in jobs]
