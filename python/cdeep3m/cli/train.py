@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from cdeep3m.cli.recipe_options import (
     judging_of,
     learning_with_sampling,
     normalisation_of,
-    recipe_named_in,
+    options_by_recipe,
     share_of,
     shares_of,
     snapshots_of,
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("labels", metavar="LABELS")
     parser.add_argument("out", type=Path, metavar="OUT")
     words = list(sys.argv[1:] if argv is None else argv)
-    parser.set_defaults(**recipe_named_in(words).options)
+    parser.set_defaults(**options_by_recipe(words))
     options = parser.parse(words)
     options.given = given_in(words)
     return run(lambda: _train(options), debug=options.debug)
@@ -124,6 +123,8 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record, warn_of_other_images
     from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
@@ -187,6 +188,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def _as_read(request: TrainRequest) -> TrainRequest:
     """Return a request whose ignored label is the number that labels have in memory."""
+    from dataclasses import replace
+
     from cdeep3m.volumes.labels import IGNORED
 
     loss = request.learning.loss
@@ -197,6 +200,8 @@ def _as_read(request: TrainRequest) -> TrainRequest:
 
 def _request(options: argparse.Namespace, *, planes: int) -> TrainRequest:
     """Return what the options ask for, with what the original's commands do not know."""
+    from dataclasses import replace
+
     from cdeep3m.errors import InputError
 
     recipe = followed_by(options) is not None
@@ -280,6 +285,8 @@ def _plan(
 
 def _as_planned(options: argparse.Namespace, request: TrainRequest, planned: Mapping[str, int]) -> TrainRequest:
     """Return the request with the iterations of each net."""
+    from dataclasses import replace
+
     from cdeep3m.training.planning import settings_for
 
     count = snapshots_of(options, request.judging).count
