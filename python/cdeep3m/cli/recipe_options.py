@@ -56,8 +56,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=RECIPES,
         default=RECIPES[0],
-        help="a set of options: original, to the letter; quick, compact nets that a laptop trains in minutes; best, nets "
-        "of full size for an hour of a GPU; options that are given count more (default: original)",
+        help="a set of options: original, to the letter; quick, compact nets that a laptop trains in minutes; best, "
+        "nets of full size for an hour of a GPU; options that are given count more (default: original)",
     )
     parser.add_argument(
         "--time",

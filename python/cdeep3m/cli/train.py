@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Engine, LabelledVolume
     from cdeep3m.evaluation.held_out import Judge
+    from cdeep3m.runs.recipe import Followed
     from cdeep3m.training.run import TrainRequest
     from cdeep3m.training.sources import Loaded
     from cdeep3m.volumes.address import Address
@@ -127,7 +128,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record, warn_of_other_images
-    from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
+    from cdeep3m.runs.recipe import demand_same_recipe
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
@@ -169,21 +170,32 @@ def _train(options: argparse.Namespace) -> None:
     engine, gpus = engine_of(options)
     judge = _judge(request, engine, gpus[0], loaded)
     request = replace(request, gpus=tuple(gpus))
-    if wanted and options.training_time:
-        planned = (
-            earlier.iterations
-            if earlier and earlier.iterations
-            else _plan(
-                options, request, engine, begun=begun, training=loaded.training, validation=validation, judge=judge
-            )
-        )
-        wanted = replace(wanted, iterations=planned)
-        request = _as_planned(options, request, planned)
     if wanted:
-        keep_recipe(options.out, wanted)
+        volumes = loaded.training, validation
+        plan = partial(_plan, options, request, engine, volumes, judge=judge, begun=begun)
+        request = _by_recipe(options, request, wanted, earlier, plan)
     train_by(request, engine, training=loaded.training, validation=validation, judge=judge)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
+
+
+def _by_recipe(
+    options: argparse.Namespace,
+    request: TrainRequest,
+    wanted: Followed,
+    earlier: Followed | None,
+    plan: Callable[[], dict[str, int]],
+) -> TrainRequest:
+    """Note what is followed; return the request with the iterations that were planned, or are planned now."""
+    from dataclasses import replace
+
+    from cdeep3m.runs.recipe import keep_recipe
+
+    if options.training_time:
+        planned = earlier.iterations if earlier and earlier.iterations else plan()
+        wanted, request = replace(wanted, iterations=planned), _as_planned(options, request, planned)
+    keep_recipe(options.out, wanted)
+    return request
 
 
 def _as_read(request: TrainRequest) -> TrainRequest:
@@ -260,11 +272,10 @@ def _plan(
     options: argparse.Namespace,
     request: TrainRequest,
     engine: Engine,
+    volumes: tuple[Sequence[LabelledVolume], Sequence[LabelledVolume]],
     *,
-    begun: float,
-    training: Sequence[LabelledVolume],
-    validation: Sequence[LabelledVolume],
     judge: Judge | None,
+    begun: float,
 ) -> dict[str, int]:
     """Measure how many iterations of each net fit into the time."""
     from cdeep3m.training.planning import plan_iterations
@@ -276,8 +287,8 @@ def _plan(
         begun=begun,
         shares=shares_of(options, request.nets),
         snapshots=snapshots_of(options, request.judging),
-        training=training,
-        validation=validation,
+        training=volumes[0],
+        validation=volumes[1],
         judge=judge,
         make=make_of(options),
     )
