@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ Make the folder of a training, ready for trainworker.sh.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = CommandParser("CreateTrainJob.m", description=DESCRIPTION)
+    parser = CommandParser("CreateTrainJob.m", exact=True, description=DESCRIPTION)
     add_net_options(parser)
     parser.add_argument("augmented", type=Path, metavar="AUG")
     parser.add_argument("out", type=Path, metavar="OUT")
@@ -93,7 +93,8 @@ def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:
 def _create(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run_over_files
 
-    create_run_over_files(options.augmented, options.out, options.validation, make=make_of(options))
+    rules = rules_from(options)
+    create_run_over_files(options.augmented, options.out, options.validation, make=make_of(options), rules=rules)
     print(f"Train job created in {options.out}")
 
 
