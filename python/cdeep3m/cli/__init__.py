@@ -3,14 +3,20 @@
 import os
 import signal
 import sys
-import threading
+from contextlib import suppress
 
-from cdeep3m.cli.table import COMMANDS
 
-if (
-    os.path.basename((getattr(sys, "argv", None) or [""])[0]) in ("-m", *COMMANDS)
-    and threading.current_thread() is threading.main_thread()
-    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def _is_program(name: str) -> bool:
+    if name == "-m":
+        return True
+    from cdeep3m.cli.table import COMMANDS
+
+    return name in COMMANDS
+
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler and _is_program(
+    os.path.basename((getattr(sys, "argv", None) or [""])[0])
 ):
     # Ctrl-C while a program still loads its modules ends it without a traceback; `common.run` takes over.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with suppress(ValueError):  # in another thread than the first
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
