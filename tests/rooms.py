@@ -85,7 +85,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants boxes
+        packages variants boxes blending
     """,
 }
 """The same rule inside the rooms that hold several."""

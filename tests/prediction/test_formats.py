@@ -167,6 +167,8 @@ def test_what_the_original_lacks_is_refused_in_exact_mode(tmp_path: Path, traine
             PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, **options)
     with pytest.raises(InputError, match="use either --exact or --fill"):
         PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, fill="reflect")
+    with pytest.raises(InputError, match="use either --exact or --blend"):
+        PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, blend=True)
     with pytest.raises(InputError, match="found --dtype uint16 for PNG images; expected uint8"):
         PredictRequest(trained=trained, images=images, out=tmp_path / "o", dtype="uint16")
 
@@ -200,3 +202,40 @@ def test_mirrored_edges_are_another_run(tmp_path: Path, trained: Path, images: P
     out = run(tmp_path, trained, images, fill="reflect")
     assert "fill=reflect" in (out / "predict.config").read_text()
     assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses(SHAPE)))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_blended_tiles_are_another_run(before: bool, tmp_path: Path, trained: Path, images: Path) -> None:
+    run(tmp_path, trained, images, blend=before)
+    with pytest.raises(RunError, match=f"blend = {str(before).lower()}"):
+        run(tmp_path, trained, images, blend=not before)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_blended_tiles_of_a_large_plane_give_the_input_back(dtype: str, tmp_path: Path, trained: Path) -> None:
+    shape = (2, 40, 1100)
+    tifffile.imwrite(tmp_path / "wide.tif", addresses(shape), metadata=None, photometric="minisblack")
+    name = "png" if dtype == "uint8" else "ome-zarr"
+    out = run(tmp_path, trained, tmp_path / "wide.tif", blend=True, format=name, dtype=dtype)
+    found = read_all(open_volume(out / "ensembled", role="values"))
+    if dtype == "uint8":
+        assert_array_equal(found, maps_of(addresses(shape)))
+    else:
+        assert_array_equal(found, np.round(addresses(shape) / 255 * 65535))
+    config = (out / "predict.config").read_text()
+    assert "blend=true" in config
+    assert "reach=0" in config
+
+
+def test_a_blended_run_goes_on_with_the_reach_that_it_began_with(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "wide.tif", addresses((3, 40, 1100)), metadata=None, photometric="minisblack")
+    monkeypatch.setattr(IdentityEngine, "reach", lambda self, model, gpu: 50)
+    out = run(tmp_path, trained, tmp_path / "wide.tif", blend=True)
+    (out / "DONE").unlink()
+    (out / "ensembled" / "Segmented_0002.png").unlink()
+    monkeypatch.setattr(IdentityEngine, "reach", lambda self, model, gpu: 5)
+    run(tmp_path, trained, tmp_path / "wide.tif", blend=True)
+    assert "reach=50" in (out / "predict.config").read_text()
+    assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses((3, 40, 1100))))

@@ -78,6 +78,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="what nets see beyond the images, further than 12 pixels from them (default: zeros)",
     )
     parser.add_argument(
+        "--blend",
+        action="store_true",
+        help="let tiles of large images overlap by as far as the nets look, and average them: no seams, more time",
+    )
+    parser.add_argument(
         "--precision",
         choices=("float32", "fast"),
         default="float32",
@@ -148,6 +153,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         rules=rules_from(options),
         fit=options.fit,
         fill=options.fill,
+        blend=options.blend,
         precision=options.precision,
         max_packages=options.maxpackages,
         overwrite=options.overwrite,

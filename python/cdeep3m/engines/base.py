@@ -269,3 +269,11 @@ class PairingEngine(InProcessEngine, Protocol):
 
     def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[LoadedNet, LoadedNet]:
         """Read `model`, and make it ready with "fast" and with "float32"; see `load`."""
+
+
+@runtime_checkable
+class ReachingEngine(InProcessEngine, Protocol):
+    """An engine that can tell how far around a voxel its nets look."""
+
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return within how many voxels along y and x nearly all lies that decides over a voxel."""

@@ -106,6 +106,11 @@ class IdentityEngine:
         del gpu, precision
         return self.nets.setdefault(model.net, IdentityNet(frames_of(model.net)))
 
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return 0: a net that gives back a voxel looks at no other."""
+        del model, gpu
+        return 0
+
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Write every plane of every stack as probabilities (1, 2, x, y), a file each."""
         for path in (job.model.deploy, job.model.weights):

@@ -230,9 +230,22 @@ def _stream(
         for box in boxes:
             values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
             for z, plane in zip(planes_of(box), values, strict=True):
-                for package in tiling.packages_meeting(box, z):
-                    stitching.paste(plane, package, next(means), begin=box.begin[1:])
+                _join(plane, tiling.packages_meeting(box, z), means, tiling, box.begin[1:])
             yield values
+
+
+def _join(
+    plane: np.ndarray, packages: Sequence[Package], means: Iterator[np.ndarray], tiling: Tiling, begin: tuple[int, int]
+) -> None:
+    """Fill a plane, or a part of it, from the packages that meet it."""
+    if not tiling.blend:
+        for package in packages:
+            stitching.paste(plane, package, next(means), begin=begin)
+        return
+    sums = np.zeros(plane.shape)
+    for package in packages:
+        stitching.blend(sums, package, next(means), tiling.weights(package), begin=begin)
+    plane[:] = stitching.rounded(sums, plane.dtype)
 
 
 def planes_of(box: Roi) -> range:

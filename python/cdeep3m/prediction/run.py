@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, PairingEngine, Progress, TrainedModel
+from cdeep3m.engines.base import (
+    DenoisingEngine,
+    InProcessEngine,
+    PairingEngine,
+    Progress,
+    ReachingEngine,
+    TrainedModel,
+)
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
@@ -64,6 +71,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REACH = "reach"
+"""Key of predict.config for how far around a voxel the nets look, where tiles are blended."""
+
 Report = Callable[[str, Progress], None]
 """Receives a net's name and how far it is, in planes."""
 
@@ -106,6 +116,8 @@ class PredictRequest:
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
     fill : {"zeros", "reflect"}
         What nets see beyond the images, further than 12 voxels from them.
+    blend : bool
+        Let tiles overlap by what the nets see around a voxel, and average them.
 
     Raises
     ------
@@ -128,6 +140,7 @@ class PredictRequest:
     format: str = "png"
     dtype: MapType = "uint8"
     fill: Fill = "zeros"
+    blend: bool = False
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -145,6 +158,8 @@ class PredictRequest:
         format_called(self.format)
         if self.rules is ORIGINAL and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
+        if self.rules.octave_images and self.blend:
+            raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -242,6 +257,9 @@ def _predict(
             if enhancement is None:
                 _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
+        with run.recording_errors(), failing_with(10):
+            reach = _reach(request, engine, gpu, run, models)
+        with run.recording_errors(), failing_with(4):
             tiling = Tiling.of(
                 volume.shape,
                 rules=request.rules,
@@ -249,13 +267,15 @@ def _predict(
                 fit=request.fit,
                 fill=request.fill,
                 chunks=chunks,
+                reach=reach,
             )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
-        run.begin(_settings(request, volume), models, engine=runs_on)
+        settings = _settings(request, volume) | ({} if reach is None else {REACH: str(reach)})
+        run.begin(settings, models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
-        begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, volume)}
+        begun = {"engine": runs_on, "nets": list(request.nets), "settings": settings}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
             events.write("images", **facts_of_images(str(request.images), volume, tiling))
@@ -308,6 +328,20 @@ def _as_edition_2(
         run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
         predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
     run.finish()
+
+
+def _reach(
+    request: PredictRequest, engine: Engine, gpu: int, run: PredictionRun, models: dict[str, TrainedModel]
+) -> int | None:
+    """Return how far around a voxel the nets look, as the run found out when it began; None where tiles only meet."""
+    if not request.blend:
+        return None
+    if not isinstance(engine, ReachingEngine):
+        raise InputError(f"the engine {engine.name} cannot tell how far its nets look: leave --blend out")
+    known = run.known(REACH)
+    reach = int(known) if known else max(engine.reach(model, gpu=gpu) for model in models.values())
+    logger.info("Tiles are blended: the nets look %d voxels far", reach)
+    return reach
 
 
 def enhancement_of(request: PredictRequest) -> Enhancement | None:
@@ -380,6 +414,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--precision fast": request.fast,
         "--format and --dtype": request.is_new,
         "--fill reflect": request.fill != "zeros",
+        "--blend": request.blend,
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
@@ -437,18 +472,19 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "fit": str(request.fit).lower(),
         "precision": request.precision,
         "enhancement": enhancement.text if enhancement else "none",
-        **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
-        **({"fill": request.fill} if request.fill != "zeros" else {}),
-        **_selected(request.images),
+        "format": request.format,
+        "dtype": request.dtype,
+        "fill": request.fill,
+        "blend": str(request.blend).lower(),
+        "selection": _selection(request.images),
         **({IMAGES: images} if images else {}),
     }
 
 
-def _selected(images: Path | Address) -> dict[str, str]:
+def _selection(images: Path | Address) -> str:
     """Return which part of the images was asked for, as predict.config says it."""
-    if not isinstance(images, Address) or images.selection == Selection():
-        return {}
-    return {"selection": str(images.selection)}
+    chosen = images.selection if isinstance(images, Address) else Selection()
+    return "all" if chosen == Selection() else str(chosen)
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -184,6 +184,11 @@ class PredictionRun:
         if config.exists() and self._holds_results():
             self._demand_same(read_config(config), _current(settings, models))
 
+    def known(self, key: str) -> str | None:
+        """Return what predict.config says where results lie that were made by it."""
+        config = self.folder / "predict.config"
+        return read_config(config).get(key) if config.exists() and self._holds_results() else None
+
     def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel], *, engine: str = "") -> None:
         """Write down what this run does, or make sure that it is what an interrupted run here did.
 

@@ -74,6 +74,12 @@ class EmbeddedEngine:
         place = self.place(gpu)
         return denoise_plane if place.type == "cpu" else denoiser_on(place)
 
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return how far around a voxel a net looks, by its gradient."""
+        from cdeep3m.engines.embedded.prediction.reach import reach_of
+
+        return reach_of(model, self.place(gpu))
+
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""
         from cdeep3m.engines.embedded.prediction.stacks import predict_file
