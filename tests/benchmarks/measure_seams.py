@@ -44,9 +44,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         read_all(open_volume(options.data / "validation" / name))[: options.planes] for name in ("images", "labels")
     )
     write(folder, images, labels)
-    print(
-        "| tiles | steps at borders / elsewhere | on the same lines without a border | F1 at 0.5 | best F1 | threshold |"
-    )
+    print("| tiles | steps at borders / elsewhere | same lines, no border | F1 at 0.5 | best F1 | threshold |")
     print("|---|---|---|---|---|---|")
     maps, told = {}, {}
     for name, more in (("meet", ()), ("blended", ("--blend",))):

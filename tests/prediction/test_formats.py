@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.testing import assert_array_equal
 from address_volumes import addresses, maps_of
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import InputError, RunError
+from cdeep3m.evaluation.scoring import maps_in
 from cdeep3m.maps import chunked
 from cdeep3m.prediction import run as prediction
 from cdeep3m.prediction.run import PredictRequest, predict
@@ -239,3 +241,41 @@ def test_a_blended_run_goes_on_with_the_reach_that_it_began_with(
     run(tmp_path, trained, tmp_path / "wide.tif", blend=True)
     assert "reach=50" in (out / "predict.config").read_text()
     assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses((3, 40, 1100))))
+
+
+@pytest.mark.parametrize("nets", [("1fm",), ("1fm", "3fm")])
+@pytest.mark.parametrize("name", ["ome-zarr", "n5", "precomputed"])
+def test_maps_go_to_another_place_and_the_run_s_folder_means_them(
+    name: str, nets: tuple[str, ...], tmp_path: Path, trained: Path, images: Path
+) -> None:
+    place = Address(str(tmp_path / "elsewhere" / "run"))
+    options = {"trained": trained, "images": images, "out": tmp_path / "out", "nets": nets, "aug_speed": 10}
+    request = PredictRequest(**options, fit=True, format=name, maps=place)
+    assert predict(request, IdentityEngine(), gpu=-1)
+    out = tmp_path / "out"
+    assert not list(out.rglob(PLACES[name]))
+    for net in nets:
+        found = read_all(open_volume(tmp_path / "elsewhere" / "run" / net / PLACES[name], role="values"))
+        assert_array_equal(found, maps_of(addresses(SHAPE)))
+    assert_array_equal(read_all(open_volume(out / "ensembled", role="values")), maps_of(addresses(SHAPE)))
+    assert maps_in(out) == out / "ensembled"
+    assert not predict(request, IdentityEngine(), gpu=-1)
+    with pytest.raises(RunError, match="maps = "):
+        predict(replace(request, maps=Address(str(tmp_path / "third"))), IdentityEngine(), gpu=-1)
+    assert predict(replace(request, overwrite=True, dtype="uint16"), IdentityEngine(), gpu=-1)
+    found = open_volume(out / "ensembled", role="values")
+    assert found.dtype == np.uint16
+
+
+def test_maps_elsewhere_need_chunks(tmp_path: Path, trained: Path, images: Path) -> None:
+    for name in ("png", "tif", "h5", "mrc"):
+        with pytest.raises(InputError, match=f"found --maps with --format {name}; expected a format of chunks"):
+            run(tmp_path, trained, images, format=name, maps=Address("s3://bucket/run"))
+
+
+def test_an_option_that_is_left_out_does_not_go_on_with_what_was_made_with_it(
+    tmp_path: Path, trained: Path, images: Path
+) -> None:
+    run(tmp_path, trained, images, fill="reflect")
+    with pytest.raises(RunError, match="fill = reflect; this run says zeros"):
+        run(tmp_path, trained, images)

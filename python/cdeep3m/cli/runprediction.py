@@ -11,7 +11,7 @@ from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 from cdeep3m.cli.threads import add_threads_option, limit_threads
-from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
+from cdeep3m.cli.volume_options import add_map_options, add_place_option, add_selection_options, path_or_address
 
 if TYPE_CHECKING:
     import argparse
@@ -113,6 +113,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     )
     add_selection_options(parser)
     add_map_options(parser)
+    add_place_option(parser)
     add_engine_options(parser)
     add_report_option(parser)
     add_runner_options(parser)
@@ -143,6 +144,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     from cdeep3m.engines.select import select_engine
     from cdeep3m.prediction.run import PredictRequest, predict
     from cdeep3m.runs.prediction import PredictionRun
+    from cdeep3m.volumes.address import Address
 
     request = PredictRequest(
         trained=options.trained,
@@ -154,6 +156,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         fit=options.fit,
         fill=options.fill,
         blend=options.blend,
+        maps=None if options.maps is None else Address.of(options.maps),
         precision=options.precision,
         max_packages=options.maxpackages,
         overwrite=options.overwrite,
@@ -175,7 +178,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:
         _overlay(options)
     report_at_end(options)
-    print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
+    print(f"Prediction has completed. Results are stored in {options.maps or options.out / 'ensembled'}")
     return 0
 
 

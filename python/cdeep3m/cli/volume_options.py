@@ -46,6 +46,15 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_place_option(parser: argparse.ArgumentParser) -> None:
+    """Add --maps."""
+    parser.add_argument(
+        "--maps",
+        metavar="ADDRESS",
+        help="write the maps there instead, such as s3://bucket/run or another disk; a format of chunks is needed",
+    )
+
+
 def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) -> str | Address:
     """Return what a user names: the text where that is a path, or an address where it or an option says more.
 

@@ -117,6 +117,17 @@ def place_of(folder: Path, format_name: str, *, planes: str = MAP) -> Path:
     return folder / f"{planes}{inside}" if inside else folder
 
 
+def address_in(place: Address, net: str, format_name: str, *, planes: str = "Segmented") -> Address:
+    """Return the address of a net's map below a place of its own, such as a bucket.
+
+    Examples
+    --------
+    >>> str(address_in(Address("s3://lab/run/"), "1fm", "n5"))
+    's3://lab/run/1fm/Segmented.n5'
+    """
+    return Address(f"{place.location.rstrip('/')}/{net}/{planes}{format_called(format_name).inside}")
+
+
 def chunks_of(format_name: str, shape: Coordinate) -> Coordinate:
     """Return the chunks of a map of a format; every voxel for itself where it has none.
 

@@ -29,11 +29,11 @@ from cdeep3m.engines.base import (
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.open import chunks_of, format_called
+from cdeep3m.maps.open import FORMATS, chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import BoxPredictor, NetInUse
-from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.prediction.elsewhere import MapKind, UnitWork, discard, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
@@ -116,6 +116,8 @@ class PredictRequest:
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
     fill : {"zeros", "reflect"}
         What nets see beyond the images, further than 12 voxels from them.
+    maps : Address, optional
+        Where the maps go, such as a bucket; default: into `out`, which keeps settings, logs and markers.
     blend : bool
         Let tiles overlap by what the nets see around a voxel, and average them.
 
@@ -141,6 +143,7 @@ class PredictRequest:
     dtype: MapType = "uint8"
     fill: Fill = "zeros"
     blend: bool = False
+    maps: Address | None = None
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -158,6 +161,9 @@ class PredictRequest:
         format_called(self.format)
         if self.rules is ORIGINAL and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
+        if self.maps is not None and format_called(self.format).chunks is None:
+            several = ", ".join(one.name for one in FORMATS if one.chunks is not None)
+            raise InputError(f"found --maps with --format {self.format}; expected a format of chunks: {several}")
         if self.rules.octave_images and self.blend:
             raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
         if self.format == "png" and self.dtype != "uint8":
@@ -238,6 +244,7 @@ def _predict(
     with run.locked("share {} of {}".format(*share) if share else ""):
         run.tidy()
         if request.overwrite:
+            discard(run, request.nets, _kind_of(request))
             run.discard(request.nets)
         if run.is_done():
             _demand_same(request, run)
@@ -476,6 +483,7 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "dtype": request.dtype,
         "fill": request.fill,
         "blend": str(request.blend).lower(),
+        "maps": str(request.maps.absolute()) if request.maps else "here",
         "selection": _selection(request.images),
         **({IMAGES: images} if images else {}),
     }
@@ -492,7 +500,10 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _kind_of(request: PredictRequest) -> MapKind:
-    return MapKind(format=request.format, dtype=request.dtype, source=str(request.images.absolute()))
+    source = str(request.images.absolute())
+    return MapKind(
+        format=request.format, dtype=request.dtype, source=source, place=request.maps and request.maps.absolute()
+    )
 
 
 def _stream(
