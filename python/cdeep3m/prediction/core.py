@@ -159,7 +159,9 @@ def predict_boxes(
     Roi, dict of str to ndarray of uint8, shape of the box
         A box and its probability map by each of its nets; float32 where `unrounded`.
     """
-    reader = PackageReader(volume, tiling, frames=max(one.net.frames for one in nets.values()))
+    frames = max(one.net.frames for one in nets.values())
+    by_package = any(goes_by_package(box, tiling) for box, _ in plan[:1])
+    reader = PackageReader(volume, tiling, frames=frames, by_package=by_package)
     with ExitStack() as stack:
         streams = {
             name: stack.enter_context(
@@ -172,8 +174,7 @@ def predict_boxes(
         for box, names in plan:
             if before_pass:
                 before_pass()
-            values = {name: next(streams[name]) for name in nets if name in names}
-            yield box, values if unrounded else {name: _to_maps(found, rules) for name, found in values.items()}
+            yield box, {name: _made(streams[name], rules, unrounded) for name in nets if name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,30 +223,55 @@ def _stream(
     """Yield what one net makes of each box: 16-bit probabilities, as packages are stored in, or unrounded ones."""
 
     def parts() -> Iterator[tuple[Package, int]]:
-        return ((package, z) for box in boxes for z in planes_of(box) for package in tiling.packages_meeting(box, z))
+        return ((package, z) for box in boxes for z, package in _parts(box, tiling))
 
     windows = (reader.window(package, z, one.net.frames) for package, z in parts())
     with closing(ahead(windows, depth=WINDOWS_AHEAD)) as made:
         means = one.net.averaged(made, one.variants, unrounded=unrounded, before_batch=before_pass)
         for box in boxes:
-            values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
-            for z, plane in zip(planes_of(box), values, strict=True):
-                _join(plane, tiling.packages_meeting(box, z), means, tiling, box.begin[1:])
-            yield values
+            yield _filled(box, means, tiling, unrounded)
 
 
-def _join(
-    plane: np.ndarray, packages: Sequence[Package], means: Iterator[np.ndarray], tiling: Tiling, begin: tuple[int, int]
-) -> None:
-    """Fill a plane, or a part of it, from the packages that meet it."""
-    if not tiling.blend:
-        for package in packages:
-            stitching.paste(plane, package, next(means), begin=begin)
+def _made(stream: Iterator[np.ndarray], rules: Rules, unrounded: bool) -> np.ndarray:
+    """Return a net's next box as it is kept; 16-bit values are gone before another net's come."""
+    return next(stream) if unrounded else _to_maps(next(stream), rules)
+
+
+def goes_by_package(box: Roi, tiling: Tiling) -> bool:
+    """Return whether all planes of a package are predicted before the next one: what lies deep on disk is read once.
+
+    Where packages are averaged, they come plane by plane: their sums are those of one plane.
+    """
+    return box.shape[0] > 1 and not tiling.blend
+
+
+def _parts(box: Roi, tiling: Tiling) -> Iterator[tuple[int, Package]]:
+    """Yield the planes of packages that a box is made of, in the order in which they are predicted."""
+    if not goes_by_package(box, tiling):
+        yield from ((z, package) for z in planes_of(box) for package in tiling.packages_meeting(box, z))
         return
-    sums = np.zeros(plane.shape)
-    for package in packages:
-        stitching.blend(sums, package, next(means), tiling.weights(package), begin=begin)
-    plane[:] = stitching.rounded(sums, plane.dtype)
+    tiles: dict[int, list[tuple[int, Package]]] = {}
+    for z in planes_of(box):
+        for package in tiling.packages_meeting(box, z):
+            tiles.setdefault(package.tile, []).append((z, package))
+    for tile in sorted(tiles):
+        yield from tiles[tile]
+
+
+def _filled(box: Roi, means: Iterator[np.ndarray], tiling: Tiling, unrounded: bool) -> np.ndarray:
+    """Return what a net makes of a box."""
+    values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
+    begin = box.begin[1:]
+    if not tiling.blend:
+        for z, package in _parts(box, tiling):
+            stitching.paste(values[z - box.begin[0]], package, next(means), begin=begin)
+        return values
+    for z, plane in zip(planes_of(box), values, strict=True):
+        sums = np.zeros(plane.shape)
+        for package in tiling.packages_meeting(box, z):
+            stitching.blend(sums, package, next(means), tiling.weights(package), begin=begin)
+        plane[:] = stitching.rounded(sums, plane.dtype)
+    return values
 
 
 def planes_of(box: Roi) -> range:

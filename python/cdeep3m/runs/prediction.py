@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
 from cdeep3m.errors import (
+    DownloadError,
     FailedElsewhereError,
     FullDiskError,
     InputError,
@@ -283,11 +284,11 @@ def recording_errors(folder: Path) -> Iterator[None]:
     """Tell those who watch `folder` of what goes wrong in the block, so that they do not wait for ever.
 
     ERROR gets the message and the exit status, a line each, KILL.REQUEST the message, where the folder is there. A stop
-    that was asked for is no error.
+    that was asked for is no error; a full disk and a store that is away need nothing but the same command again.
     """
     try:
         yield
-    except (StoppedError, FullDiskError):
+    except (StoppedError, FullDiskError, DownloadError):
         raise
     except Exception as error:
         if folder.is_dir() and not is_full(error):
