@@ -51,6 +51,9 @@ class Grid:
         """Number of boxes."""
         return math.prod(self.counts)
 
+    def __len__(self) -> int:
+        return self.count
+
     def __iter__(self) -> Iterator[Roi]:
         return map(self.box, range(self.count))
 
