@@ -32,6 +32,7 @@ NAMES = {
     "mrc": "v.mrc",
     "ome-zarr": "v.zarr",
     "ome-zarr-0.4": "w.zarr",
+    "ome-zarr-sharded": "s.zarr",
     "n5": "v.n5",
     "precomputed": "v.precomputed",
 }

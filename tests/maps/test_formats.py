@@ -39,13 +39,20 @@ NAMES = {
     "mrc": "v.mrc",
     "ome-zarr": "v.zarr",
     "ome-zarr-0.4": "v4.zarr",
+    "ome-zarr-sharded": "vs.zarr",
     "n5": "v.n5",
     "precomputed": "v.precomputed",
 }
 TYPES = dict.fromkeys(NAMES, ("uint8", "uint16", "float32")) | {"png": ("uint8",)}
-CHUNKED = ("ome-zarr", "ome-zarr-0.4", "n5", "precomputed")
+CHUNKED = ("ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed")
 every_format = pytest.mark.parametrize("name", NAMES)
 chunked = pytest.mark.parametrize("name", CHUNKED)
+
+
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard along y and x, which end where boxes do."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
 
 
 def values_of(dtype: str) -> np.ndarray:
@@ -235,7 +242,9 @@ def test_chunks_of_zeros_are_stored(tmp_path: Path) -> None:
     assert len(stored) == 1 * 5 * 2
 
 
-@pytest.mark.parametrize(("name", "version"), [("ome-zarr", "0.5"), ("ome-zarr-0.4", "0.4")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("ome-zarr", "0.5"), ("ome-zarr-0.4", "0.4"), ("ome-zarr-sharded", "0.5")]
+)
 def test_metadata_of_ome_zarr_are_valid(name: str, version: str, tmp_path: Path) -> None:
     from yaozarrs import validate_zarr_store
 

@@ -37,6 +37,7 @@ PLACES = {
     "mrc": "Segmented.mrc",
     "ome-zarr": "Segmented.zarr",
     "ome-zarr-0.4": "Segmented.zarr",
+    "ome-zarr-sharded": "Segmented.zarr",
     "n5": "Segmented.n5",
     "precomputed": "Segmented.precomputed",
 }

@@ -47,6 +47,12 @@ KEY, SECRET = "labkey", "labsecret"
 BUCKET = "cells-of-the-lab"
 
 
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard along y and x, which end where boxes do."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
+
+
 def weed() -> str | None:
     beside = Path(sys.executable).parent / "weed"
     return str(beside) if beside.exists() else shutil.which("weed")
@@ -154,7 +160,14 @@ def write(address: str, name: str, boxes: int | None = None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "suffix"), [("ome-zarr", "zarr"), ("ome-zarr-0.4", "zarr"), ("n5", "n5"), ("precomputed", "precomputed")]
+    ("name", "suffix"),
+    [
+        ("ome-zarr", "zarr"),
+        ("ome-zarr-0.4", "zarr"),
+        ("ome-zarr-sharded", "zarr"),
+        ("n5", "n5"),
+        ("precomputed", "precomputed"),
+    ],
 )
 def test_every_chunked_format_goes_to_s3_and_comes_back(name: str, suffix: str, keys: str) -> None:
     address = f"s3://{BUCKET}/{name}.{suffix}"
@@ -337,7 +350,7 @@ def expected() -> np.ndarray:
     return np.clip(np.floor(np.rint(DEEP / 255 * 65535) * 255 / 65536 + 0.5), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4", "n5", "precomputed"])
+@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed"])
 def test_a_prediction_goes_straight_to_s3(name: str, keys: str, trained: Path, tmp_path: Path) -> None:
     place = f"s3://{BUCKET}/predicted-{name}"
     assert predict(request_to(place, trained, tmp_path, format=name), IdentityEngine(), gpu=-1)

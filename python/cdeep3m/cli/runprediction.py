@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.engines.base import Engine
+    from cdeep3m.prediction.run import PredictRequest
     from cdeep3m.runners.base import Runner
 
 DESCRIPTION = """\
@@ -111,6 +112,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict anew over what an earlier run left in the folder, of these or of other images",
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say how many boxes, how much memory and disk and about how long it will take, and predict nothing",
+    )
     add_selection_options(parser)
     add_map_options(parser)
     add_place_option(parser)
@@ -167,6 +173,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
+    if options.plan:
+        return _plan(request, engine, gpus[0])
     runner, gpu = runner_for(options, engine, gpus)
     with ProgressDisplay("plane" if request.format == "png" else "box") as report:
         if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
@@ -179,6 +187,33 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         _overlay(options)
     report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.maps or options.out / 'ensembled'}")
+    return 0
+
+
+def _plan(request: PredictRequest, engine: Engine, gpu: int) -> int:
+    """Print what a run will take; nothing is loaded or written."""
+    from cdeep3m.cli.progress import duration
+    from cdeep3m.engines.base import InProcessEngine
+    from cdeep3m.errors import InputError, failing_with
+    from cdeep3m.prediction.plan import plan_prediction
+    from cdeep3m.prediction.run import images_of
+    from cdeep3m.runs.trained import TrainedRun
+    from cdeep3m.volumes import open_volume
+
+    if not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} cannot tell what nets cost: leave --plan out")
+    with failing_with(10):
+        models = {net: TrainedRun(request.trained).model(net) for net in request.nets}
+    with failing_with(4):
+        volume = open_volume(images_of(request.images), rules=request.rules)
+        plan = plan_prediction(request, engine, models, volume, gpu=gpu)
+    box, shape = (" x ".join(map(str, sides)) for sides in (plan.box, plan.shape))
+    parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in plan.memory.items())
+    print(f"volume   {shape} voxels (z, y, x)")
+    print(f"boxes    {plan.boxes} of {box} at most; {plan.tiles} tiles a plane, {plan.passes} passes of the nets")
+    print(f"memory   {plan.bytes_at_most / 1e9:.2f} GB at most: {parts}")
+    print(f"disk     {plan.disk / 1e9:.3g} GB for the maps, before they are compressed")
+    print(f"time     about {duration(plan.seconds)} of the nets")
     return 0
 
 

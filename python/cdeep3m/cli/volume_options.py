@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.axes import Selection
 
-FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "n5", "precomputed")
+FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed")
 MAP_TYPES = ("uint8", "uint16", "float32")
 
 

@@ -68,7 +68,7 @@ class Maps(Protocol):
     def spec(self) -> MapSpec:
         """Shape, type and placement."""
 
-    def missing(self, boxes: Sequence[Roi] | Grid) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not whole on disk yet, in order."""
 
     def write(self, box: Roi, values: np.ndarray) -> None:

@@ -27,11 +27,28 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Side of a chunk."""
+CHUNKS_OF_A_SHARD = (1, 5, 5)
+"""Chunks along each axis: three shards are as long as a tile, 960 voxels."""
 
 
 def chunks_for(shape: Coordinate) -> Coordinate:
     """Return the chunks of a map: cubes, no larger than the volume."""
     z, y, x = (min(CHUNK, side) for side in shape)
+    return z, y, x
+
+
+def shards_for(shape: Coordinate) -> Coordinate:
+    """Return the shards of a map, files of many chunks each: whole chunks, as long as tiles are predicted well by them.
+
+    Examples
+    --------
+    >>> shards_for((1000, 4000, 4000)), shards_for((5, 300, 70))
+    ((64, 320, 320), (5, 320, 128))
+    """
+    z, y, x = (
+        min(chunk * count, -(-side // chunk) * chunk)
+        for chunk, count, side in zip(chunks_for(shape), CHUNKS_OF_A_SHARD, shape, strict=True)
+    )
     return z, y, x
 
 
@@ -108,7 +125,7 @@ class ChunkedMaps:
         self._grids = [Grid(level.size.shape, _within(chunks, level.size.shape)) for level in levels[1:]]
         self._left: list[np.ndarray] = []
 
-    def missing(self, boxes: Sequence[Roi] | Grid) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are.
 
         Raises

@@ -74,7 +74,7 @@ class FileMaps:
         if self.sealed:
             _demand_same(path, spec)
 
-    def missing(self, boxes: Sequence[Roi] | Grid) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
             return []

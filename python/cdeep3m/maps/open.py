@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
-from cdeep3m.maps.chunked import chunks_for
+from cdeep3m.maps.chunked import chunks_for, shards_for
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import MAP, Format, expected, format_of
 
@@ -66,6 +66,14 @@ FORMATS: list[Format] = [
         is_folder=True,
         inside=".zarr",
         chunks=chunks_for,
+    ),
+    Format(
+        name="ome-zarr-sharded",
+        what="one in shards (--format ome-zarr-sharded)",
+        module="cdeep3m.maps.ome_zarr_sharded",
+        is_folder=True,
+        inside=".zarr",
+        chunks=shards_for,
     ),
     Format(
         name="n5",

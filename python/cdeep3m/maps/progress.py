@@ -10,7 +10,7 @@ import numpy as np
 
 from cdeep3m.errors import RunError
 from cdeep3m.system.ledger import SUFFIX, open_ledger
-from cdeep3m.tiling.boxes import Grid
+from cdeep3m.tiling.boxes import Grid, SomeOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,8 +130,10 @@ class Finished:
             raise ValueError(f"{box} is none of the boxes that were asked for")
         return self._boxes[box]
 
-    def missing(self, boxes: Sequence[Roi] | Grid) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished, in order."""
+        if isinstance(boxes, Grid) and boxes is self._boxes:
+            return SomeOf(boxes, np.flatnonzero(~self.done[: boxes.count]))
         return [box for box in boxes if not self.done[self.number(box)]]
 
     def mark(self, *numbers: int) -> None:

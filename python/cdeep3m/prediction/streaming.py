@@ -104,7 +104,7 @@ def fill_boxes(
     lacking = Counter(name for _, names in plan for name in names)
     done = {name: len(boxes) - lacking[name] for name in maps}
     to_average = set(averaged.missing(boxes)) if averaged else set()
-    depth = _waiting(boxes, unrounded)
+    depth = waiting_for(boxes, unrounded)
     lanes = {name: Lane(each, depth=depth) for name, each in maps.items()}
     with ExitStack() as stack:
         for lane in lanes.values():
@@ -153,7 +153,7 @@ class Lane:
             return self._maps.read(box)
 
 
-def _waiting(boxes: Sequence[Roi], unrounded: bool) -> int:
+def waiting_for(boxes: Sequence[Roi], unrounded: bool) -> int:
     """Return how many boxes may wait to be written."""
     largest = max((math.prod(box.shape) for box in boxes), default=1)
     return max(1, min(WAITING, WAITING_BYTES // (largest * (4 if unrounded else 1))))
