@@ -289,3 +289,14 @@ def test_mrc_tells_the_range_of_its_values(tmp_path: Path) -> None:
         assert (float(file.header.dmin), float(file.header.dmax)) == (0, 250)
         assert float(file.header.dmean) == pytest.approx(values_of("uint8").mean(), rel=1e-5)
     assert mrcfile.validate(path)
+
+
+def test_png_images_keep_no_voxel_size(tmp_path: Path) -> None:
+    assert open_volume(write_all(tmp_path, "png")).placement == Placement()
+
+
+def test_a_folder_of_tiff_images_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected one of png, tif, h5"):
+        open_maps(tmp_path / "v", SPEC, format_name="tif-folder")
+    write_all(tmp_path, "tif")
+    assert (tmp_path / "v.tif").is_file()

@@ -10,16 +10,19 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
-from address_volumes import addresses, maps_of
-from cdeep3m.engines.identity import IdentityEngine
+from address_volumes import ArrayVolume, addresses, maps_of
+from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.evaluation.scoring import maps_in
 from cdeep3m.maps import chunked
+from cdeep3m.prediction import reading
 from cdeep3m.prediction import run as prediction
+from cdeep3m.prediction.core import NetInUse, predict_boxes
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling import grid
 from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes import open_volume, read_all
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection, parse_roi
@@ -280,3 +283,35 @@ def test_an_option_that_is_left_out_does_not_go_on_with_what_was_made_with_it(
     run(tmp_path, trained, images, fill="reflect")
     with pytest.raises(RunError, match="fill = reflect; this run says zeros"):
         run(tmp_path, trained, images)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_chunks_are_read_once_not_once_for_each_plane(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, chunks = (16, 128, 2100), (4, 16, 16)
+    volume = ArrayVolume(addresses(shape))
+    volume.chunks = chunks
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    monkeypatch.setattr(reading, "WHOLE_PLANES", 2**14)
+    tiling = Tiling.of(shape, chunks=(4, 64, 64))
+    plan = [(box, ("net",)) for box in tiling.boxes(chunks=(4, 64, 64))]
+    assert len(plan) == 4 * 3
+    nets = {"net": NetInUse(IdentityNet(frames), VARIANTS[:1])}
+    found = np.zeros(shape, np.uint8)
+    for box, maps in predict_boxes(volume, plan, nets, tiling=tiling):
+        found[box.slices] = maps["net"]
+    assert_array_equal(found, maps_of(addresses(shape)))
+    assert sum(np.prod(roi.shape) for roi in volume.reads) < 1.1 * np.prod(shape)
+
+
+def test_whole_planes_of_deep_chunks_are_read_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (8, 60, 1500)
+    volume = ArrayVolume(addresses(shape))
+    volume.chunks = (4, 16, 16)
+    monkeypatch.setattr(reading, "SLAB_BYTES", 4 * 60 * 1100)
+    tiling = Tiling.of(shape, chunks=(4, 60, 64))
+    plan = [(box, ("net",)) for box in tiling.boxes(chunks=(4, 60, 64))]
+    assert len(plan) == 2
+    nets = {"net": NetInUse(IdentityNet(1), VARIANTS[:1])}
+    found = np.concatenate([maps["net"] for _, maps in predict_boxes(volume, plan, nets, tiling=tiling)])
+    assert_array_equal(found, maps_of(addresses(shape)))
+    assert sum(np.prod(roi.shape) for roi in volume.reads) < 1.1 * np.prod(shape)

@@ -198,6 +198,23 @@ def test_mrcfile_reads_ours(tmp_path: Path) -> None:
         assert file.voxel_size.tolist() == pytest.approx((90, 80, 300))
 
 
+def test_pillow_reads_ours(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = written(tmp_path / "v", "png")
+    planes = [np.asarray(image.open(path)) for path in sorted(folder.iterdir())]
+    np.testing.assert_array_equal(np.stack(planes), ADDRESSES)
+
+
+def test_h5py_reads_ours(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(written(tmp_path / "v.h5", "h5"), "r") as file:
+        np.testing.assert_array_equal(file["data"][:], ADDRESSES)
+        assert file["data"].attrs["resolution"].tolist() == [30, 8, 9]
+        assert file["data"].attrs["offset"].tolist() == [60, 80, 45]
+        tags = json.loads(file["data"].attrs["axistags"])
+        assert [axis["key"] for axis in tags["axes"]] == ["z", "y", "x"]
+
+
 def test_tifffile_reads_ours(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     path = written(tmp_path / "v.tif", "tif")

@@ -202,23 +202,23 @@ class Tiling:
         y, x = (max(span.read[1] - span.read[0] for span in spans) for spans in (self._y_spans, self._x_spans))
         return y, x
 
-    def boxes(self, *, chunks: Coordinate = EVERY_VOXEL, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
+    def boxes(self, *, chunks: Coordinate = EVERY_VOXEL, largest_plane: int | None = None) -> list[Roi]:
         """Return boxes that cover the volume once, in the order in which they are best predicted.
 
-        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` or the rules scale
-        each plane by itself; else tiles of planes. Where results are written as chunks, as many planes as these are
-        deep at a time.
+        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` (`LARGEST_PLANE`) or
+        the rules scale each plane by itself; else tiles of planes. Where results are written as chunks, as many planes
+        as these are deep at a time, and one tile through all of them, so that what is deep on disk is read once.
         """
         planes, height, width = self.shape
-        if self.rules.scales_planes_alone or not _by_tiles(self.shape, chunks, largest_plane):
+        if self.rules.scales_planes_alone or not _by_tiles(self.shape, chunks, largest_plane or LARGEST_PLANE):
             ranges = [((0, height), (0, width))]
         else:
             ranges = [(y, x) for y in self._owned(self._y_spans) for x in self._owned(self._x_spans)]
-        return [
-            Roi((z, y[0], x[0]), (min(z + chunks[0], planes), y[1], x[1]))
-            for z in range(0, planes, chunks[0])
-            for y, x in ranges
-        ]
+        depth = chunks[0]
+        places = [(z, y, x) for z in range(0, planes, depth) for y, x in ranges]
+        if depth > 1:
+            places = [(z, y, x) for y, x in ranges for z in range(0, planes, depth)]
+        return [Roi((z, y[0], x[0]), (min(z + depth, planes), y[1], x[1])) for z, y, x in places]
 
     @property
     def seams(self) -> tuple[list[int], list[int]]:
