@@ -33,9 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("net", nargs="?", default="1fm")
     parser.add_argument("--planes", type=int, default=10)
+    parser.add_argument(
+        "--folder", type=Path, help="keep what is predicted in this new folder; default: nothing is kept"
+    )
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="cdeep3m-") as folder:
-        measure(options, Path(folder))
+        measure(options, options.folder or Path(folder))
     return 0
 
 
@@ -57,11 +60,11 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     reach = next(int(line.split("=")[1]) for line in told["blended"].splitlines() if line.startswith("reach="))
     print(f"The net looks {reach} voxels far", file=sys.stderr)
     blended = Tiling.of((1, SIDE, SIDE), reach=reach)
-    (center,), _ = blended.seams
-    lines = {"meet": [BORDER], "blended": [center - blended.blend // 2, center, center + blended.blend // 2]}
+    middle = np.array(blended.seams[0])
+    lines = {"meet": [[BORDER]], "blended": [(middle + shift * blended.blend // 2).tolist() for shift in (-1, 0, 1)]}
     for name, other in (("meet", "blended"), ("blended", "meet")):
-        at = max(ratio(maps[name], [line]) for line in lines[name])
-        control = max(ratio(maps[other], [line]) for line in lines[name])
+        at = max(ratio(maps[name], at_once) for at_once in lines[name])
+        control = max(ratio(maps[other], at_once) for at_once in lines[name])
         counts = count_volumes(folder / name / options.net, folder / "labels")
         best = best_threshold(counts)
         half, most = (score(counts, threshold=threshold).f1 for threshold in (HALF, best))
@@ -78,7 +81,7 @@ def ratio(maps: np.ndarray, lines: list[int]) -> float:
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Write planes of SIDE x SIDE, whose borders go through as many labelled pixels as there are."""
     for name in ("images", "labels"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
     for z, (image, label) in enumerate(zip(images, labels, strict=True)):
         wide_label = (np.pad(label, label.shape[0], mode="symmetric") > 0).astype(np.uint8)
         wide = np.pad(image, image.shape[0], mode="symmetric")

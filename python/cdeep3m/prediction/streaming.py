@@ -111,8 +111,7 @@ def fill_boxes(
             stack.enter_context(lane.writing)
         averaging = stack.enter_context(Behind(depth=depth))
         for box, found in predictor.predict(plan, before_pass=before_pass) if plan else ():
-            for name, values in found.items():
-                lanes[name].writing.call(lanes[name].write, box, values, unrounded)
+            _hand_over(found, lanes, box, unrounded=unrounded)
             if averaged and unrounded and box in to_average:
                 averaging.call(_write, averaged, box, average_unrounded(list(found.values())), unrounded)
                 to_average.discard(box)
@@ -120,7 +119,7 @@ def fill_boxes(
                 averaging.call(_average, averaged, box, found, lanes)
                 to_average.discard(box)
             predicted = tuple(found)
-            del found, values  # the next box is predicted meanwhile
+            del found  # the next box is predicted meanwhile, and takes its room
             for name in predicted:
                 done[name] += 1
                 report(name, Progress(done[name], len(boxes)))
@@ -151,6 +150,11 @@ class Lane:
         """Return the values of a box that is there; not while another one is written."""
         with self._lock:
             return self._maps.read(box)
+
+
+def _hand_over(found: Mapping[str, np.ndarray], lanes: Mapping[str, Lane], box: Roi, *, unrounded: bool) -> None:
+    for name, values in found.items():
+        lanes[name].writing.call(lanes[name].write, box, values, unrounded)
 
 
 def waiting_for(boxes: Sequence[Roi], unrounded: bool) -> int:
