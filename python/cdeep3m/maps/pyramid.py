@@ -125,13 +125,14 @@ def downsample(values: np.ndarray, ratio: Sequence[int], method: Method) -> np.n
 
 def _pairs(values: np.ndarray, axis: int, dtype: np.dtype) -> np.ndarray:
     """Return the sums of neighbours along an axis; a last one without a neighbour counts twice."""
-    along = np.moveaxis(values, axis, 0)
-    sums = np.empty((-(-along.shape[0] // 2), *along.shape[1:]), dtype)
-    pairs = along.shape[0] // 2
-    np.add(along[0 : 2 * pairs : 2], along[1 : 2 * pairs : 2], out=sums[:pairs], dtype=dtype, casting="unsafe")
-    if pairs < len(sums):
-        np.multiply(along[-1], 2, out=sums[-1], dtype=dtype, casting="unsafe")
-    return np.moveaxis(sums, 0, axis)
+    side = values.shape[axis]
+    sums = np.empty((*values.shape[:axis], -(-side // 2), *values.shape[axis + 1 :]), dtype)
+    before = (slice(None),) * axis
+    even, odd = (values[(*before, slice(first, side - side % 2, 2))] for first in (0, 1))
+    np.add(even, odd, out=sums[(*before, slice(0, side // 2))], dtype=dtype, casting="unsafe")
+    if side % 2:
+        np.multiply(values[(*before, -1)], 2, out=sums[(*before, -1)], dtype=dtype, casting="unsafe")
+    return sums
 
 
 def _type_of_sums(dtype: np.dtype) -> np.dtype:
