@@ -53,6 +53,12 @@ def convert(*words: object) -> int:
     return main(["convert", *map(str, words)])
 
 
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard of small volumes."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 1, 1))
+
+
 @pytest.mark.parametrize("first", NAMES)
 def test_every_format_becomes_every_other_and_comes_back_the_same(first: str, tmp_path: Path) -> None:
     here = tmp_path / NAMES[first]

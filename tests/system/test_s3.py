@@ -363,11 +363,11 @@ def test_a_prediction_whose_store_vanishes_is_one_line_and_goes_on_box_by_box(
     trouble: str, proxy: Proxy, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_to(f"s3://{BUCKET}/vanished-{trouble}", trained, tmp_path)
-    keep, written = ChunkedMaps.write, []
+    keep, written, troubles = ChunkedMaps.write, [], [trouble]
 
     def write_some(maps: ChunkedMaps, box: Roi, values: np.ndarray) -> None:
-        if len(written) == 2:
-            proxy.trouble = trouble
+        if len(written) == 2 and troubles:
+            proxy.trouble = troubles.pop()
         keep(maps, box, values)
         written.append(box)
 

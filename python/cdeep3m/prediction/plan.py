@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 USUAL_REACH = 76
 """How far nets look, where tiles are blended and it has not been measured yet."""
-GIBI = 2**30
+BYTES_OF_AN_ACCOUNT = 550
+"""What is known of a box, whether it is done or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,8 @@ def plan_prediction(
         chunks=chunks,
         reach=(USUAL_REACH if reach is None else reach) if request.blend else None,
     )
-    boxes = tiling.boxes(chunks=chunks)
     program = resident()
+    boxes = tiling.boxes(chunks=chunks)
     sides = _canvas(tiling)
     costs = {net: engine.rehearse(model, sides, gpu=gpu, precision=request.precision) for net, model in models.items()}
     windows = tiling.tiles * volume.shape[0]
@@ -155,7 +156,8 @@ def _memory(
     held = min(slabs.kept, -(-volume.shape[0] // slabs.depth)) * slabs.bytes_of_one
     return {
         "nets": max(net.memory for net in nets) + sum(net.weights for net in nets),
-        "images": held + slabs.bytes_of_one * (slabs.depth > 1) + cached + (WINDOWS_AHEAD + 2) * window,
+        "images": held + cached + (WINDOWS_AHEAD + 2) * window,
+        "account": BYTES_OF_AN_ACCOUNT * len(boxes),
         "maps": _bytes_of_boxes(request, voxels, nets=len(nets), waiting=waiting_for(boxes, request.dtype != "uint8")),
     }
 
