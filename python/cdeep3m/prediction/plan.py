@@ -12,12 +12,13 @@ from cdeep3m.engines.base import RehearsingEngine
 from cdeep3m.errors import InputError
 from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.maps.pyramid import level_sizes
-from cdeep3m.matlab_ports.preprocess_package import CANVAS, fitting_side
+from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.prediction.core import WINDOWS_AHEAD, goes_by_package
 from cdeep3m.prediction.reading import slabs_of
 from cdeep3m.prediction.streaming import waiting_for
 from cdeep3m.system.memory import resident
 from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.packages import fitting_side
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes.stores import CACHE_BYTES
 
@@ -167,7 +168,7 @@ def _bytes_of_boxes(request: PredictRequest, voxels: int, *, nets: int, waiting:
     size = np.dtype(request.dtype).itemsize
     made = 4 if request.dtype != "uint8" else 1
     predicted = voxels * (nets * made + (0 if made == 4 else 2))
-    written = voxels * (waiting * made + size)
+    written = voxels * nets * waiting * made + voxels * size * (nets + (nets > 1))
     blended = 8 * voxels if request.blend and voxels <= CANVAS**2 else 0
     return predicted + written + blended
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 
 from cdeep3m.matlab_ports.break_large_img import CANVAS, HALO, Range
-from cdeep3m.matlab_ports.preprocess_package import FIT_STEP
 
 MOST = CANVAS // 2 - 2 * HALO
 """Two tiles overlap anywhere, never three."""
+STEP = 32
+"""Tiles overlap by a multiple of so many voxels."""
 RASTER = 16
 """Nets pool in steps of so many voxels at most."""
 
@@ -31,7 +32,7 @@ def blend_for(reach: int) -> int:
     >>> blend_for(0), blend_for(41), blend_for(76), blend_for(10_000)
     (8, 72, 104, 488)
     """
-    overlap = -(-(2 * HALO + max(1, reach)) // FIT_STEP) * FIT_STEP
+    overlap = -(-(2 * HALO + max(1, reach)) // STEP) * STEP
     return min(overlap - 2 * HALO, MOST)
 
 

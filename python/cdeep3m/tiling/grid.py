@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, overload
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.matlab_ports import merge_large_data
-from cdeep3m.matlab_ports.break_large_img import HALO, Area, Range, axis_ranges, z_cuts
-from cdeep3m.matlab_ports.preprocess_package import CANVAS, lose_last_voxel, padding_before
+from cdeep3m.matlab_ports.break_large_img import CANVAS, HALO, Area, Range, axis_ranges, z_cuts
+from cdeep3m.matlab_ports.preprocess_package import lose_last_voxel, padding_before
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.tiling.blending import RASTER, blend_for, blended_ranges, halo_for, weights
 from cdeep3m.tiling.packages import Fill, Package
