@@ -127,12 +127,19 @@ def _pairs(values: np.ndarray, axis: int, dtype: np.dtype) -> np.ndarray:
     """Return the sums of neighbours along an axis; a last one without a neighbour counts twice."""
     side = values.shape[axis]
     sums = np.empty((*values.shape[:axis], -(-side // 2), *values.shape[axis + 1 :]), dtype)
-    before = (slice(None),) * axis
-    even, odd = (values[(*before, slice(first, side - side % 2, 2))] for first in (0, 1))
-    np.add(even, odd, out=sums[(*before, slice(0, side // 2))], dtype=dtype, casting="unsafe")
+    pairs = side // 2
+    even, odd = (_along(values, axis, slice(first, 2 * pairs, 2)) for first in (0, 1))
+    np.add(even, odd, out=_along(sums, axis, slice(0, pairs)), dtype=dtype, casting="unsafe")
     if side % 2:
-        np.multiply(values[(*before, -1)], 2, out=sums[(*before, -1)], dtype=dtype, casting="unsafe")
+        last = slice(-1, None)
+        np.multiply(_along(values, axis, last), 2, out=_along(sums, axis, last), dtype=dtype, casting="unsafe")
     return sums
+
+
+def _along(values: np.ndarray, axis: int, part: slice) -> np.ndarray:
+    index = [slice(None)] * values.ndim
+    index[axis] = part
+    return values[tuple(index)]
 
 
 def _type_of_sums(dtype: np.dtype) -> np.dtype:
