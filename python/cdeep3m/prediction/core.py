@@ -82,7 +82,7 @@ def average_nets(maps: Sequence[np.ndarray]) -> np.ndarray:
     ndarray of uint8, of that shape
         Halves round up.
     """
-    return maps[0] if len(maps) == 1 else stitching.ensemble(maps)
+    return maps[0] if len(maps) == 1 else _plane_by_plane(lambda *planes: stitching.ensemble(planes), maps, np.uint8)
 
 
 def average_unrounded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -98,10 +98,24 @@ def average_unrounded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """
     if len(probabilities) == 1:
         return probabilities[0]
+    return _plane_by_plane(_mean, probabilities, np.float32)
+
+
+def _mean(*probabilities: np.ndarray) -> np.ndarray:
     total = np.zeros(probabilities[0].shape)
     for one in probabilities:
         total += one
-    return (total / len(probabilities)).astype(np.float32)
+    return total / len(probabilities)
+
+
+def _plane_by_plane(function: Callable[..., np.ndarray], boxes: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
+    """Return what a function makes of the planes of boxes: what it takes meanwhile is that of a plane."""
+    if boxes[0].ndim < BOX_AXES:
+        return function(*boxes).astype(dtype)
+    made = np.empty(boxes[0].shape, dtype)
+    for into, *planes in zip(made, *boxes, strict=True):
+        into[:] = function(*planes)
+    return made
 
 
 def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
@@ -123,8 +137,12 @@ def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
     """
     if dtype == "float32":
         return probability
-    scaled = np.nan_to_num(probability.astype(np.float64)) * np.iinfo(dtype).max
-    return np.clip(np.floor(scaled + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
+    most = np.iinfo(dtype).max
+
+    def scaled(plane: np.ndarray) -> np.ndarray:
+        return np.clip(np.floor(np.nan_to_num(plane.astype(np.float64)) * most + 0.5), 0, most)
+
+    return _plane_by_plane(scaled, [probability], dtype)
 
 
 def predict_boxes(
