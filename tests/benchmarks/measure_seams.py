@@ -2,8 +2,8 @@
 
 DATA holds validation/images and validation/labels, as the original's mito_testsample does; MODEL is the folder of a
 training. Every plane becomes 2048 x 2048 pixels: mirrored over its edges and cut so that the row and the column where
-tiles meet go through as many labelled pixels as there are. Steps are larger there in any map, so each map is measured on
-the borders of the other, too, where it has none. From the project's folder:
+tiles meet go through as many labelled pixels as there are. Steps are larger there in any map, so each map is measured
+on the borders of the other, too, where it has none. From the project's folder:
 
     python tests/benchmarks/measure_seams.py DATA MODEL [NET]
 """

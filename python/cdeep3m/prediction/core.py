@@ -16,6 +16,8 @@ from cdeep3m.tiling import stitching
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
+    from numpy.typing import DTypeLike
+
     from cdeep3m.engines.base import LoadedNet
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import MapType
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
 
+BOX_AXES = 3
 WINDOWS_AHEAD = 3
 """Windows of a net that are read while others are predicted."""
 
