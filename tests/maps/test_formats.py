@@ -88,8 +88,8 @@ def test_what_is_written_is_read_back(name: str, dtype: MapType, tmp_path: Path)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "png"])
 def test_voxel_size_unit_and_offset_are_kept(name: str, tmp_path: Path) -> None:
     found = open_volume(write_all(tmp_path, name)).placement
-    unit = {"mrc": "angstrom"}.get(name, "nanometer")
-    ratio = 10 if name == "mrc" else 1
+    unit = {"mrc": "angstrom", "tif": "micrometer"}.get(name, "nanometer")
+    ratio = {"mrc": 10, "tif": 0.001}.get(name, 1)
     assert found.unit == unit
     assert found.voxel_size == pytest.approx([side * ratio for side in (30, 8, 9)], rel=1e-6)
     assert found.offset == pytest.approx([at * ratio for at in (60, 80, 45)], rel=1e-6)

@@ -49,7 +49,8 @@ def written(path: Path, name: str, values: np.ndarray = ADDRESSES) -> Path:
     """Write a volume as one of our formats."""
     shape = values.shape[0], values.shape[1], values.shape[2]
     maps = open_maps(path, MapSpec(shape=shape, dtype=values.dtype.name, placement=PLACE, source="a"), format_name=name)
-    for box in maps.missing(list(Grid(shape, (shape[0], 128, 128)))):
+    step = maps.chunks if max(maps.chunks) > 1 else shape
+    for box in maps.missing(list(Grid(shape, step))):
         maps.write(box, np.ascontiguousarray(values[box.slices]))
     maps.finish()
     return path
@@ -67,7 +68,10 @@ def mrcfile(data: Path, folder: Path) -> None:
         with unpack(path, "rb") as packed:
             plain.write_bytes(packed.read())
         with library.open(plain, permissive=True) as file:
-            expected = np.atleast_3d(file.data) if file.data.ndim == 3 else file.data[None]
+            lie = [int(file.header[name]) for name in ("maps", "mapr", "mapc")]
+            expected = (file.data if file.data.ndim == 3 else file.data[None]).transpose(
+                [lie.index(k) for k in (3, 2, 1)]
+            )
             size = file.voxel_size.tolist()[::-1]
         volume = open_volume(plain, role="values")
         np.testing.assert_array_equal(read_all(volume), expected)
@@ -99,12 +103,14 @@ def ngff(_: Path | None, folder: Path) -> None:
 def imagej(jar: Path | None, folder: Path) -> None:
     """Let ImageJ open our TIFF file and say its size, scale and a voxel."""
     path = written(folder / "v.tif", "tif")
-    macro = (
-        f'open("{path}"); getDimensions(w, h, c, s, f); getVoxelSize(x, y, z, unit); setSlice(3); '
-        f"print(w, h, c, s, f, x, y, z, unit, getPixel(7, 5));"
+    script = folder / "say.jsh"
+    script.write_text(
+        f'var i = new ij.io.Opener().openImage("{path}"); var c = i.getCalibration();\n'
+        'System.out.println(i.getWidth() + " " + i.getHeight() + " " + i.getNSlices() + " " + c.pixelWidth + " " '
+        '+ c.pixelDepth + " " + c.getUnit() + " " + i.getStack().getProcessor(3).getPixel(7, 5));\n/exit\n'
     )
-    (folder / "m.ijm").write_text(macro)
-    said = java("-Djava.awt.headless=true", "-cp", str(jar), "ij.ImageJ", "-batch", str(folder / "m.ijm"))
+    done = subprocess.run(["jshell", "--class-path", str(jar), str(script)], capture_output=True, text=True, check=True)
+    said = done.stdout
     print(f"ImageJ says: {said.strip()}; the voxel is {ADDRESSES[2, 5, 7]}")
     assert str(ADDRESSES[2, 5, 7]) in said.split()
 

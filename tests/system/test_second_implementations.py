@@ -221,7 +221,7 @@ def test_tifffile_reads_ours(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as file:
         assert file.is_imagej
         np.testing.assert_array_equal(file.asarray(), ADDRESSES)
-        assert file.imagej_metadata["spacing"] == 30
+        assert (file.imagej_metadata["spacing"], file.imagej_metadata["unit"]) == (0.03, "um")
 
 
 def test_the_broken_metadata_of_ome_zarr_are_refused(tmp_path: Path) -> None:
