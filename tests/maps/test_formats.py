@@ -300,3 +300,10 @@ def test_a_folder_of_tiff_images_is_not_written(tmp_path: Path) -> None:
         open_maps(tmp_path / "v", SPEC, format_name="tif-folder")
     write_all(tmp_path, "tif")
     assert (tmp_path / "v.tif").is_file()
+
+
+@pytest.mark.parametrize(("unit", "symbol"), [("nanometer", "nm"), ("micrometer", "um")])
+def test_n5_names_units_as_neuroglancer_knows_them(unit: str, symbol: str, tmp_path: Path) -> None:
+    path = write_all(tmp_path, "n5", replace(SPEC, placement=Placement((30.0, 8.0, 9.0), unit)))
+    assert json.loads((path / "attributes.json").read_text())["pixelResolution"]["unit"] == symbol
+    assert open_volume(path).placement == Placement((30.0, 8.0, 9.0), unit)

@@ -175,7 +175,7 @@ def neuroglancer(out: Path | None, folder: Path) -> None:
             errors: list[str] = []
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
             page.goto(str(viewer))
-            page.wait_for_timeout(9000)
+            page.wait_for_timeout(25000)
             page.screenshot(path=str((out or Path()) / f"{name}.png"))
             said = viewer.state.to_json()
             print(f"{name}: dimensions {said.get('dimensions')}, position {said.get('position')}, errors {errors}")
