@@ -1,8 +1,8 @@
 """From probability maps of boundaries to labelled objects (Apply3DWatershed.m).
 
-scikit-image does the work, where the original has imhmin() and watershed() of Octave. The objects are the same; lines
-between them may run a voxel beside, and labels are numbered in another order: Octave floods and draws lines at a time,
-while here lines are drawn between the flooded objects, which takes a fraction of the time and the memory.
+Basins are filled by scikit-image, where the original has imhmin() of Octave; see `watershed` for what it has besides.
+The objects are the same; lines between them may run a voxel beside, and labels are numbered in another order: Octave
+floods and draws lines at a time, while here lines are drawn between the basins.
 
 Deviations that `exact` undoes: Octave sees zeros beyond the edges of a plane, so that boundaries along the last row and
 column turn into basins; and its imhmin() takes voxels for neighbours that touch at a corner, which watershed() with 6
@@ -15,6 +15,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from cdeep3m.matlab_ports.watershed import NEIGHBOURS, watershed, with_lines
 from scipy import ndimage
 
 DEPTH = 0.15
@@ -23,8 +24,6 @@ SIDE, SIGMA = 6, 0.105
 """Of the Gaussian."""
 BEFORE_CENTRE = 2
 """imfilter() takes the 3rd of 6 elements for the centre."""
-NEIGHBOURS = 1
-"""Voxels are neighbours along one axis at a time: 6 of them in three dimensions."""
 
 
 def gaussian_kernel(side: int = SIDE, sigma: float = SIGMA) -> np.ndarray:
@@ -92,11 +91,31 @@ def fill_shallow_basins(volume: np.ndarray, depth: float, *, exact: bool = False
     -------
     ndarray of float64, shape (z, y, x)
     """
+    hills = 1 - volume
+    return 1 - grown(hills - depth, hills, exact=exact)
+
+
+def grown(seeds: np.ndarray, hills: np.ndarray, *, exact: bool = False) -> np.ndarray:
+    """Return `seeds` spread to all sides as far as `hills` reach: morphological reconstruction by dilation.
+
+    No number is computed, so the result is one of the values that were there; and it may be begun anew from any part of
+    it, so that slabs of a volume can be done in turns.
+
+    Parameters
+    ----------
+    seeds, hills : ndarray of float64, shape (z, y, x)
+        No seed is higher than its hill.
+    exact : bool
+        As of `fill_shallow_basins`.
+
+    Returns
+    -------
+    ndarray of float64, shape (z, y, x)
+    """
     from skimage.morphology import reconstruction
 
-    neighbours = ndimage.generate_binary_structure(volume.ndim, volume.ndim if exact else NEIGHBOURS)
-    hills = 1 - volume
-    return 1 - reconstruction(hills - depth, hills, method="dilation", footprint=neighbours)
+    neighbours = ndimage.generate_binary_structure(hills.ndim, hills.ndim if exact else NEIGHBOURS)
+    return reconstruction(seeds, hills, method="dilation", footprint=neighbours)
 
 
 def apply_3d_watershed(maps: np.ndarray, *, depth: float = DEPTH, exact: bool = False) -> np.ndarray:
@@ -116,40 +135,12 @@ def apply_3d_watershed(maps: np.ndarray, *, depth: float = DEPTH, exact: bool = 
     ndarray of int32, shape (z, y, x)
         Labels from 1; 0 on the line of voxels between objects. A volume without any boundary is one object.
     """
-    from skimage.segmentation import watershed
-
-    largest = np.float64(np.iinfo(maps.dtype).max if maps.dtype.kind == "u" else 1)
-    smoothed = np.stack([smooth(plane / largest, exact=exact) for plane in maps])
-    filled = fill_shallow_basins(smoothed, depth, exact=exact)
-    if filled.min() == filled.max():
-        return np.ones(filled.shape, np.int32)
-    return with_lines(watershed(filled, connectivity=NEIGHBOURS), filled)
+    filled = fill_shallow_basins(
+        np.stack([smooth(part_of_one(plane), exact=exact) for plane in maps]), depth, exact=exact
+    )
+    return with_lines(watershed(filled), filled)
 
 
-def with_lines(labels: np.ndarray, volume: np.ndarray) -> np.ndarray:
-    """Set to 0 one voxel of every two neighbours with different labels: the brighter one.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (z, y, x)
-    volume : ndarray of float64, shape (z, y, x)
-        What was flooded. Of equally bright voxels, the one with the smaller label becomes 0.
-
-    Returns
-    -------
-    ndarray of int, shape (z, y, x)
-
-    Examples
-    --------
-    >>> with_lines(np.array([1, 1, 2, 2]), np.array([0, 0.9, 0.8, 0])).tolist()
-    [1, 0, 2, 2]
-    """
-    lined = labels.copy()
-    for axis in range(labels.ndim):
-        here, there = (tuple(slice(None) for _ in range(axis)) + (part,) for part in (slice(None, -1), slice(1, None)))
-        differ = labels[here] != labels[there]
-        tie = (volume[here] == volume[there]) & (labels[here] < labels[there])
-        first = (volume[here] > volume[there]) | tie
-        lined[here][differ & first] = 0
-        lined[there][differ & ~first] = 0
-    return lined
+def part_of_one(maps: np.ndarray) -> np.ndarray:
+    """Return maps as float64: integers as parts of the largest value of their type, floats as they are."""
+    return maps / np.float64(np.iinfo(maps.dtype).max if maps.dtype.kind == "u" else 1)

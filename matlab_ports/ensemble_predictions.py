@@ -63,8 +63,13 @@ def ensemble(planes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _ensemble_of_8_bits(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Look the mean of every possible sum up in a table."""
-    total = planes[0].astype(np.uint16 if len(planes) * WHITE <= np.iinfo(np.uint16).max else np.uint32)
+    """Average in whole numbers: (2 sum + n) / 2n, rounded down, is the mean with halves rounded up."""
+    count = len(planes)
+    number = np.uint16 if (2 * WHITE + 1) * count <= np.iinfo(np.uint16).max else np.uint32
+    total = planes[0].astype(number)
     for plane in planes[1:]:
         total += plane
-    return octave_uint8(np.arange(len(planes) * WHITE + 1) / len(planes))[total]
+    total *= number(2)
+    total += number(count)
+    total //= number(2 * count)
+    return total.astype(np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cdeep3m.engines.base import CPU, Progress
 from cdeep3m.errors import EngineError
@@ -40,8 +41,18 @@ class FakeTrainingEngine:
                 raise EngineError(f"stopped at iteration {iteration}")
             if iteration % solver.snapshot == 0 or iteration == solver.max_iter:
                 write_snapshot(solver.snapshot_prefix, iteration)
+                weights = Path(f"{solver.snapshot_prefix}_iter_{iteration}.caffemodel")
+                if job.after_snapshot and job.after_snapshot(weights):
+                    return
             if report:
                 report(Progress(iteration, solver.max_iter, 1 / iteration))
+
+
+class InProcess(FakeTrainingEngine):
+    """The same, as an engine in this process."""
+
+    def load(self, model, *, gpu=CPU, precision="float32"):
+        raise NotImplementedError
 
 
 def write_snapshot(prefix, iteration):

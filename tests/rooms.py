@@ -31,7 +31,7 @@ INSIDE = {
         tools
         images job_files averages
         patches
-        nvidia base
+        nvidia base measured
         learning
     """,
     "engines.embedded": """

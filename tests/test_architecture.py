@@ -34,7 +34,7 @@ ONLY_IN = {
     "tensorstore": ("volumes.stores", "volumes.chunked", "maps.chunked"),
     "yaozarrs": ("volumes.ome_zarr",),
     "pydantic": ("volumes.ome_zarr",),
-    "tomli": ("engines.images",),
+    "tomli": ("engines.images", "training.recipes"),
     "argparse": ("cli",),
     "tqdm": ("cli",),
 }
@@ -168,6 +168,20 @@ def test_import_loads_nothing_heavy(name):
     code = f"import sys, {name}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "docker", "matplotlib", "numpy", "h5py", "google.protobuf"} & set(loaded)
+
+
+def test_a_command_parses_its_options_without_what_takes_long_to_load():
+    code = "import sys; from cdeep3m.cli.launch import main\ntry: main(['runprediction.sh', '--help'])\n"
+    code += "finally: print(*sys.modules)"
+    helped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = helped.stdout.splitlines()[-1].split()
+    assert not {"dataclasses", "json", "csv", "numpy", "inspect"} & set(loaded)
+
+
+def test_a_finished_run_is_looked_through_without_what_takes_long_to_load():
+    code = "import sys, cdeep3m.evaluation.run_findings, cdeep3m.report.write; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"scipy", "matplotlib", "torch"} & set(loaded)
 
 
 def test_a_rule_that_is_broken_is_noticed(tmp_path):

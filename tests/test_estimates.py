@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cdeep3m.augmentation.settings import augmentation_of
 from cdeep3m.cli import estimate as command
 from cdeep3m.engines.base import LabelledVolume, Progress, TrainedModel
 from cdeep3m.engines.identity import IdentityEngine
+from cdeep3m.engines.measured import MEASURED
+from cdeep3m.nets.prototxts import deploy
 from cdeep3m.prediction.estimate import estimate_prediction
 from cdeep3m.prediction.run import PredictRequest
 from cdeep3m.proto import prototxt
@@ -95,6 +101,93 @@ def test_cost_is_that_of_the_hours(capsys):
     out = capsys.readouterr().out
     assert "in all      2 h 0 min" in out
     assert "cost             6.00   1.5 a million voxels" in out
+
+
+def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (FakeTrainingEngine(), options.gpu))
+    labels = write_planes(tmp_path / "labels", (np.indices((3, 40, 50)).sum(0) // 9 % 2 * 255).astype(np.uint8))
+    how = ["--models", "1fm", "--width", "32", "--patch_side", "32", "--iter_size", "1", "--numiterations", "500"]
+    how += ["--augment", "5", "--resize", "2", "--gpu", "-1", "--seconds", "0.1", "--json"]
+    assert command.main(["train", *how, str(images), str(labels)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] > 0
+    assert told["elsewhere"] == []
+    assert [(net["net"], net["iterations"]) for net in told["nets"]] == [("1fm", 500)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels"]
+
+
+def test_what_is_estimated_is_trained_as_it_will_be(tmp_path):
+    engine, augmentation = FakeTrainingEngine(), augmentation_of("5", 3)
+    volume = LabelledVolume(*np.zeros((2, 30, 30, 5), np.uint8))
+    request = TrainRequest(out=tmp_path / "out", nets=("1fm",), augmentation=augmentation)
+    estimate_training(request, engine, training=[volume], validation=[volume], seconds=0.1)
+    assert engine.jobs
+    assert all(job.augmentation == augmentation for job in engine.jobs)
+
+
+def test_a_prediction_is_estimated_with_the_options_of_a_prediction(tmp_path, images, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (SlowEngine(), options.gpu))
+    (tmp_path / "model" / "3fm" / "trainedmodel").mkdir(parents=True)
+    (tmp_path / "model" / "3fm" / "trainedmodel" / "3fm_classifer_iter_1.caffemodel").write_bytes(b"weights")
+    prototxt.write(tmp_path / "model" / "3fm" / "deploy.prototxt", deploy("3fm", width=32))
+    how = ["--augspeed", "10", "--fit", "--gpu", "-1", "--seconds", "0.1", "--price", "2"]
+    assert command.main(["predict", *how, str(tmp_path / "model"), str(images)]) == 0
+    said = capsys.readouterr().out
+    assert "3fm" in said
+    assert "3 passes" in said
+    assert "cost" in said
+    assert "there" not in said
+
+
+RESULTS = (Path(__file__).parents[1] / "docs" / "results.md").read_text()
+
+
+def figures(pattern: str) -> list[float]:
+    """Return the numbers of docs/results.md that a pattern finds."""
+    found = re.findall(pattern, RESULTS, re.MULTILINE)
+    assert found, pattern
+    return [float(number) for number in found]
+
+
+def test_other_devices_took_what_results_say():
+    """To 10 %, in one of the tables of the page, which has several of some devices."""
+    cpu, float32, fast = MEASURED
+    for found, told in (
+        (figures(r"three nets, 40 variants, by `runprediction.sh`: float32 \| ([\d.]+) s"), float32.predicting(4000)),
+        (figures(r"40 variants.*\n.*\n\| the same, fast \| ([\d.]+) s"), fast.predicting(4000)),
+        (figures(r"^\| 1fm, a window, float32 \| ([\d.]+) ms"), 1000 * float32.window),
+        (figures(r"a window, fast \| ([\d.]+)"), 1000 * fast.window),
+        (figures(r"batches of 5 patches a second, float32 \| ([\d.]+)"), 1 / float32.batch),
+        (figures(r"batches of 5 patches a second, float32.*\n\| the same, fast \| ([\d.]+)"), 1 / fast.batch),
+        (figures(r"^\| prediction, a plane of 1024 x 1024, 1fm \| ([\d.]+) s"), cpu.window),
+        (figures(r"^\| training, a batch of .*, 1fm \| ([\d.]+) s"), cpu.batch),
+        (figures(r"^\| `runprediction.sh` with one plane.*? \| ([\d.]+) s"), cpu.predicting(1)),
+    ):
+        assert any(told == pytest.approx(one, rel=0.1) for one in found), (told, found)
+
+
+@pytest.mark.parametrize(("width", "told"), [(1, True), (8, False)])
+def test_other_devices_are_told_for_full_size_nets(tmp_path, width, told):
+    prototxt.write(tmp_path / "deploy.prototxt", deploy("1fm", width=width))
+    assert command.is_full_size("1fm", tmp_path / "deploy.prototxt") == told
+
+
+def test_what_other_devices_take_is_a_line_each(capsys):
+    class Options:
+        price, json = None, False
+
+    elsewhere = {device: device.training(1000) for device in MEASURED}
+    command._say(Options, [], seconds=1.0, disk=1, elsewhere=elsewhere)
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert lines[0] == "there      1 h 49 min   on 2 cores of an AMD EPYC, float32 (docs/results.md)"
+    assert lines[1] == "there            43 s   on NVIDIA H100, float32 (docs/results.md)"
+    Options.json = True
+    command._say(Options, [], seconds=1.0, disk=1, elsewhere=elsewhere)
+    assert json.loads(capsys.readouterr().out)["elsewhere"][2] == {
+        "device": "NVIDIA H100",
+        "precision": "fast",
+        "seconds": pytest.approx(15.0, abs=0.1),
+    }
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"]])

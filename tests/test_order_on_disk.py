@@ -20,10 +20,14 @@ from cdeep3m.engines.base import TrainJob
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.prediction.over_files.postprocess import merge_packages
+from cdeep3m.prediction.over_files.prepare import define_packages, preprocess_package
 from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.system.files import LEFT_TO_SYSTEM, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
+from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes.png import write_plane
+from on_the_disk import watched_disk
 from stopping import killed_at, watching
 from tiny_training import make_training
 
@@ -143,6 +147,56 @@ def test_a_variant_is_only_named_when_it_is_whole(request_):
     assert made.index("augimages/1fm/Pkg001_Z01/DONE") < made.index(f"{package}/v1")
     assert made.index(f"{package}/.averaged") > made.index(f"{package}/test.h5_shift__0002.png")
     assert f"{package}/PREDICTDONE" in [path for event, path in watch.done if event == "os.remove"]
+
+
+@pytest.mark.parametrize("engine", [IdentityEngine(), FilesOnly()], ids=["streaming", "over files"])
+def test_all_that_a_marker_vouches_for_is_on_the_disk_before_it(request_, engine):
+    with watched_disk(request_.out.parent) as disk:
+        predict(request_, engine, gpu=-1)
+    assert not disk.early
+    assert {"out/DONE", *(f"out/{net}/DONE" for net in NETS)} <= set(disk.lasting())
+    if isinstance(engine, FilesOnly):
+        package = "out/augimages/1fm/Pkg001_Z01/DONE", "out/1fm/Pkg001_Z01/v1", "out/1fm/Pkg001_Z01/.averaged"
+        assert set(package) <= set(disk.markers)
+
+
+def test_a_package_is_on_the_disk_before_its_done_and_loses_it_first(request_):
+    aug = request_.out.parent / "aug"
+    define_packages(request_.images, aug)
+    with watched_disk(aug) as disk:
+        folder = preprocess_package(request_.images, aug, 1, 1, "3fm", 4)
+        names = sorted(path.name for path in folder.iterdir())
+        preprocess_package(request_.images, aug, 1, 1, "3fm", 10)
+    assert set(names) == {"DONE", *(f"image_stacks_v{each.index}.h5" for each in variants_for("3fm", 4))}
+    assert disk.lasting() == ["3fm/Pkg001_Z01/DONE"] * 2
+    assert not disk.early
+
+
+def test_a_package_stopped_anywhere_is_not_marked_before_it_is_whole(request_):
+    aug = request_.out.parent / "aug"
+
+    def work():
+        preprocess_package(request_.images, aug, 1, 1, "3fm", 4)
+
+    def fresh():
+        shutil.rmtree(aug, ignore_errors=True)
+        define_packages(request_.images, aug)
+
+    def check():
+        folder = aug / "3fm" / "Pkg001_Z01"
+        if (folder / "DONE").exists():
+            assert len(list(folder.glob("image_stacks_v*.h5"))) == len(variants_for("3fm", 4))
+
+    fresh()
+    steps = stopped_everywhere(work, aug, fresh=fresh, check=check)
+    assert [path for event, path in steps if event == "os.rename"][-1] == "3fm/Pkg001_Z01/DONE"
+
+
+def test_what_comes_too_early_is_noticed(tmp_path):
+    with watched_disk(tmp_path) as disk:
+        write_plane(tmp_path / "a.png", addresses(SHAPE)[0], naming=LEFT_TO_SYSTEM)
+        write_text(tmp_path / "DONE", "0")
+    assert disk.early == ["a.png behind DONE", "the name a.png behind DONE"]
 
 
 def test_a_prediction_in_exact_mode_streams_what_it_makes_over_files(request_):

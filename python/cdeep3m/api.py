@@ -18,6 +18,7 @@ from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
 from cdeep3m.runs.provenance import trained_on
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.runs.validation import calibration_for
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.training.data import fill_volumes, training_variants
@@ -63,6 +64,7 @@ def load_model(
     aug_speed: int = 1,
     gpu: str | int = "all",
     precision: Precision = "float32",
+    calibrated: bool = True,
 ) -> Model:
     """Read the nets of a trained model and make them ready.
 
@@ -78,6 +80,8 @@ def load_model(
         "all": the first GPU, or the CPU where there is none; -1: the CPU.
     precision : {"float32", "fast"}
         Caffe's numbers, or shorter ones.
+    calibrated : bool
+        Calibrate the maps of nets that have a calibration beside them.
 
     Returns
     -------
@@ -97,8 +101,12 @@ def load_model(
     record = trained_on(trained)
     return Model(
         {
-            net: NetInUse(engine.load(run.model(net), gpu=gpus[0], precision=precision), variants_for(net, aug_speed))
-            for net in nets or run.nets()
+            net: NetInUse(
+                engine.load(model, gpu=gpus[0], precision=precision),
+                variants_for(net, aug_speed),
+                calibration_for(model.weights, say=True) if calibrated else None,
+            )
+            for net, model in ((net, run.model(net)) for net in nets or run.nets())
         },
         enhancement=record.enhancement if record else None,
     )

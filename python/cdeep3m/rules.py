@@ -44,6 +44,8 @@ class Rules:
         Histmatch is refused (19).
     stops_without_background : bool
         A training batch without any background voxel ends the training (20).
+    paths_as_given : bool
+        The files of a training name its folders as they were typed, and a folder without files passes (28 of CDeep3M2).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Rules:
     octave_watershed: bool
     histmatch_crashes: bool
     stops_without_background: bool
+    paths_as_given: bool = False
 
 
 ORIGINAL = Rules(
@@ -112,6 +115,7 @@ EDITION2 = Rules(
     octave_watershed=False,
     histmatch_crashes=False,
     stops_without_background=True,
+    paths_as_given=True,
 )
 """CDeep3M2 2.1.5, bit for bit: `--exact --edition 2`."""
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cdeep3m.augmentation.patches import IGNORED, Look, change_gray_values, draw_look, look_at
+from cdeep3m.augmentation.patches import Look, change_gray_values, draw_look, look_at
 from cdeep3m.augmentation.settings import Augmentation, augmentation_of
 from cdeep3m.edition2.settings import Strengths
 from cdeep3m.engines.base import LabelledVolume
 from cdeep3m.engines.patches import PatchSampler, white_of
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.volumes.labels import IGNORED
 
 ALL = Augmentation(strengths=Strengths.all_of(8), resize=5)
 SIDES = (24, 20, 3)

@@ -49,6 +49,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
     try:
         yield from ledger(folder, settings)
         yield from runners(folder, settings)
+        yield from dask(folder, settings)
         yield from objects(folder, settings)
         yield from merging(settings)
     finally:
@@ -75,7 +76,7 @@ def ledger(folder: Path, settings: Settings) -> Iterator[Figure]:
 
 def runners(folder: Path, settings: Settings) -> Iterator[Figure]:
     """Do boxes without work, and boxes of nothing but work."""
-    few, many = (20, 40) if settings.small else (2000, 100_000)
+    few = few_boxes(settings)
     here = taken(InThisProcess(), nothing, few, folder)
     yield Figure(name="a box in this process", value=1000 * here / few, unit="ms", target=5.0)
     two = Processes(shares_of_cores(2, 2))
@@ -83,8 +84,7 @@ def runners(folder: Path, settings: Settings) -> Iterator[Figure]:
     yield Figure(name="two processes begun and ended", value=begun, unit="s")
     both = taken(two, nothing, few, folder)
     yield Figure(name="a box in two processes", value=1000 * max(0.0, both - begun) / few, unit="ms", target=5.0)
-    work = 4 if settings.small else 300
-    one, pair = (computing(count, work, folder, settings) for count in (1, 2))
+    one, pair = (computing(count, hard_boxes(settings), folder, settings) for count in (1, 2))
     yield Figure(
         name="boxes that compute, in two processes and in one, once begun",
         value=pair,
@@ -93,8 +93,21 @@ def runners(folder: Path, settings: Settings) -> Iterator[Figure]:
         target=1 / 1.8,
         aim="ratio",
     )
+
+
+def few_boxes(settings: Settings) -> int:
+    return 20 if settings.small else 2000
+
+
+def hard_boxes(settings: Settings) -> int:
+    return 4 if settings.small else 300
+
+
+def dask(folder: Path, settings: Settings) -> Iterator[Figure]:
+    """Do the same on Dask, and many boxes, during which the memory of this process is not to grow."""
     if find_spec("distributed") is None:
         return
+    few, many, work = few_boxes(settings), 40 if settings.small else 100_000, hard_boxes(settings)
     with cluster(2) as address:
         runner = OnDask(address)
         taken(runner, nothing, few, folder)

@@ -58,8 +58,9 @@ class Settings:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Environment in which commands are those of `tree`."""
-        return {**os.environ, "PYTHONPATH": str(importable(self.tree))} if self.tree != HERE else os.environ
+        """Environment in which commands are those of `tree`, and compiled once, as for those who install them."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "PYTHONPATH": str(importable(self.tree))} if self.tree != HERE else kept
 
     def command(self, name: str, *arguments: object, cores: Sequence[int] = ()) -> Run:
         """Run one of the tree's commands, on some cores alone if any are named."""

@@ -12,6 +12,7 @@ from PIL import Image
 from cdeep3m.cli import demo
 from cdeep3m.errors import RunError
 
+NETS = ("1fm", "3fm")
 TINY = demo.Settings(train_shape=(2, 160, 200), held_out_shape=(3, 200, 240))
 
 
@@ -24,10 +25,10 @@ def commands(monkeypatch):
 
         def __call__(self, command):
             self.append(command)
-            if command[0] == "runprediction.sh":
+            if command[1] == "predict":
                 images, out = map(Path, command[-2:])
                 for z, path in enumerate(sorted((images.parent / "labels").iterdir())):
-                    for folder in (*demo.NETS, "ensembled"):
+                    for folder in (*NETS, "ensembled"):
                         (out / folder).mkdir(parents=True, exist_ok=True)
                         plane = self.probability(np.asarray(Image.open(path)))
                         Image.fromarray(plane).save(out / folder / f"Segmented_{z + 1:04d}.png")
@@ -40,26 +41,35 @@ def commands(monkeypatch):
 def test_right_maps_pass_and_are_scored_and_drawn(tmp_path, commands, capsys):
     assert demo._demo(tmp_path / "demo", TINY) == 0
     shown = capsys.readouterr().out
-    names = [command[0] for command in commands]
-    assert names == ["PreprocessTrainingData.m", "runtraining.sh", "runprediction.sh", "runprediction.sh", "cdeep3m"]
+    assert [command[:2] for command in commands] == [["cdeep3m", name] for name in ("train", "predict", "report")]
+    assert commands[0][2:6] == ["--recipe", "quick", "--time", "5m"]
     assert shown.splitlines()[-1].endswith("/demo/predicted/report.html")
-    for name in ("1fm", "3fm", "5fm", "ensemble"):
+    for name in (*NETS, "ensemble"):
         assert f"{name:16}     1.000     1.000     1.000" in shown
     with Image.open(tmp_path / "demo" / "overlay.png") as picture:
         assert picture.size == (240, 200)
 
 
-def test_the_threshold_is_that_of_the_training_volume(tmp_path, commands, capsys):
-    """Background comes out as 150: half would take it for foreground."""
+def test_maps_are_cut_at_one_half_and_nowhere_else(tmp_path, commands, capsys):
+    """Background comes out as 150: half takes it for foreground, though a higher threshold would not."""
     commands.probability = lambda label: np.where(label > 0, 200, 150).astype(np.uint8)
-    assert demo._demo(tmp_path / "demo", TINY) == 0
-    assert f"{'ensemble':16}     1.000     1.000     1.000      0.59" in capsys.readouterr().out
+    assert demo._demo(tmp_path / "demo", TINY) == 1
+    commands.probability = lambda label: np.where(label > 0, 128, 127).astype(np.uint8)
+    assert demo._demo(tmp_path / "other", TINY) == 0
+    assert f"{'ensemble':16}     1.000     1.000     1.000" in capsys.readouterr().out
+
+
+def test_a_number_of_iterations_takes_the_place_of_the_time(tmp_path, commands):
+    settings = demo.Settings(train_shape=(2, 160, 200), held_out_shape=(3, 200, 240), iterations=7)
+    demo._demo(tmp_path / "demo", settings)
+    assert commands[0][4:6] == ["--numiterations", "7"]
+    assert "--time" not in commands[0]
 
 
 def test_wrong_maps_fail_with_status_1(tmp_path, commands, capsys):
     commands.probability = lambda label: 255 - label
     assert demo._demo(tmp_path / "demo", TINY) == 1
-    assert "expected at least 0.80" in capsys.readouterr().err
+    assert "expected at least 0.92" in capsys.readouterr().err
 
 
 def test_volumes_are_written_once_and_held_out_is_another(tmp_path, commands):
@@ -79,15 +89,15 @@ def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, c
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(RunError, match="no demo"):
         demo._demo(tmp_path / "mine", TINY)
-    assert len(commands) == 5
+    assert len(commands) == 3
 
 
 def test_a_command_that_fails_stops_the_demo(monkeypatch):
     monkeypatch.setattr(demo, "_program", lambda name: shutil.which("false"))
-    with pytest.raises(RunError, match=r"runtraining\.sh ended with exit status 1"):
-        demo._run_command(["runtraining.sh"])
+    with pytest.raises(RunError, match="cdeep3m ended with exit status 1"):
+        demo._run_command(["cdeep3m", "train"])
 
 
 def test_commands_are_found_without_a_path(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert demo._program("runprediction.sh").endswith("/runprediction.sh")
+    assert demo._program("cdeep3m").endswith("/cdeep3m")

@@ -33,7 +33,7 @@ def test_json_has_the_keys_that_the_guide_names(folder, capsys):
     assert set(told) == {"schema", "time", "runs"}
     (run,) = told["runs"]
     assert list(run) == [
-        *("folder", "kind", "state", "began", "updated", "engine", "host", "message", "warnings", "jobs"),
+        *("folder", "kind", "state", "began", "updated", "engine", "host", "message", "recipe", "warnings", "jobs"),
     ]
     assert run["jobs"] == [{"name": "1fm", "done": 2, "total": 2, "loss": None, "rate": None, "left": None}]
 

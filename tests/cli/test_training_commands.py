@@ -6,13 +6,14 @@ import pytest
 
 from cdeep3m.cli import caffetrain, create_train_job, runtraining, train, trainworker
 from cdeep3m.engines import select
+from cdeep3m.engines.learning import Learning, Loss, Schedule
 from cdeep3m.errors import EngineError
 from cdeep3m.nets.prototxts import NetMake, deploy
 from cdeep3m.proto import prototxt
 from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.training.folder import create_run
-from fake_training_engine import FakeTrainingEngine
+from fake_training_engine import FakeTrainingEngine, InProcess
 from octave_cases import png_folder, synth
 
 SHORT = ("--numiterations", "3", "--width", "32")
@@ -113,13 +114,51 @@ def test_usage_of_runtraining(words, status, capsys):
         ["--models", "1fm,2fm"],
         ["--models", ""],
         ["--momentum", "1"],
-        ["--lr_policy", "cosine"],
+        ["--lr_policy", "stairs"],
+        ["--average", "1"],
+        ["--warm_up", "-1"],
+        ["--loss", "hinge"],
+        ["--loss", "dice=much"],
+        ["--class-weights", "rare"],
+        ["--exact", "--lr_policy", "cosine"],
     ],
 )
 def test_wrong_values_exit_with_1_and_make_nothing(engine, augmented, out, words, capsys):
     assert runtraining.main(runs(*words, augmented, out)) == 1
     assert capsys.readouterr().err.startswith("ERROR, ")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "written", "learning"),
+    [
+        ([], ("", 0.01, 0.9, 5e-4, "poly"), None),
+        (["--solver", "RMSProp"], ("RMSProp", 0.001, 0.0, 5e-4, "poly"), None),
+        (["--solver", "Adam", "--base_learn", "0.5", "--momentum", "0.5"], ("Adam", 0.5, 0.5, 5e-4, "poly"), None),
+        (["--solver", "AdamW"], ("Adam", 0.001, 0.9, 0.0, "poly"), Learning(decay=0.01)),
+        (["--solver", "AdamW", "--weight_decay", "0.25"], ("Adam", 0.001, 0.9, 0.0, "poly"), Learning(decay=0.25)),
+        (
+            ["--lr_policy", "cosine", "--warm_up", "3"],
+            ("", 0.01, 0.9, 5e-4, "fixed"),
+            Learning(schedule=Schedule(shape="cosine", warm_up=3)),
+        ),
+        (["--average", "0.5"], ("", 0.01, 0.9, 5e-4, "poly"), Learning(average=0.5)),
+        (
+            ["--loss", "ce,dice=0.5", "--class-weights", "1,5"],
+            ("", 0.01, 0.9, 5e-4, "poly"),
+            Learning(loss=Loss(dice=0.5, class_weights=(1.0, 5.0))),
+        ),
+        (["--loss", "ce", "--class-weights", "batch"], ("", 0.01, 0.9, 5e-4, "poly"), None),
+    ],
+)
+def test_options_say_how_to_learn(augmented, out, words, written, learning, monkeypatch):
+    engine = InProcess()
+    monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (engine, [-1]))
+    assert runtraining.main(runs(*SHORT, "--models", "1fm", *words, augmented, out)) == 0
+    solver = prototxt.read_solver(out / "1fm" / "solver.prototxt")
+    found = [round(value, 6) for value in (solver.base_lr, solver.momentum, solver.weight_decay)]
+    assert (solver.type if solver.HasField("type") else "", *found, solver.lr_policy) == written
+    assert engine.jobs[0].learning == learning
 
 
 def test_a_job_that_cannot_be_made_exits_with_2_and_makes_nothing(engine, augmented, out, capsys):

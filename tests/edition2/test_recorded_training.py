@@ -63,6 +63,8 @@ def inputs(w: Path, recorded: Recording) -> dict:
         "i16": lambda: png_folder(w / "i16", wide),
         "f16": lambda: tiff_folder(w / "f16", wide),
         "t16": lambda: tiff_stack(w / "t16.tif", wide),
+        "t330.tif": lambda: tiff_stack(w / "t330.tif", wide),
+        "l330": lambda: png_folder(w / "l330", white_where(mask)),
         "rgb": lambda: png_folder(w / "rgb", colour),
         "lbl01": lambda: png_folder(w / "lbl01", mask.astype(np.uint8)),
         "l3": lambda: png_folder(w / "l3", three),
@@ -85,7 +87,7 @@ def inputs(w: Path, recorded: Recording) -> dict:
     }
 
 
-NOT_MADE = ("st12.tif", "t330.tif", "unp")
+NOT_MADE = ("st12.tif", "unp")
 """Volumes that the recordings do not give, or describe in other words."""
 
 

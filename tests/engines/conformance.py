@@ -291,6 +291,21 @@ class EngineTests:
 class InProcessEngineTests(EngineTests):
     """What engines must do beside, that predict arrays."""
 
+    @pytest.mark.parametrize(("ends_at", "iterations"), [(2, [2]), (None, [2, 3])])
+    def test_snapshots_are_handed_over_whole_and_may_end_the_training(self, engine, training, ends_at, iterations):
+        seen = []
+
+        def after_snapshot(weights):
+            state = read_state(weights.with_suffix(".solverstate"))
+            assert read_model(weights).layer
+            seen.append(state.iter)
+            return state.iter == ends_at
+
+        engine.train(replace(training, after_snapshot=after_snapshot))
+        assert seen == iterations
+        found = {path.name for path in (training.folder / "snap").glob("*.caffemodel")}
+        assert found == {f"tiny_iter_{k}.caffemodel" for k in iterations}
+
     def test_windows_give_what_files_give(self, engine, job):
         net = engine.load(job.model)
         volume = np.pad(addresses(4), ((1, 1), (0, 0), (0, 0)))

@@ -12,7 +12,6 @@ from cdeep3m.matlab_ports.apply_3d_watershed import (
     fill_shallow_basins,
     gaussian_kernel,
     smooth,
-    with_lines,
 )
 from numpy.testing import assert_array_equal
 from scipy import ndimage
@@ -115,9 +114,3 @@ def test_no_two_objects_touch():
     for axis in range(3):
         pairs = np.stack([np.delete(labels, -1, axis), np.delete(labels, 0, axis)])
         assert ((pairs[0] == pairs[1]) | (pairs == 0).any(axis=0)).all()
-
-
-def test_of_two_neighbours_the_brighter_one_is_on_the_line():
-    labels = np.array([[1, 2], [1, 2], [1, 2]])
-    brightness = np.array([[0.1, 0.2], [0.2, 0.1], [0.3, 0.3]])
-    assert with_lines(labels, brightness).tolist() == [[1, 0], [0, 2], [0, 2]]

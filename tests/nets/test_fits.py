@@ -76,3 +76,13 @@ def test_a_wider_net_of_the_same_layers_is_compared_with_the_full_one():
     fit = fit_of_layers(shapes)
     assert not fit
     assert fit.width == 1
+
+
+def test_nets_of_several_classes_are_told_with_their_number():
+    assert fit_of_layers(expected_shapes("3fm", 8, 5)) == Fit("3fm", 8, classes=5)
+
+
+def test_states_of_solvers_that_keep_two_blobs_for_each_are_told():
+    shapes = [shape for blobs in expected_shapes("1fm", 16).values() for shape in blobs]
+    assert fit_of_history([*shapes, *shapes]) == Fit("1fm", 16)
+    assert fit_of_history([*shapes, *shapes, *shapes]) is None

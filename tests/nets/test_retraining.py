@@ -31,8 +31,8 @@ def in_any_place(net: NetParameter) -> list[str]:
 @pytest.mark.parametrize("width", [1, 8])
 @pytest.mark.parametrize("net", NETS)
 def test_deepem3d_s_own_training_nets_come_out(net, width):
-    made = training_net(net, deploy(net, width=width), make=NetMake(patch_side=96), batches=(2, 1))
-    expected = train_val(net, width=width, patch_side=96, batches=(2, 1))
+    made = training_net(net, deploy(net, width=width), make=NetMake(patch_side=96, batch=2))
+    expected = train_val(net, width=width, patch_side=96, batches=(2, 2))
     assert in_any_place(made) == in_any_place(expected)
     order = [layer.name for layer in expected.layer if layer.name != RESHAPE]
     assert [layer.name for layer in made.layer if layer.name != RESHAPE] == order
@@ -42,7 +42,7 @@ def test_rates_come_from_the_net_of_that_name_where_none_are_given():
     bare = deploy("1fm")
     for layer in bare.layer:
         del layer.param[:]
-    made = training_net("1fm", bare, batches=(5, 2))
+    made = training_net("1fm", bare)
     assert in_any_place(made) == in_any_place(train_val("1fm"))
 
 

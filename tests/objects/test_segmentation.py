@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,15 @@ from PIL import Image
 
 from cdeep3m.errors import InputError, MissingExtraError
 from cdeep3m.objects.segmentation import label_objects, score_segmentation
+from cdeep3m.objects.slabs import Basins
 from cdeep3m.rules import CORRECTED, ORIGINAL
 from cdeep3m.volumes import open_volume, read_all
 from octave_cases import hdf5_file, png_folder, synth, tiff_folder, tiff_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cdeep3m.volumes import Volume
 
 ROOMS = np.kron([[[0, 255, 0, 255, 0]]], np.ones((3, 6, 4))).astype(np.uint8)
 """Three dark rooms with bright walls of 4 voxels between them."""
@@ -100,13 +104,16 @@ def test_without_scikit_image_the_pip_command_is_named(folders, tmp_path, monkey
 
 
 def test_more_objects_than_16_bits_can_count_take_32(tmp_path, monkeypatch):
-    def many(maps: np.ndarray, **_: object) -> np.ndarray:
-        return np.arange(maps.size, dtype=np.int32).reshape(maps.shape)
+    def many(maps: Volume, **_: object) -> Basins:
+        labels = np.arange(prod(maps.shape)).reshape(maps.shape)
+        return Basins(labels, np.zeros(maps.shape), int(labels.max()), [slice(0, 1)])
 
-    monkeypatch.setattr("cdeep3m.objects.segmentation.apply_3d_watershed", many)
+    monkeypatch.setattr("cdeep3m.objects.segmentation.find_basins", many)
     maps = png_folder(tmp_path / "maps", np.zeros((1, 257, 256), np.uint8))
     assert label_objects(maps, maps, tmp_path / "out") == 65791
-    assert tifffile.imread(tmp_path / "out" / "labels.tif").dtype == np.uint32
+    written = tifffile.imread(tmp_path / "out" / "labels.tif")
+    assert written.dtype == np.uint32
+    assert written.max() == 65791
 
 
 KINDS = {

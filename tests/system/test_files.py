@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from cdeep3m.errors import CDeep3MError, InputError, RunError, describe, failing_with
 from cdeep3m.system import files
-from cdeep3m.system.files import whole_file, write_text
+from cdeep3m.system.files import LEFT_TO_SYSTEM, MOST_ON_THEIR_WAY, Settling, whole_file, write_text
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -75,6 +76,83 @@ def test_a_file_is_on_the_disk_before_its_name_and_its_name_before_the_end(tmp_p
     with whole_file(tmp_path / "a.txt") as partial:
         partial.write_text("x")
     assert done == [partial.name, tmp_path.name]
+
+
+def test_settling_files_have_their_names_at_once_and_are_on_the_disk_at_the_end(tmp_path, monkeypatch):
+    done, flush = [], files._flush
+
+    def noted(descriptor):
+        flush(descriptor)
+        done.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(files, "_flush", noted)
+    with Settling() as settling:
+        for k in range(3 * MOST_ON_THEIR_WAY):
+            write_text(tmp_path / f"{k}.txt", str(k), naming=settling)
+            assert (tmp_path / f"{k}.txt").read_text() == str(k)
+    assert {path.stat().st_ino for path in tmp_path.iterdir()} == set(done[:-2])
+    assert set(done[-2:]) == {tmp_path.stat().st_ino, tmp_path.parent.stat().st_ino}, "names come last, once"
+
+
+def test_no_more_files_are_on_their_way_than_may_be_open(tmp_path, monkeypatch):
+    held, most = threading.Semaphore(0), []
+
+    def slow(descriptor):
+        most.append(len(os.listdir("/proc/self/fd")))
+        held.acquire()
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(files, "_flush", slow)
+    timer = threading.Timer(0.3, held.release, args=(200,))
+    timer.start()
+    with Settling() as settling:
+        for k in range(2 * MOST_ON_THEIR_WAY):
+            write_text(tmp_path / f"{k}.txt", "", naming=settling)
+    timer.join()
+    assert MOST_ON_THEIR_WAY <= max(most) - before <= MOST_ON_THEIR_WAY + 4
+
+
+def test_a_disk_that_is_full_when_files_settle_is_told_and_leaves_no_half_file(tmp_path, monkeypatch):
+    flush = files._flush
+
+    def full(descriptor):
+        if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")) == "2.txt":
+            raise OSError(28, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(files, "_flush", full)
+
+    def write():
+        with Settling() as settling:
+            for k in range(3):
+                write_text(tmp_path / f"{k}.txt", str(k), naming=settling)
+
+    with pytest.raises(OSError, match="No space") as caught:
+        write()
+    assert caught.value.filename == str(tmp_path / "2.txt")
+    assert not (tmp_path / "2.txt").exists()
+    assert not [path for path in tmp_path.iterdir() if files.is_partial(path.name)]
+
+
+def test_an_error_of_the_work_is_not_hidden_by_what_settles(tmp_path, monkeypatch):
+    def failing(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "_flush", failing)
+
+    def work():
+        with Settling() as settling:
+            write_text(tmp_path / "a.txt", "a", naming=settling)
+            raise ValueError("the work")
+
+    with pytest.raises(ValueError, match="the work"):
+        work()
+
+
+def test_what_is_left_to_the_system_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_flush", lambda descriptor: pytest.fail("waited"))
+    write_text(tmp_path / "a.txt", "a", naming=LEFT_TO_SYSTEM)
+    assert (tmp_path / "a.txt").read_text() == "a"
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", ".", "..", ".x", "a/b", "a\0"])

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from cdeep3m.engines.base import CPU, LabelledVolume
+from cdeep3m.engines.learning import Learning, Schedule
 from cdeep3m.errors import EngineError, InputError, MissingFileError, RunError
 from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_state
+from cdeep3m.rules import ORIGINAL
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.training.folder import create_run
 from cdeep3m.training.run import NetTraining, SolverSettings, TrainRequest, train, train_net, usable_snapshot
-from fake_training_engine import FakeTrainingEngine, write_snapshot
+from fake_training_engine import FakeTrainingEngine, InProcess, write_snapshot
 
 SHORT = SolverSettings(numiterations=10, snapshot_interval=4)
 
@@ -57,6 +59,41 @@ def test_options_become_fields_of_the_solver(out):
     assert (after.lr_policy, round(after.base_lr, 6), round(after.power, 6)) == ("fixed", 0.02, 0.7)
     assert (round(after.momentum, 6), round(after.weight_decay, 6)) == (0.8, 0.001)
     assert (after.net, after.test_iter, after.display) == (before.net, before.test_iter, before.display)
+
+
+def test_a_solver_of_another_type_is_written_and_stays_unless_another_is_asked_for(out):
+    path = out / "1fm" / "solver.prototxt"
+    path.write_text(f"# ours\n{path.read_text()}\nsolver_type: ADAGRAD\n")
+    given = {"solver": "Adam", "momentum2": 0.75, "delta": 0.5}
+    train(TrainRequest(out=out, nets=("1fm",), settings=replace(SHORT, **given)), FakeTrainingEngine())
+    written = prototxt.read_solver(path)
+    assert (written.type, written.momentum2, written.delta) == ("Adam", 0.75, 0.5)
+    assert not written.HasField("solver_type")
+    assert not written.HasField("rms_decay")
+    assert path.read_text().startswith("# ours\n")
+    train(TrainRequest(out=out, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
+    assert prototxt.read_solver(path) == written
+
+
+def test_an_engine_over_files_refuses_what_goes_beyond_caffe(out):
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT, learning=Learning(decay=0.5, average=0.5))
+    with pytest.raises(InputError, match="fake learns as Caffe does: leave --solver AdamW, --average out"):
+        train(request, FakeTrainingEngine())
+
+
+def test_exact_mode_refuses_what_goes_beyond_caffe(out):
+    with pytest.raises(InputError, match="either --exact or --average"):
+        TrainRequest(out=out, learning=Learning(average=0.5), rules=ORIGINAL)
+
+
+def test_what_goes_beyond_caffe_reaches_the_engine_and_the_record(out):
+    learning = Learning(schedule=Schedule(shape="cosine"), average=0.5)
+    engine = InProcess()
+    train(TrainRequest(out=out, nets=("1fm",), settings=SHORT, learning=learning), engine)
+    assert [job.learning for job in engine.jobs] == [learning]
+    assert "1fm was trained with shape cosine, average 0.5" in (out / "readme.txt").read_text()
+    train(TrainRequest(out=out, nets=("3fm",), settings=SHORT), engine)
+    assert engine.jobs[1].learning is None
 
 
 def test_without_a_seed_the_solver_keeps_its_own(out):

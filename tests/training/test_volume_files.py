@@ -10,7 +10,6 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.cli import preprocess_training_data, preprocess_validation
 from cdeep3m.edition2.settings import settings_text
 from cdeep3m.engines.embedded.net.h5_files import open_training_file
@@ -22,6 +21,7 @@ from cdeep3m.training.folder import create_run_over_files
 from cdeep3m.training.volumes_given import Given, volumes_given
 from cdeep3m.volumes.enhancement import Enhancement, enhance
 from cdeep3m.volumes.labelled import labelled_shape
+from cdeep3m.volumes.labels import IGNORED
 from octave_cases import png_folder, synth
 
 

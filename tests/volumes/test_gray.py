@@ -51,6 +51,13 @@ def test_every_way_to_store_a_plane_gives_its_values(tmp_path, dtype, kind):
     np.testing.assert_array_equal(read_all(open_volume(written(tmp_path / "i", dtype, kind))), PLANES.astype(dtype))
 
 
+@pytest.mark.parametrize("kind", ["white", "white lzw"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_where_0_is_white_a_copy_has_the_picture_and_not_its_negative(tmp_path, dtype, kind):
+    volume = open_volume(written(tmp_path / "i", dtype, kind), role="values")
+    np.testing.assert_array_equal(read_all(volume), PLANES.astype(dtype))
+
+
 def test_floats_are_scaled_alike_in_every_container(tmp_path):
     values = (PLANES / PLANES.max()).astype(np.float32)
     tifffile.imwrite(tmp_path / "v.tif", values, photometric="minisblack", metadata=None)

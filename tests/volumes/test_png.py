@@ -150,7 +150,7 @@ def test_without_isal_the_standard_library_deflates() -> None:
 def test_a_whole_plane_is_told_from_any_that_is_cut_or_changed(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png, "AT_ONCE", at_once)
+    monkeypatch.setattr(png, "PART", at_once)
     path = tmp_path / "p.png"
     write_plane(path, synth(1, 20, 31)[0])
     whole = path.read_bytes()

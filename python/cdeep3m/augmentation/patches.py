@@ -15,13 +15,12 @@ from scipy import ndimage
 
 from cdeep3m.augmentation import operations
 from cdeep3m.edition2.secondary import DISPLACEMENT
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.edition2.settings import Strengths
 
-IGNORED = 255
-"""Label of voxels that lie outside the volume; the loss leaves them out."""
 SKEW_PER_STRENGTH = 1 / 20
 """Share of a patch's side by which a corner moves at strength 1."""
 

@@ -21,8 +21,8 @@ on: the objects in colour over the images."""
 
 INPUTS = """\
 SEGMENTED and RAW have one size: folders of .png or .tif files with one plane each, .tif stacks, or .h5 files with one
-dataset of shape (x, y, z). SEGMENTED is in memory as a whole, in some 120 bytes a voxel. Needs scikit-image:
-pip install 'cdeep3m[watershed]'"""
+dataset of shape (x, y, z). A slab of planes is in memory at a time, and 28 bytes a voxel are in OUT for a while. Needs
+scikit-image: pip install 'cdeep3m[watershed]'"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.cli.training_options import add_solver_options, settings_of
+from cdeep3m.cli.training_options import add_solver_options, learning_from, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,14 @@ def _train(options: argparse.Namespace) -> None:
     gpu = ALL_GPUS if all_at_once else gpus[0]
     print(f"Engine: {engine.name}, {engine.device(gpu)}, {options.precision}", file=sys.stderr)
     rules = rules_from(options)
-    job = NetTraining(folder=folder, settings=settings, gpu=gpu, rules=rules, precision=options.precision)
+    job = NetTraining(
+        folder=folder,
+        settings=settings,
+        gpu=gpu,
+        rules=rules,
+        precision=options.precision,
+        learning=learning_from(options),
+    )
     with ProgressDisplay("iteration") as report, _with_status_of_the_tool():
         train_net(job, engine, report=report)
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ Make the folder of a training, ready for trainworker.sh.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = CommandParser("CreateTrainJob.m", description=DESCRIPTION)
+    parser = CommandParser("CreateTrainJob.m", exact=True, description=DESCRIPTION)
     add_net_options(parser)
     parser.add_argument("augmented", type=Path, metavar="AUG")
     parser.add_argument("out", type=Path, metavar="OUT")
@@ -51,14 +51,31 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="memory of BatchNorm's running statistics; for short trainings, as in 0.95 (default: 0.999)",
     )
+    parser.add_argument("--batch", type=int, metavar="N", help="patches in a batch of the training (default: 5)")
+    parser.add_argument(
+        "--initialisation",
+        metavar="NAME",
+        help="what convolutions are filled with before they learn: msra or xavier for all of them (default: original, "
+        "as in DeepEM3D's nets)",
+    )
+
+
+def add_classes_option(parser: argparse.ArgumentParser) -> None:
+    """Add --classes."""
+    parser.add_argument(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="classes in the labels, numbered from 0, background (default: 2, where any number but 0 is foreground)",
+    )
 
 
 def make_of(options: argparse.Namespace) -> NetMake | None:
-    """Return what `add_net_options` parsed, or None where no option was given."""
+    """Return what the options of `add_net_options` and --classes say, or None where none was given."""
     from cdeep3m.nets.prototxts import NetMake
 
-    names = ("width", "patch_side", "bn_fraction")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    names = ("width", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
+    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     return NetMake(**given) if given else None
 
 
@@ -70,7 +87,8 @@ def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:
 def _create(options: argparse.Namespace) -> None:
     from cdeep3m.training.folder import create_run_over_files
 
-    create_run_over_files(options.augmented, options.out, options.validation, make=make_of(options))
+    rules = rules_from(options)
+    create_run_over_files(options.augmented, options.out, options.validation, make=make_of(options), rules=rules)
     print(f"Train job created in {options.out}")
 
 

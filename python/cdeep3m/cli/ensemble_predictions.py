@@ -37,13 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def average() -> None:
         limit_threads(options, "EnsemblePredictions", "ensemble")
-        from functools import partial
+        if rules.second_edition:
+            from cdeep3m.prediction import as_edition_2
 
-        from cdeep3m.prediction import as_edition_2
-        from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+            count = as_edition_2.ensemble_folders(inputs, out)
+        else:
+            from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 
-        average_all = as_edition_2.ensemble_folders if rules.second_edition else partial(ensemble_folders, rules=rules)
-        print(f"{average_all(inputs, out)} planes written to {out}")
+            count = ensemble_folders(inputs, out, rules=rules)
+        print(f"{count} planes written to {out}")
 
     return run(average, debug=options.debug)
 

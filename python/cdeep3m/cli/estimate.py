@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
-from cdeep3m.cli.training_options import add_run_options, add_solver_options
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
+from cdeep3m.engines.measured import MEASURED, PATCH, SIDE
 from cdeep3m.rules import rules_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdeep3m.engines.base import Engine
+    from cdeep3m.engines.measured import Device
+    from cdeep3m.proto.caffe_pb2 import NetParameter
 
 DESCRIPTION = """\
 Say how long a training or a prediction will take here, how much memory and disk, and what it will cost, from a
@@ -58,7 +61,9 @@ def _train_parser() -> CommandParser:
     parser = CommandParser("cdeep3m estimate train", exact=True, description=DESCRIPTION)
     add_run_options(parser)
     add_solver_options(parser)
+    add_augmentation_options(parser)
     add_net_options(parser)
+    add_classes_option(parser)
     _add_shared_options(parser)
     parser.add_argument("images", type=Path, metavar="IMAGES")
     parser.add_argument("labels", type=Path, metavar="LABELS")
@@ -84,12 +89,18 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.training.data import load_labelled_volume, training_variants
     from cdeep3m.training.estimate import SECONDS, estimate_training
     from cdeep3m.training.run import check_retrain
+    from cdeep3m.volumes.labels import IGNORED, Labelling
 
     options.out = Path("estimate")
     request_of(options, planes=0)
     rules = rules_of(exact=options.exact)
-    training = training_variants(*load_labelled_volume(options.images, options.labels, rules=rules))
+    labelling = Labelling(classes=options.classes or 2, ignore=options.ignore)
+    volume = load_labelled_volume(options.images, options.labels, rules=rules, labelling=labelling)
+    training = training_variants(*volume)
     request = request_of(options, planes=training[0].data.shape[-1])
+    if options.ignore is not None:
+        loss = replace(request.learning.loss, ignore=IGNORED)
+        request = replace(request, learning=replace(request.learning, loss=loss))
     check_retrain(request.retrain)
     engine, gpu = _engine(options)
     costs = estimate_training(
@@ -112,7 +123,17 @@ def _train(options: argparse.Namespace) -> None:
         }
         for cost in costs
     ]
-    _say(options, rows, seconds=sum(cost.seconds for cost in costs), disk=sum(cost.disk for cost in costs))
+    elsewhere = {}
+    if options.width in (None, 1) and options.patch_side in (None, PATCH) and request.retrain is None:
+        batches = sum(cost.iterations for cost in costs) * request.settings.iter_size
+        elsewhere = {device: device.training(batches) for device in MEASURED}
+    _say(
+        options,
+        rows,
+        seconds=sum(cost.seconds for cost in costs),
+        disk=sum(cost.disk for cost in costs),
+        elsewhere=elsewhere,
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -146,7 +167,23 @@ def _predict(options: argparse.Namespace) -> None:
         {"net": net.net, "seconds": net.seconds, "passes": net.passes, "seconds_a_pass": net.one_pass}
         for net in cost.nets
     ]
-    _say(options, rows, seconds=cost.seconds, disk=cost.disk, voxels=cost.voxels)
+    elsewhere = {}
+    if all(is_full_size(net, model.deploy) for net, model in models.items()):
+        canvas = tiling.package(1, 1).canvas_shape
+        windows = sum(net.passes for net in cost.nets) * canvas[0] * canvas[1] / SIDE**2
+        elsewhere = {device: device.predicting(windows) for device in MEASURED}
+    _say(options, rows, seconds=cost.seconds, disk=cost.disk, voxels=cost.voxels, elsewhere=elsewhere)
+
+
+def is_full_size(net: str, deploy: Path) -> bool:
+    """Say whether a net has as many channels as those that were measured on other devices."""
+    from cdeep3m.nets import prototxts
+    from cdeep3m.proto import prototxt
+
+    def widest(message: NetParameter) -> int:
+        return max((layer.convolution_param.num_output for layer in message.layer), default=0)
+
+    return net in prototxts.NETS and widest(prototxt.read_net(deploy)) == widest(prototxts.deploy(net))
 
 
 def _engine(options: argparse.Namespace) -> tuple[Engine, int]:
@@ -159,13 +196,21 @@ def _engine(options: argparse.Namespace) -> tuple[Engine, int]:
 
 
 def _say(
-    options: argparse.Namespace, nets: list[dict[str, Any]], *, seconds: float, disk: int, voxels: int | None = None
+    options: argparse.Namespace,
+    nets: list[dict[str, Any]],
+    *,
+    seconds: float,
+    disk: int,
+    voxels: int | None = None,
+    elsewhere: Mapping[Device, float | None] | None = None,
 ) -> None:
     from cdeep3m.runs.events import peak_memory
 
     cost = seconds / 3600 * options.price if options.price else None
     memory = peak_memory()
-    told = {"seconds": seconds, "memory": memory, "disk": disk, "cost": cost, "nets": nets}
+    known = {device: there for device, there in (elsewhere or {}).items() if there is not None}
+    others = [{"device": d.name, "precision": d.precision, "seconds": there} for d, there in known.items()]
+    told = {"seconds": seconds, "memory": memory, "disk": disk, "cost": cost, "nets": nets, "elsewhere": others}
     if options.json:
         print(json.dumps(told, indent=1))
         return
@@ -178,6 +223,8 @@ def _say(
     if cost is not None:
         each = f"   {cost / voxels * 1e6:.3g} a million voxels" if voxels else ""
         print(f"{'cost':8} {cost:>12.2f}{each}")
+    for device, there in known.items():
+        print(f"{'there':8} {duration(there):>12}   on {device.name}, {device.precision} (docs/results.md)")
 
 
 def _said(name: str, value: float) -> str:

@@ -33,14 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def merge() -> None:
         limit_threads(options, "Merge_LargeData")
-        from functools import partial
-
-        from cdeep3m.prediction.as_edition_2 import merge_folder
-        from cdeep3m.prediction.over_files.postprocess import merge_packages
-
         rules = rules_from(options)
-        merge_all = merge_folder if rules.second_edition else partial(merge_packages, rules=rules)
-        print(f"{merge_all(options.folder)} planes written to {options.folder}")
+        if rules.second_edition:
+            from cdeep3m.prediction.as_edition_2 import merge_folder
+
+            count = merge_folder(options.folder)
+        else:
+            from cdeep3m.prediction.over_files.postprocess import merge_packages
+
+            count = merge_packages(options.folder, rules=rules)
+        print(f"{count} planes written to {options.folder}")
 
     return run(merge, debug=options.debug)
 

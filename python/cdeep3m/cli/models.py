@@ -134,6 +134,7 @@ def fit_in_words(fit: Fit | None) -> str:
     if fit is None:
         return "none of 1fm, 3fm, 5fm"
     net = fit.net if fit.width == 1 else f"{fit.net} at --width {fit.width}"
+    net += "" if fit.classes == 2 else f" of {fit.classes} classes"
     if fit:
         return net
     more = f" (and {len(fit.problems) - 1} more)" if len(fit.problems) > 1 else ""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, edition_by_environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,17 @@ exit status: 0 done; 1 wrong usage; 2 predict.config cannot be read; 7 package_p
 8 a package could not be prepared; 11 KILL.REQUEST found; 99 another stage failed (see OUT/ERROR)
 """
 
+PACKAGES_AHEAD = {1: 5, 2: 7}
+"""By edition."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("preprocessworker.sh", description=DESCRIPTION)
-    parser.add_argument("--maxpackages", type=int, default=5, metavar="N", help="packages ahead (default: 5)")
+    ahead = PACKAGES_AHEAD[edition_by_environment()]
+    parser.add_argument(
+        "--maxpackages", type=int, default=ahead, metavar="N", help="packages ahead (default: 5; CDEEP3M_EDITION=2: 7)"
+    )
     parser.add_argument(
         "--waitinterval", type=float, default=60, metavar="S", help="seconds between looks (default: 60)"
     )

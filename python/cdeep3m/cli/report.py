@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.score import threshold_of
 
 if TYPE_CHECKING:
     import argparse
@@ -43,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from cdeep3m.cli.score import threshold_of
     from cdeep3m.evaluation.run_findings import findings_in
     from cdeep3m.report.write import write_report
 

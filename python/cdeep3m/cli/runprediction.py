@@ -41,6 +41,8 @@ exit status: 0 done; 1 wrong usage; 2 bad --augspeed; 3 PREDICTOUT cannot be mad
 
 
 OVERLAY_FAILED = 12
+PACKAGES_AHEAD = {1: 3, 2: 6}
+"""By edition, as its own command takes it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +63,7 @@ def _parser() -> CommandParser:
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Add what both runprediction.sh and `cdeep3m predict` offer."""
+    parser.set_defaults(label=None)
     parser.add_argument(
         "--augspeed",
         default="1",
@@ -102,6 +105,13 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="with --denoise: percentiles of the whole volume instead of each plane's, which keeps brightness along z",
     )
     parser.add_argument(
+        "--no-calibration",
+        dest="calibrated",
+        action="store_false",
+        help="take the maps as the nets give them, where a training has left a calibration that makes 0.5 the right "
+        "threshold (with --exact: always)",
+    )
+    parser.add_argument(
         "--overlays",
         action="store_true",
         help="lay the maps over the images, in green: PREDICTOUT/overlay/overlay_0001.png (with --edition 2: always)",
@@ -125,7 +135,10 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     add_runner_options(parser)
     add_share_option(parser)
     parser.add_argument(
-        "--maxpackages", type=int, default=3, metavar="N", help="packages prepared ahead of time (engines over files)"
+        "--maxpackages",
+        type=int,
+        metavar="N",
+        help="packages prepared ahead of time, with engines over files (default: 3; with --edition 2: 6)",
     )
 
 
@@ -164,12 +177,14 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         blend=options.blend,
         maps=None if options.maps is None else Address.of(options.maps),
         precision=options.precision,
-        max_packages=options.maxpackages,
+        max_packages=PACKAGES_AHEAD[options.edition] if options.maxpackages is None else options.maxpackages,
         overwrite=options.overwrite,
         denoise=options.denoise,
         whole_volume=options.whole_volume,
+        calibrated=options.calibrated,
         format=options.format,
         dtype=options.dtype,
+        **({} if options.label is None else {"label": options.label}),
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)

@@ -25,7 +25,7 @@ DESCRIPTION = """\
 Score MAPS against LABELS, voxel by voxel and object by object, in all and plane by plane.
 
   MAPS    8-bit probability maps, or the folder of a prediction (then its ensemble)
-  LABELS  ground truth of the same voxels: 0 background, any one other value foreground
+  LABELS  ground truth of the same voxels: 0 background, any one other value foreground (see --class and --ignore)
 """
 
 EPILOG = """\
@@ -65,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="BOX|VOLUME",
         help="score inside a box z,y,x such as 0:5,100:400,: (from 0, ends excluded), or where a volume is not 0",
     )
+    parser.add_argument("--class", dest="label", type=int, metavar="N", help="label that is foreground, all others not")
+    parser.add_argument(
+        "--ignore", type=int, metavar="N", help="label of voxels that nobody has labelled, which do not count"
+    )
     parser.add_argument(
         "--instances", action="store_true", help="both are labelled objects, a number each, 0 for background"
     )
@@ -81,6 +85,7 @@ def _instances(options: argparse.Namespace) -> None:
     from cdeep3m.evaluation.scoring import score_instances
 
     given = {"csv": options.csv, "picture": options.picture, "threshold-from": options.threshold_from}
+    given |= {"class": options.label is not None, "ignore": options.ignore is not None}
     unused = [name for name, value in {**given, "tolerance": options.tolerance}.items() if value]
     if unused:
         raise InputError(f"--{unused[0]} is for probability maps: leave it out, or leave --instances out")
@@ -98,6 +103,8 @@ def _maps(options: argparse.Namespace) -> None:
         threshold=_threshold(options),
         tolerance=options.tolerance,
         roi=options.roi,
+        label=options.label,
+        ignore=options.ignore,
     )
     if options.csv:
         from cdeep3m.system.files import write_text
@@ -119,6 +126,11 @@ def _threshold(options: argparse.Namespace) -> int | None:
         from cdeep3m.evaluation.scoring import maps_in
 
         maps, labels = options.threshold_from
+        if options.label is not None or options.ignore is not None:
+            from cdeep3m.evaluation.scoring import score_maps
+
+            chosen = {"label": options.label, "ignore": options.ignore}
+            return score_maps(maps, labels, threshold=None, objects=False, **chosen).threshold
         return best_threshold(count_volumes(maps_in(maps), labels))
     return None if options.threshold == "best" else threshold_of(options.threshold, expected=", or best")
 

@@ -25,12 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
 
     def average() -> None:
-        from cdeep3m.prediction.as_edition_2 import average_folder
-        from cdeep3m.prediction.over_files.postprocess import average_variants
-
         rules = rules_from(options)
         for folder in options.folders:
-            count = average_folder(folder) if rules.second_edition else average_variants(folder, rules=rules)
+            if rules.second_edition:
+                from cdeep3m.prediction.as_edition_2 import average_folder
+
+                count = average_folder(folder)
+            else:
+                from cdeep3m.prediction.over_files.postprocess import average_variants
+
+                count = average_variants(folder, rules=rules)
             print(f"{count} planes written to {folder}")
 
     return run(average, debug=options.debug)

@@ -71,7 +71,7 @@ def as_json(states: Sequence[RunState]) -> dict[str, Any]:
 
 
 def _run(state: RunState) -> dict[str, Any]:
-    names = ("kind", "state", "began", "updated", "engine", "host", "message")
+    names = ("kind", "state", "began", "updated", "engine", "host", "message", "recipe")
     return {
         "folder": str(state.folder),
         **{name: getattr(state, name) for name in names},
@@ -93,6 +93,8 @@ def _run_lines(state: RunState) -> list[str]:
     ago = f", last heard of {duration(max(0.0, time.time() - state.updated))} ago" if state.updated else ""
     where = f" on {state.host}" if state.host and state.state in ("running", "silent") else ""
     lines = [f"{state.folder}: {state.kind} {state.state}{where}{ago}"]
+    if state.recipe:
+        lines.append(f"  recipe {state.recipe}")
     unit = "iteration" if state.kind == "training" else "plane"
     lines += [f"  {_job_line(job, unit)}" for job in state.jobs]
     if state.warnings:

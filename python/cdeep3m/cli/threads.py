@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +68,8 @@ def configured() -> dict[str, int]:
     InputError
         It is no JSON of whole numbers.
     """
+    import json
+
     from cdeep3m.errors import InputError
 
     path = Path(os.environ.get(FOLDER, "configs")) / FILE

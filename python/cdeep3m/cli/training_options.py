@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
     from cdeep3m.augmentation.settings import Augmentation
+    from cdeep3m.engines.learning import Learning
     from cdeep3m.training.run import SolverSettings
 
 _SETTINGS = (
@@ -17,23 +18,104 @@ _SETTINGS = (
     ("momentum", float, 0.9, "part of the last update that the next one keeps"),
     ("weight_decay", float, 5e-4, "pull of the weights towards 0"),
     ("average_loss", int, 16, "iterations over which the reported loss is averaged"),
-    ("lr_policy", str, "poly", "how the learning rate falls: fixed, step, exp, inv, multistep, poly or sigmoid"),
+    (
+        "lr_policy",
+        str,
+        "poly",
+        "how the learning rate falls: fixed, step, exp, inv, multistep, poly, sigmoid; beyond Caffe, cosine, linear",
+    ),
     ("iter_size", int, 8, "batches in one iteration"),
     ("snapshot_interval", int, 2000, "iterations between snapshots"),
 )
 
+OUR_POLICIES = ("cosine", "linear")
+ADAMW = "AdamW"
+SOLVERS: dict[str, dict[str, float]] = {
+    "SGD": {},
+    "Nesterov": {},
+    "AdaGrad": {"momentum": 0.0},
+    "RMSProp": {"momentum": 0.0, "base_learn": 1e-3, "rms_decay": 0.99},
+    "AdaDelta": {"base_learn": 1.0, "delta": 1e-6},
+    "Adam": {"base_learn": 1e-3},
+    ADAMW: {"base_learn": 1e-3, "weight_decay": 1e-2},
+}
+"""The solvers, and where their defaults differ from SGD's, at whose rate they would diverge or hardly move."""
+
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
-    """Add what changes a solver.prototxt."""
+    """Add what changes a solver.prototxt, and what goes beyond it."""
     for name, kind, default, meaning in _SETTINGS:
-        parser.add_argument(
-            f"--{name}", type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
-        )
+        others = [f"{its[name]:g} with {solver}" for solver, its in SOLVERS.items() if name in its]
+        shown = "; ".join([str(default), *([", ".join(others)] if others else [])])
+        parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{meaning} (default: {shown})")
     parser.add_argument(
         "--test_interval", type=int, metavar="N", help="iterations between tests (default: the net's own, 20 or 10)"
     )
     add_precision_option(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="make the training repeatable (default: it is not)")
+    _add_kind_options(parser)
+    _add_learning_options(parser)
+
+
+def _add_kind_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--solver",
+        choices=tuple(SOLVERS),
+        metavar="NAME",
+        help=f"one of Caffe's: {', '.join(name for name in SOLVERS if name != ADAMW)}; or {ADAMW}, Adam with weight "
+        "decay apart from the gradients (default: the solver's own, SGD)",
+    )
+    for name, meaning, default in (
+        ("momentum2", "Adam: part of the mean of squared gradients that is kept", "0.999"),
+        ("rms_decay", "RMSProp: part of the mean of squared gradients that is kept", "0.99"),
+        ("delta", "what is added to a root before it divides", "1e-8; 1e-6 with AdaDelta"),
+    ):
+        parser.add_argument(f"--{name}", type=float, metavar="N", help=f"{meaning} (default: {default})")
+
+
+def _add_learning_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--warm_up", type=int, default=0, metavar="N", help="iterations in which the learning rate rises (default: 0)"
+    )
+    parser.add_argument(
+        "--average",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="predict with a running average of the weights that keeps this part of itself at every iteration, as in "
+        "0.99 (default: 0, no average)",
+    )
+    parser.add_argument(
+        "--loss",
+        metavar="LIST",
+        help="what is minimised: ce (cross-entropy), dice, focal (cross-entropy with an exponent), smoothing (of its "
+        "labels), each with a number where the usual one is not wanted, as in ce,dice=0.5 (default: as Caffe does)",
+    )
+    parser.add_argument(
+        "--class-weights",
+        metavar="LIST",
+        help="weights of the classes in the cross-entropy: batch (the rarest in each batch counts most), frequency (of "
+        "all labels), equal, or numbers as in 1,5 (default: batch, as Caffe does)",
+    )
+    parser.add_argument(
+        "--ignore", type=int, metavar="N", help="label of voxels that nobody has labelled, which do not count"
+    )
+
+
+def learning_from(options: argparse.Namespace) -> Learning:
+    """Return what goes beyond a solver.prototxt, as `add_solver_options` parsed it."""
+    from dataclasses import replace
+
+    from cdeep3m.engines.learning import Learning, Loss, Schedule, class_weights_of, loss_of
+
+    loss = Loss() if options.loss is None else loss_of(options.loss)
+    if options.class_weights is not None:
+        loss = replace(loss, class_weights=class_weights_of(options.class_weights))
+    shape: Any = options.lr_policy if options.lr_policy in OUR_POLICIES else "caffe"
+    decay = settings_in(options)["weight_decay"] if options.solver == ADAMW else 0.0
+    loss = replace(loss, ignore=options.ignore)
+    schedule = Schedule(shape=shape, warm_up=options.warm_up)
+    return Learning(loss=loss, schedule=schedule, decay=decay, average=options.average)
 
 
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +170,19 @@ def settings_of(options: argparse.Namespace) -> SolverSettings:
     """Return the solver's settings as `add_solver_options` parsed them."""
     from cdeep3m.training.run import SolverSettings
 
-    named = {name: getattr(options, name) for name, *_ in _SETTINGS}
+    named = settings_in(options)
+    if options.lr_policy in OUR_POLICIES:
+        named["lr_policy"] = "fixed"
+    if options.solver == ADAMW:
+        named |= {"weight_decay": 0.0, "solver": "Adam"}
     return SolverSettings(seed=options.seed, test_interval=options.test_interval, **named)
+
+
+def settings_in(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the options, and the defaults of the chosen solver for those that were not given."""
+    names = [*(name for name, *_ in _SETTINGS), "solver", "momentum2", "rms_decay", "delta"]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return {name: default for name, _, default, _ in _SETTINGS} | SOLVERS.get(options.solver, {}) | given
 
 
 def nets_of(options: argparse.Namespace, *, planes: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from cdeep3m.cli.training_options import (
     add_run_options,
     add_solver_options,
     augmentation_from,
+    learning_from,
     nets_of,
     settings_of,
 )
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from cdeep3m.engines.base import LabelledVolume
+    from cdeep3m.engines.base import Engine, LabelledVolume
+    from cdeep3m.training.judging import Judge
     from cdeep3m.training.run import TrainRequest
 
 DESCRIPTION = """\
@@ -70,29 +72,43 @@ def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
         rules=rules_from(options),
         precision=options.precision,
         augmentation=augmentation_from(options),
+        learning=learning_from(options),
     )
 
 
-def train_with(
-    options: argparse.Namespace,
-    request: TrainRequest,
-    *,
-    training: Sequence[LabelledVolume] = (),
-    validation: Sequence[LabelledVolume] = (),
-) -> None:
-    """Choose the engine, say what runs where, and train (on the volumes in memory, where there are any)."""
+def train_with(options: argparse.Namespace, request: TrainRequest) -> None:
+    """Choose the engine, say what runs where, and train on the files that the run lists."""
     from dataclasses import replace
 
-    from cdeep3m.cli.progress import ProgressDisplay
+    engine, gpus = engine_of(options)
+    train_by(replace(request, gpus=tuple(gpus)), engine)
+
+
+def engine_of(options: argparse.Namespace) -> tuple[Engine, list[int]]:
+    """Return the engine and its GPUs; say what runs where."""
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
-    from cdeep3m.training.run import train
 
     with failing_with(NO_ENGINE):
         engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {options.precision}", file=sys.stderr)
+    return engine, gpus
+
+
+def train_by(
+    request: TrainRequest,
+    engine: Engine,
+    *,
+    training: Sequence[LabelledVolume] = (),
+    validation: Sequence[LabelledVolume] = (),
+    judge: Judge | None = None,
+) -> None:
+    """Train with a bar that tells how far it is (on the volumes in memory, where there are any)."""
+    from cdeep3m.cli.progress import ProgressDisplay
+    from cdeep3m.training.run import train
+
     with ProgressDisplay("iteration") as report:
-        train(replace(request, gpus=tuple(gpus)), engine, report=report, training=training, validation=validation)
+        train(request, engine, report=report, training=training, validation=validation, judge=judge)
 
 
 if __name__ == "__main__":

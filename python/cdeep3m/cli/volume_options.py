@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,14 @@ FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "ome-zarr-shar
 MAP_TYPES = ("uint8", "uint16", "float32")
 
 
-def add_selection_options(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses a part of a volume."""
+def add_selection_options(parser: argparse.ArgumentParser, *, time: bool = True) -> None:
+    """Add what chooses a part of a volume; without `time`, all but --time."""
     parser.add_argument(
         "--roi", metavar="BOX", help="only the box z0:z1,y0:y1,x0:x1, counted from 0, ends not included"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="which channel, from 0, where a file holds several")
-    parser.add_argument("--time", type=int, metavar="N", help="which time, from 0, where a file holds several")
+    if time:
+        parser.add_argument("--time", type=int, metavar="N", help="which time, from 0, where a file holds several")
     parser.add_argument(
         "--level", type=int, metavar="N", help="which level of a pyramid, from 0 (default: 0, full size)"
     )
@@ -71,6 +71,8 @@ def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) 
     InputError
         The options make no sense.
     """
+    from dataclasses import replace
+
     from cdeep3m.volumes.address import Address
 
     selection = selection_of(options)

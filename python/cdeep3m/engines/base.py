@@ -41,11 +41,14 @@ class TrainedModel:
         The net that predicts (deploy.prototxt).
     weights : Path
         The weights (.caffemodel).
+    label : int
+        The class whose probability is predicted (in-process engines only; Caffe's tools write all).
     """
 
     net: str
     deploy: Path
     weights: Path
+    label: int = 1
 
 
 STACK_OUTPUT = "test.h5"
@@ -94,7 +97,7 @@ class LabelledVolume:
     data : ndarray of float32, uint8 or uint16, shape (x, y, z)
         Image values as they are; usually a view or a memory map.
     label : ndarray of a number type, shape (x, y, z)
-        Class of every voxel: 0 background, 1 foreground.
+        Class of every voxel: 0 background, 1 foreground or the first of several classes, 255 what does not count.
     weight : float
         How often patches come from it, compared with other volumes.
     placement : Placement
@@ -135,6 +138,9 @@ class TrainJob:
         How patches of the training are changed (in-process engines only).
     learning : Learning, optional
         How it learns beyond what the solver says (in-process engines only); None: to the letter what Caffe does.
+    after_snapshot : callable, optional
+        Called with the weights of every snapshot that is due, and of the last one (in-process engines only); returns
+        whether the training ends there.
     """
 
     solver: Path
@@ -149,6 +155,7 @@ class TrainJob:
     precision: Precision = "float32"
     augmentation: Augmentation | None = None
     learning: Learning | None = None
+    after_snapshot: Callable[[Path], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
+from cdeep3m.system.files import LEFT_TO_SYSTEM
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 
@@ -146,7 +147,10 @@ class IdentityEngine:
             loss = 1 / iteration
             _note(job.log, f"I0101 00:00:00.000000     1 solver.cpp:237] Iteration {iteration - 1}, loss = {loss:.6g}")
             if iteration == solver.max_iter or (solver.snapshot and iteration % solver.snapshot == 0):
-                write_snapshot(job.folder / f"{solver.snapshot_prefix}_iter_{iteration}", iteration)
+                prefix = job.folder / f"{solver.snapshot_prefix}_iter_{iteration}"
+                write_snapshot(prefix, iteration)
+                if job.after_snapshot and job.after_snapshot(prefix.with_name(f"{prefix.name}.caffemodel")):
+                    return
             if report:
                 report(Progress(iteration, solver.max_iter, loss))
 
@@ -199,7 +203,7 @@ def _predict_stack(stack: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for z, plane in enumerate(share_of_largest(data)):
         probabilities = np.stack([1 - plane.T, plane.T])[np.newaxis]
-        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities})
+        write_datasets(folder / plane_file(STACK_OUTPUT, z), {"data": probabilities}, naming=LEFT_TO_SYSTEM)
 
 
 def _check_training(job: TrainJob, solver: SolverParameter) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from cdeep3m.errors import InputError
 
@@ -160,9 +160,87 @@ class Learning:
         >>> Learning().beyond_caffe, Learning(loss=Loss(dice=1), average=0.99).beyond_caffe
         ((), ('loss', 'average'))
         """
-        caffe = Learning()
-        names = (each.name for each in fields(self))
-        return tuple(name for name in names if getattr(self, name) != getattr(caffe, name))
+        return tuple(_changed(self, Learning()))
+
+    @property
+    def words(self) -> str:
+        """What differs from Caffe's, for records and messages.
+
+        Examples
+        --------
+        >>> Learning(loss=Loss(dice=0.5, class_weights=(1.0, 2.0)), decay=0.01).words
+        'dice 0.5, class_weights (1.0, 2.0), decay 0.01'
+        """
+        parts: dict[str, Any] = {}
+        for name, value in _changed(self, Learning()).items():
+            parts |= _changed(value, getattr(Learning(), name)) if is_dataclass(value) else {name: value}
+        return ", ".join(f"{name} {value}" for name, value in parts.items())
+
+
+TERMS = {"ce": ("cross_entropy", 1.0), "dice": ("dice", 1.0), "focal": ("focal", 2.0), "smoothing": ("smoothing", 0.1)}
+"""How `loss_of` calls the parts of a loss, and what each is where no number is given."""
+
+
+def loss_of(text: str) -> Loss:
+    """Return the loss that a list of terms describes, as in ce,dice or focal=1,dice=0.5,smoothing=0.1.
+
+    Terms that `text` does not name are 0, but for the cross-entropy where focal or smoothing change it.
+
+    Raises
+    ------
+    InputError
+        A term is not known, or its number is out of range.
+
+    Examples
+    --------
+    >>> loss_of("dice=2"), loss_of("focal")  # doctest: +ELLIPSIS
+    (Loss(cross_entropy=0.0, dice=2.0, ...), Loss(cross_entropy=1.0, dice=0.0, focal=2.0, ...))
+    """
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if name not in TERMS:
+            raise InputError(f"--loss {text}: expected a list of {', '.join(TERMS)}, as in ce,dice=0.5, found {part!r}")
+        field_name, usual = TERMS[name]
+        try:
+            given[field_name] = float(value) if equals else usual
+        except ValueError:
+            raise InputError(f"--loss {text}: expected a number, as in {name}={usual:g}, found {part!r}") from None
+    changes_cross_entropy = bool({"focal", "smoothing"} & given.keys())
+    return Loss(**{"cross_entropy": float(changes_cross_entropy), **given})
+
+
+def class_weights_of(text: str) -> ClassWeights:
+    """Return the weights of the classes that an option describes: frequency, equal, batch, or numbers as in 1,5.
+
+    Raises
+    ------
+    InputError
+        It is none of these.
+
+    Examples
+    --------
+    >>> class_weights_of("1,5"), class_weights_of("frequency"), class_weights_of("batch")
+    ((1.0, 5.0), 'frequency', None)
+    """
+    if text == "batch":
+        return None
+    if text == "frequency":
+        return "frequency"
+    if text == "equal":
+        return "equal"
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--class-weights {text}: expected batch, frequency, equal, or a number for each class, as in 1,5"
+        ) from None
+
+
+def _changed(value: Any, usual: Any) -> dict[str, Any]:
+    """Return the fields of `value`, a dataclass, that are not as in `usual`."""
+    names = (each.name for each in fields(value))
+    return {name: getattr(value, name) for name in names if getattr(value, name) != getattr(usual, name)}
 
 
 def _require(holds: bool, name: str, found: object, expected: str) -> None:

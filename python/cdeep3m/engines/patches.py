@@ -10,9 +10,10 @@ import numpy as np
 
 from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.errors import InputError
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.engines.base import LabelledVolume
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 Sides = tuple[int, ...]
 """Sides of a patch or of a volume, axes (x, y, z)."""
 
-MAX_TRIES = 100_000
-"""Centres that are tried for one patch before its volume counts as one without a usable label."""
+BACKGROUND = 0
+
+MAX_TRIES = 1000
+"""Centres that are tried for one patch before those with a label to train on are listed, which are few then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,12 @@ class LabelSelection:
     def accepts(self, label: int, rng: np.random.Generator) -> bool:
         """Decide whether a patch centred on `label` is kept."""
         return bool(rng.random() < self.acceptance.get(label, self.rest))
+
+    def may_accept(self, labels: np.ndarray) -> np.ndarray:
+        """Return where patches may be centred, whatever the chance: bool, in the shape of `labels`."""
+        if self.rest > 0:
+            return ~np.isin(labels, [label for label, rate in self.acceptance.items() if rate <= 0])
+        return np.isin(labels, [label for label, rate in self.acceptance.items() if rate > 0])
 
     def rename(self, labels: np.ndarray) -> np.ndarray:
         """Return `labels` (any shape) under the numbers that the net gets."""
@@ -104,6 +113,11 @@ class PatchSampler:
         Which centres are kept.
     augmentation : Augmentation, optional
         How patches are changed.
+    rare : float
+        Share of the patches whose centre is drawn among the voxels of the foreground, a class as often as another
+        where there are several.
+    ignored : int, optional
+        Label of voxels that do not count as foreground.
 
     Raises
     ------
@@ -119,6 +133,8 @@ class PatchSampler:
         label_shape: Sides,
         selection: LabelSelection | None = None,
         augmentation: Augmentation | None = None,
+        rare: float = 0.0,
+        ignored: int | None = None,
     ) -> None:
         if not volumes:
             raise InputError("no volumes to draw training patches from; expected at least one")
@@ -131,17 +147,53 @@ class PatchSampler:
         self._check()
         self._white = [white_of(data) for data in self._data] if self.augmentation else []
         self._centres = [centre_range(label.shape[1:], self.label_shape) for label in self._labels]
+        self._listed: dict[int, np.ndarray] = {}
+        self.rare, self._ignored = rare, ignored
+        self._found = self._find() if rare else []
 
     @property
     def channels(self) -> int:
         """Number of channels of the data."""
         return int(self._data[0].shape[0])
 
+    def class_shares(self, classes: int, *, ignored: Collection[int] = ()) -> list[float]:
+        """Return how common each class is in the volumes, each as often as patches come from it.
+
+        Parameters
+        ----------
+        classes : int
+            How many there are, from 0.
+        ignored : collection of int
+            Labels that are none of them.
+
+        Returns
+        -------
+        list of float
+            Their sum is 1, or 0 where there is no label that counts.
+        """
+        weights = np.ones(len(self._labels)) if self._shares is None else np.diff(self._shares, prepend=0)
+        counted: dict[tuple[int, int], np.ndarray] = {}
+        shares = np.zeros(classes)
+        for label, weight in zip(self._labels, weights, strict=True):
+            place = extent(label)
+            if place not in counted:
+                counted[place] = self._counts(label, classes, ignored)
+            shares += weight * counted[place] / label.size
+        return (shares / max(shares.sum(), np.finfo(float).tiny)).tolist()
+
+    def _counts(self, label: np.ndarray, classes: int, ignored: Collection[int]) -> np.ndarray:
+        counts = np.zeros(classes)
+        for z in range(label.shape[3]):
+            plane = self.selection.rename(label[..., z])
+            counts += np.array([0 if c in ignored else np.count_nonzero(plane == c) for c in range(classes)])
+        return counts
+
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw one patch.
 
         A volume is chosen uniformly, or by the volumes' weights, then a centre uniformly until the label there is
-        accepted. Only z may leave the volume, but for augmentation; what lies outside is 0.
+        accepted; or, for the share of `rare`, a centre among the voxels of a class of the foreground. Only z may leave
+        the volume, but for augmentation; what lies outside is 0.
 
         Returns
         -------
@@ -149,8 +201,11 @@ class PatchSampler:
             Raw values.
         label : ndarray of float32, shape (1, x, y, z)
         """
-        index = self._index(rng)
-        centre = self._centre(index, rng)
+        if self.rare and rng.random() < self.rare:
+            index, centre = self._around_foreground(rng)
+        else:
+            index = self._index(rng)
+            centre = self._centre(index, rng)
         if self.augmentation:
             return self._augmented(self.augmentation, index, centre, rng)
         data = cut(self._data[index], _begin(centre, self.data_shape), self.data_shape)
@@ -172,6 +227,25 @@ class PatchSampler:
         if self._shares is None:
             return int(rng.integers(len(self._data)))
         return int(np.searchsorted(self._shares, rng.random(), side="right"))
+
+    def _find(self) -> list[Foreground]:
+        def wanted(one: int) -> bool:
+            return one != self._ignored and self.selection.acceptance.get(one, self.selection.rest) > 0
+
+        boxes = zip(self._labels, self._centres, strict=True)
+        found = [Foreground.of(label[0], *box, wanted) for label, box in boxes]
+        if not any(found):
+            raise InputError(
+                "no place of the training volumes is foreground and far enough from the edges to draw a patch around; "
+                "expected one at least. Check the labels, use a smaller patch, or leave the rare sampling out"
+            )
+        return found
+
+    def _around_foreground(self, rng: np.random.Generator) -> tuple[int, Sides]:
+        """Choose a volume that has foreground, by the volumes' weights, and a place in it."""
+        while not self._found[index := self._index(rng)]:
+            pass
+        return index, self._found[index].draw(self._labels[index][0], rng)
 
     def _augmented(
         self, augmentation: Augmentation, index: int, centre: Sides, rng: np.random.Generator
@@ -198,10 +272,29 @@ class PatchSampler:
             centre = tuple(rng.integers(low, high).tolist())
             if self.selection.accepts(int(labels[centre]), rng):
                 return centre
-        raise InputError(
-            f"{MAX_TRIES} places of volume {index + 1} were tried and none has a label to train on "
-            f"({', '.join(map(str, self.selection.acceptance))}); check the labels and the label selection file"
-        )
+        while True:
+            centre = tuple(rng.choice(self._usable(index)).tolist())
+            if self.selection.accepts(int(labels[centre]), rng):
+                return centre
+
+    def _usable(self, index: int) -> np.ndarray:
+        """Return all centres of a volume that may be accepted, shape (n, 3).
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        if index not in self._listed:
+            low, high = self._centres[index]
+            inner = tuple(slice(first, after) for first, after in zip(low, high, strict=True))
+            self._listed[index] = np.argwhere(self.selection.may_accept(self._labels[index][0][inner])) + low
+        if not len(self._listed[index]):
+            raise InputError(
+                f"volume {index + 1} has no place with a label to train on "
+                f"({', '.join(map(str, self.selection.acceptance))}); check the labels and the label selection file"
+            )
+        return self._listed[index]
 
     def _check(self) -> None:
         for data, label in zip(self._data, self._labels, strict=True):
@@ -214,11 +307,85 @@ class PatchSampler:
                 )
 
 
+@dataclass(frozen=True)
+class Foreground:
+    """Where a volume has foreground, as counts of each slab along x: little to keep, however large the volume.
+
+    Attributes
+    ----------
+    low, high : tuple of int
+        The first place, and the one after the last one, that count; axes (x, y, z).
+    counts : mapping of int to ndarray of int, shape (x,)
+        By class, how often it occurs from each slab's beginning on.
+    """
+
+    low: Sides
+    high: Sides
+    counts: Mapping[int, np.ndarray]
+
+    @classmethod
+    def of(cls, label: np.ndarray, low: Sides, high: Sides, wanted: Callable[[int], bool]) -> Foreground:
+        """Count the classes of labels within a box, those that are wanted.
+
+        Parameters
+        ----------
+        label : ndarray of a whole-number type, shape (x, y, z)
+        low, high : tuple of int
+            The box, its end not included.
+        wanted : callable
+            Tells of a class whether it is.
+        """
+        box = label[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
+        classes = [int(value) for value in np.unique(box) if BACKGROUND < value < IGNORED and wanted(int(value))]
+        counted = {one: np.cumsum([np.count_nonzero(slab == one) for slab in box]) for one in classes}
+        return cls(tuple(low), tuple(high), counted)
+
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+        return bool(self.counts)
+
+    def draw(self, label: np.ndarray, rng: np.random.Generator) -> Sides:
+        """Draw a class that is there, and one of its voxels, each as often as another.
+
+        Parameters
+        ----------
+        label : ndarray of a number type, shape (x, y, z)
+        rng : Generator
+        """
+        one = list(self.counts)[int(rng.integers(len(self.counts)))]
+        ends = self.counts[one]
+        number = int(rng.integers(ends[-1]))
+        x = int(np.searchsorted(ends, number, side="right"))
+        before = int(ends[x - 1]) if x else 0
+        (_, y0, z0), (_, y1, z1) = self.low, self.high
+        slab = label[self.low[0] + x, y0:y1, z0:z1]
+        y, z = (int(axis[number - before]) for axis in np.nonzero(slab == one))
+        return self.low[0] + x, y0 + y, z0 + z
+
+
 def _shares(weights: Sequence[float]) -> np.ndarray | None:
     """Return up to which number in [0, 1) each volume is drawn, or None where all are drawn alike."""
     if len(set(weights)) == 1:
         return None
     return np.cumsum(weights) / np.sum(weights)
+
+
+def extent(array: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last address of an array: the same for all turned and mirrored views of one.
+
+    Parameters
+    ----------
+    array : ndarray of any type and shape
+
+    Examples
+    --------
+    >>> volume = np.zeros((2, 3, 4))
+    >>> extent(volume[::-1].swapaxes(0, 1)) == extent(volume) != extent(volume[1:])
+    True
+    """
+    ways = [step * (side - 1) for step, side in zip(array.strides, array.shape, strict=True)]
+    begin = array.__array_interface__["data"][0]
+    return begin + sum(min(way, 0) for way in ways), begin + sum(max(way, 0) for way in ways)
 
 
 def white_of(data: np.ndarray) -> float:

@@ -152,6 +152,8 @@ class ToolEngine(ABC):
                 f"Caffe does not know the {', '.join(job.learning.beyond_caffe)} that this training asks for: use "
                 "--engine embedded"
             )
+        if job.after_snapshot:
+            raise EngineError("Caffe's tools hand no snapshots over while they train: use --engine embedded")
         seen = _Seen(training_files(job).max_iter, report)
         with _as_caffe_takes_it(job) as adapted:
             call = train_call(adapted)

@@ -7,7 +7,6 @@ Annotators place a border some pixels to one side or the other. Lucchi et al. (I
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 
 def border_zone(label: np.ndarray, tolerance: float) -> np.ndarray:
@@ -33,5 +32,7 @@ def border_zone(label: np.ndarray, tolerance: float) -> np.ndarray:
     """
     if tolerance < 1 or label.all() or not label.any():
         return np.zeros(label.shape, bool)
+    from scipy import ndimage
+
     distance = ndimage.distance_transform_edt(label) + ndimage.distance_transform_edt(~label)
     return distance <= tolerance

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,6 +137,8 @@ class Touching:
         ndarray of int64, shape (y, x)
             0 background.
         """
+        from scipy import ndimage
+
         labels, count = ndimage.label(plane, structure=np.ones((3, 3), bool))
         first = len(self._parent)
         numbers = np.where(labels, labels.astype(np.int64) + (first - 1), 0)

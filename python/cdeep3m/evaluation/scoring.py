@@ -18,6 +18,7 @@ from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
 from cdeep3m.volumes.formats import MAP
+from cdeep3m.volumes.labels import IGNORED, ClassVolume, Labelling, OneClass
 from cdeep3m.volumes.open import ELSEWHERE
 from cdeep3m.volumes.samples import to_8_bits
 
@@ -164,6 +165,8 @@ def score_maps(
     tolerance: float = 0,
     roi: str | None = None,
     objects: bool = True,
+    label: int | None = None,
+    ignore: int | None = None,
 ) -> MapScores:
     """Score probability maps against ground truth.
 
@@ -182,6 +185,10 @@ def score_maps(
         As of `region_of`.
     objects : bool
         Whether to score objects, too; they are whole whatever the tolerance is.
+    label : int, optional
+        The number that is foreground in labels of several classes.
+    ignore : int, optional
+        The number of voxels that nobody has labelled; they do not count.
 
     Returns
     -------
@@ -197,20 +204,20 @@ def score_maps(
     if tolerance < 0:
         raise InputError(f"a tolerance of {tolerance:g} pixels; expected 0 or more")
     here = maps_in(maps)
-    values, truth = open_volume(here), open_volume(labels, role="label")
+    values, truth = open_volume(here), _truth(labels, label, ignore)
     require_one_size({here: values, labels: truth})
     if values.dtype != np.uint8 and not is_map(here, values):
         raise InputError(
             f"{here} holds {values.dtype}; expected 8-bit probability maps. Score objects with --instances"
         )
     region = region_of(roi, values.shape)
-    counted = _count(values, truth, region, tolerance, threshold if objects else None)
+    counted = _count(values, truth, region, tolerance, threshold if objects else None, ignore=ignore)
     if not counted.values.sum():
         raise InputError("no voxel counts: expected some inside the region and outside the zone around borders")
     if threshold is not None:
         return MapScores(threshold=threshold, chosen_here=False, counts=counted.values, objects=counted.objects)
     best = best_threshold(counted.values.sum(axis=0))
-    found = _count(values, truth, region, tolerance, best).objects if objects else None
+    found = _count(values, truth, region, tolerance, best, ignore=ignore).objects if objects else None
     return MapScores(threshold=best, chosen_here=True, counts=counted.values, objects=found)
 
 
@@ -235,7 +242,25 @@ def score_instances(
     return score_objects(counts)
 
 
-def _count(maps: Volume, labels: Volume, region: Region, tolerance: float, threshold: int | None) -> Counted:
+def _truth(labels: str | os.PathLike[str], label: int | None, ignore: int | None) -> Volume:
+    """Open labels, where there are classes or voxels to be ignored as foreground, background and IGNORED."""
+    if label is None and ignore is None:
+        return open_volume(labels, role="label")
+    stored = open_volume(labels, role="segmentation")
+    if label is None:
+        return ClassVolume(stored, str(labels), Labelling(ignore=ignore))
+    return OneClass(stored, label, ignore)
+
+
+def _count(
+    maps: Volume,
+    labels: Volume,
+    region: Region,
+    tolerance: float,
+    threshold: int | None,
+    *,
+    ignore: int | None = None,
+) -> Counted:
     """Count values plane by plane, and the voxels that objects share where there is a threshold."""
     values = np.zeros((maps.shape[0], 2, VALUES), np.int64)
     shared: Overlaps = Overlaps()
@@ -243,7 +268,8 @@ def _count(maps: Volume, labels: Volume, region: Region, tolerance: float, thres
     planes = zip(planes_of(maps), planes_of(labels), region.planes(maps.shape), strict=True)
     for z, (probabilities, truth, part) in enumerate(planes):
         plane = to_8_bits(probabilities)
-        label = truth != 0
+        label = (truth != 0) & (truth != IGNORED) if ignore is not None else truth != 0
+        part &= truth != IGNORED if ignore is not None else np.True_
         where = part & ~border_zone(label, tolerance)
         for side, kind in enumerate((~label, label)):
             values[z, side] = np.bincount(plane[kind & where], minlength=VALUES)

@@ -13,7 +13,7 @@ from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, NetParameter, SolverParameter
 from cdeep3m.proto.caffemodel import blob_shape, read_model, read_state
 from cdeep3m.proto.foreign import MODEL, PROBED, STATE, TEXT, looks_like
-from cdeep3m.runs.trained import MODEL_SUFFIX, iteration_of, weights_in
+from cdeep3m.runs.trained import MODEL_SUFFIX, iteration_of, predicting_weights, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,4 +192,5 @@ def net_infos(folder: Path) -> list[tuple[Path, FileInfo]]:
         raise MissingModelError(
             f"no trained model in {folder}: expected <net>/trainedmodel/*{MODEL_SUFFIX}, or a file to describe"
         )
-    return [(path, info(path)) for path in (weights_in(net / "trainedmodel")[-1] for net in nets)]
+    chosen = (predicting_weights(net / "trainedmodel") for net in nets)
+    return [(path, info(path)) for path in chosen if path]

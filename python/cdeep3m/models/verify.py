@@ -23,6 +23,7 @@ from cdeep3m.runs.trained import (
     STATE_SUFFIX,
     is_visible,
     iteration_of,
+    predicting_weights,
     snapshots,
     weights_in,
     with_deploy,
@@ -136,7 +137,7 @@ def verify_net(folder: Path, engine: InProcessEngine) -> NetReport:
     prototxts = [folder / name for name in READERS if (folder / name).is_file()]
     models = sorted(path for path in (folder / "trainedmodel").glob(f"*{MODEL_SUFFIX}") if is_visible(path))
     states = snapshots(folder / "trainedmodel", STATE_SUFFIX)
-    best = next(reversed(weights_in(folder / "trainedmodel")), None)
+    best = predicting_weights(folder / "trainedmodel")
     shapes = _shapes_in(best) if best else {}
     checks: list[Callable[[], object]] = [partial(READERS[path.name], path) for path in prototxts]
     if best:

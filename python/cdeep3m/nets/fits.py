@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from cdeep3m.nets.shapes import Shape
 
 
+SCORES = "conv_deconv5_16x"
+"""A layer of every net with an output for each class."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """How well weights fit one of the nets.
@@ -28,11 +32,14 @@ class Fit:
         Divisor of its numbers of channels, as `--width` takes it.
     problems : tuple of str
         What does not fit; empty where everything does.
+    classes : int
+        How many the net tells apart.
     """
 
     net: str
     width: int
     problems: tuple[str, ...] = ()
+    classes: int = CLASSES
 
     def __bool__(self) -> bool:
         return not self.problems
@@ -55,11 +62,12 @@ def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
     --------
     >>> shapes = {name: blobs for name, blobs in blob_shapes(deploy("3fm", width=4)).items() if blobs}
     >>> fit_of_layers(shapes)
-    Fit(net='3fm', width=4, problems=())
+    Fit(net='3fm', width=4, problems=(), classes=2)
     """
+    classes = shapes[SCORES][0][0] if shapes.get(SCORES) and shapes[SCORES][0] else CLASSES
     widest = max((shape[0] for blobs in shapes.values() for shape in blobs if shape), default=0)
     fits = [
-        Fit(net, width, tuple(_problems(shapes, expected_shapes(net, width))))
+        Fit(net, width, tuple(_problems(shapes, expected_shapes(net, width, classes))), classes)
         for net in NETS
         if shapes.keys() & expected_shapes(net, 1).keys()
         for width in _widths(widest)
@@ -68,21 +76,26 @@ def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
 
 
 def fit_of_history(shapes: Sequence[Shape]) -> Fit | None:
-    """Return the net whose training wrote a solver state with a history of `shapes`, or None."""
+    """Return the net of two classes whose training wrote a solver state with a history of `shapes`, or None.
+
+    Adam and AdaDelta keep two blobs for each one of the net.
+    """
     found = [without_leading_ones(shape) for shape in shapes]
     for net in NETS:
         for width in _widths(max((shape[0] for shape in shapes if shape), default=0)):
-            if found == [
+            expected = [
                 without_leading_ones(shape) for blobs in expected_shapes(net, width).values() for shape in blobs
-            ]:
+            ]
+            if found in (expected, 2 * expected):
                 return Fit(net, width)
     return None
 
 
 @lru_cache(maxsize=512)
-def expected_shapes(net: str, width: int) -> dict[str, list[Shape]]:
+def expected_shapes(net: str, width: int, classes: int = CLASSES) -> dict[str, list[Shape]]:
     """Return the shapes of the blobs of every layer of `net` that has any, in order."""
-    return {name: blobs for name, blobs in blob_shapes(deploy(net, width=width)).items() if blobs}
+    made = deploy(net, width=width, classes=classes)
+    return {name: blobs for name, blobs in blob_shapes(made).items() if blobs}
 
 
 def without_leading_ones(shape: Shape) -> Shape:

@@ -17,6 +17,7 @@ from cdeep3m.proto.caffe_pb2 import (
     TRAIN,
     AccuracyParameter,
     DataProviderParameter,
+    FillerParameter,
     LabelProbMapping,
     LabelProbMappingParameter,
     LabelSelectParameter,
@@ -47,6 +48,12 @@ SIDE_STEP = 16
 BN_FRACTION = 0.999
 """Caffe's default moving_average_fraction."""
 
+MOST_CLASSES = 255
+"""Labels of training volumes are bytes, and 255 is the one that is left out."""
+BATCH, TEST_BATCH = 5, 2
+"""Patches in a batch, for training and for testing."""
+INITIALISATIONS = ("original", "msra", "xavier")
+
 DEPLOY = "deploy.prototxt"
 TRAIN_VAL = "train_val.prototxt"
 SOLVER = "solver.prototxt"
@@ -72,6 +79,13 @@ class NetMake:
     bn_fraction : float
         How much of its running statistics BatchNorm keeps with every batch. The nets' own 0.999 averages over some
         thousand batches; a shorter training needs a shorter memory, or its nets predict with statistics of their start.
+    classes : int
+        How many there are, background among them.
+    batch : int
+        Patches in a batch of the training.
+    initialisation : {"original", "msra", "xavier"}
+        What convolutions are filled with before they learn: as DeepEM3D's are, or all alike by one of Caffe's fillers.
+        Those that enlarge (bilinear) stay.
 
     Raises
     ------
@@ -82,6 +96,9 @@ class NetMake:
     width: int = 1
     patch_side: int = PATCH_SIDE
     bn_fraction: float = BN_FRACTION
+    classes: int = CLASSES
+    batch: int = BATCH
+    initialisation: str = INITIALISATIONS[0]
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -90,16 +107,24 @@ class NetMake:
             raise InputError(f"--patch_side {self.patch_side}: expected a multiple of {SIDE_STEP}, as in 320")
         if not 0 < self.bn_fraction < 1:
             raise InputError(f"--bn_fraction {self.bn_fraction}: expected a number between 0 and 1, as in 0.999")
+        if not CLASSES <= self.classes <= MOST_CLASSES:
+            raise InputError(f"--classes {self.classes}: expected a number from {CLASSES} to {MOST_CLASSES}")
+        if self.batch < 1:
+            raise InputError(f"--batch {self.batch}: expected a number of at least 1, as in {BATCH}")
+        if self.initialisation not in INITIALISATIONS:
+            raise InputError(f"--initialisation {self.initialisation}: expected one of {', '.join(INITIALISATIONS)}")
 
 
 def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
     """Return the content of the four files of `net`, by file name."""
     make = make or NetMake()
+    batches = (make.batch, TEST_BATCH)
+    training = train_val(net, width=make.width, patch_side=make.patch_side, batches=batches, classes=make.classes)
     return {
-        DEPLOY: deploy(net, width=make.width),
-        TRAIN_VAL: with_bn_fraction(train_val(net, width=make.width, patch_side=make.patch_side), make.bn_fraction),
+        DEPLOY: deploy(net, width=make.width, classes=make.classes),
+        TRAIN_VAL: made(training, make),
         SOLVER: solver(net),
-        LABEL_CLASS_SELECTION: label_class_selection(),
+        LABEL_CLASS_SELECTION: label_class_selection(make.classes),
     }
 
 
@@ -115,7 +140,9 @@ def write_all(folder: Path) -> list[Path]:
     return written
 
 
-def deploy(net: str, *, width: int = 1, sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE)) -> NetParameter:
+def deploy(
+    net: str, *, width: int = 1, sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE), classes: int = CLASSES
+) -> NetParameter:
     """Return the net that predicts.
 
     Parameters
@@ -126,22 +153,29 @@ def deploy(net: str, *, width: int = 1, sides: tuple[int, int] = (INPUT_SIDE, IN
         Divisor of the numbers of channels, for compact nets of the same topology.
     sides : tuple of int, optional
         Input size along (x, y), multiples of 16.
+    classes : int, optional
+        How many there are, background among them.
 
     Returns
     -------
     NetParameter
-        From `data` (1, 1, x, y, frames) to `prob` (1, 2, x, y).
+        From `data` (1, 1, x, y, frames) to `prob` (1, classes, x, y).
     """
     spec = NetParameter(name="BIG_N_INCEPTION_FCN")
     frames = FRAMES[net]
     data = input_blob(spec, "data", (1, 1, *sides, frames))
     layer("Softmax", "softmaxout", [class_scores(stem_3d(data, frames))], "prob")
     _free_memory_early(spec, net)
-    return narrowed(spec, width)
+    return _scoring(spec, classes, width=width)
 
 
 def train_val(
-    net: str, *, width: int = 1, patch_side: int = PATCH_SIDE, batches: tuple[int, int] = (5, 2)
+    net: str,
+    *,
+    width: int = 1,
+    patch_side: int = PATCH_SIDE,
+    batches: tuple[int, int] = (BATCH, TEST_BATCH),
+    classes: int = CLASSES,
 ) -> NetParameter:
     """Return the net that trains and tests.
 
@@ -155,6 +189,8 @@ def train_val(
         Side of the square training patches, a multiple of 16.
     batches : tuple of int, optional
         Patches in a batch, for training and for testing.
+    classes : int, optional
+        How many there are, background among them.
 
     Returns
     -------
@@ -164,12 +200,12 @@ def train_val(
     spec = NetParameter()
     frames = FRAMES[net]
     for phase, batch in zip((TRAIN, TEST), batches, strict=True):
-        append_patches(spec, phase, (patch_side, patch_side, frames), batch)
+        append_patches(spec, phase, (patch_side, patch_side, frames), batch, classes=classes)
     data, label = Blob(spec, "data"), Blob(spec, "label")
     planes = stem_3d(data, frames)
     drop_last_axis(label, irregular.RESHAPE)
-    append_score(class_scores(planes), label)
-    return narrowed(spec, width)
+    append_score(class_scores(planes), label, classes=classes)
+    return _scoring(spec, classes, width=width)
 
 
 def solver(net: str) -> SolverParameter:
@@ -194,15 +230,34 @@ def solver(net: str) -> SolverParameter:
     )
 
 
-def label_class_selection() -> LabelProbMappingParameter:
+def label_class_selection(classes: int = CLASSES) -> LabelProbMappingParameter:
     """Return how the classes are balanced when patches are drawn.
 
-    The fork takes these numbers as how common a class is: it always accepts patches around the rarest class, and one in
-    four (1 / 0.3, rounded up) around background.
+    The fork takes these numbers as how common a class is: it always accepts patches around the rarest classes, and one
+    in four (1 / 0.3, rounded up) around background.
     """
-    classes = (("background", 0, 1.0), ("foreground", 1, 0.3))
-    info = [LabelProbMapping(label_name=name, label=label, prob=prob, map2label=label) for name, label, prob in classes]
+    names = ["foreground"] if classes == CLASSES else [f"class_{label}" for label in range(1, classes)]
+    info = [
+        LabelProbMapping(label_name=name, label=label, prob=0.3 if label else 1.0, map2label=label)
+        for label, name in enumerate(["background", *names])
+    ]
     return LabelProbMappingParameter(ignore_rest_of_label=True, label_prob_mapping_info=info)
+
+
+def made(net: NetParameter, make: NetMake) -> NetParameter:
+    """Return a net that trains with the memory of BatchNorm and the initialisation of `make`."""
+    return with_initialisation(with_bn_fraction(net, make.bn_fraction), make.initialisation)
+
+
+def with_initialisation(net: NetParameter, initialisation: str) -> NetParameter:
+    """Return `net` with the weights of its convolutions filled in one way, but for those that enlarge."""
+    changed = NetParameter()
+    changed.CopyFrom(net)
+    for each in changed.layer:
+        filler = each.convolution_param.weight_filler
+        if each.type == "Convolution" and filler.type != "bilinear" and initialisation != INITIALISATIONS[0]:
+            filler.CopyFrom(FillerParameter(type=initialisation))
+    return changed
 
 
 def with_bn_fraction(net: NetParameter, fraction: float) -> NetParameter:
@@ -225,8 +280,24 @@ def narrowed(net: NetParameter, width: int) -> NetParameter:
     return narrow
 
 
+def _scoring(net: NetParameter, classes: int, *, width: int) -> NetParameter:
+    """Return a net of two classes narrowed, with the layers that had an output for each class scoring `classes`."""
+    scoring = {each.name for each in net.layer if each.convolution_param.num_output == CLASSES}
+    made = narrowed(net, width)
+    for each in made.layer:
+        if each.name in scoring:
+            each.convolution_param.num_output = classes
+    return made
+
+
 def append_patches(
-    spec: NetParameter, phase: Phase, shape: tuple[int, int, int], batch: int, *, data: str = "data"
+    spec: NetParameter,
+    phase: Phase,
+    shape: tuple[int, int, int],
+    batch: int,
+    *,
+    data: str = "data",
+    classes: int = CLASSES,
 ) -> None:
     """Append the layer that draws training or test patches into `data` and "label".
 
@@ -253,23 +324,23 @@ def append_patches(
             batch_size=16 if training else 1,
             backend=DataProviderParameter.HDF5,
         ),
-        label_select_param=_label_selection(),
+        label_select_param=_label_selection(classes),
     )
 
 
-def _label_selection() -> LabelSelectParameter:
+def _label_selection(classes: int) -> LabelSelectParameter:
     return LabelSelectParameter(
         balance=True,
-        num_labels=CLASSES,
-        num_top_label_balance=CLASSES,
+        num_labels=classes,
+        num_top_label_balance=classes,
         reorder_label=False,
         class_prob_mapping_file=LABEL_CLASS_SELECTION,
     )
 
 
-def append_score(scores: Blob, label: Blob) -> None:
+def append_score(scores: Blob, label: Blob, *, classes: int = CLASSES) -> None:
     """Append the class-balanced loss, and the accuracies of the test phase."""
-    balanced = _label_selection()
+    balanced = _label_selection(classes)
     balanced.auto_balance = True
     layer("SoftmaxWithLoss", "loss_deconv_all", [scores, label], label_select_param=balanced)
     scores.net.layer.add(
@@ -278,7 +349,7 @@ def append_score(scores: Blob, label: Blob) -> None:
         bottom=[scores.name, label.name],
         top=["accuracy_conv", "class_Acc"],
         include=[NetStateRule(phase=TEST)],
-        accuracy_param=AccuracyParameter(ignore_label=CLASSES),
+        accuracy_param=AccuracyParameter(ignore_label=classes),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import NetError
 from cdeep3m.nets import irregular
-from cdeep3m.nets.prototxts import NETS, NetMake, append_patches, append_score, train_val, with_bn_fraction
+from cdeep3m.nets.prototxts import NETS, TEST_BATCH, NetMake, append_patches, append_score, made, train_val
 from cdeep3m.nets.spec import Blob, drop_last_axis
 from cdeep3m.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetStateRule
 from cdeep3m.proto.prototxt import input_shapes
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 INPUT_AXES = 5
 
 
-def training_net(
-    net: str, deploy: NetParameter, *, make: NetMake | None = None, batches: tuple[int, int] = (5, 2)
-) -> NetParameter:
+def training_net(net: str, deploy: NetParameter, *, make: NetMake | None = None) -> NetParameter:
     """Return the net that trains on what `deploy` predicts with: patches before it, loss and accuracy behind it.
 
     Parameters
@@ -31,9 +29,7 @@ def training_net(
     deploy : NetParameter
         A net with one input (n, 1, x, y, z); a Softmax at its end is left away.
     make : NetMake, optional
-        Its patches and the memory of its BatchNorm layers; the width is that of `deploy`.
-    batches : tuple of int, optional
-        Patches in a batch, for training and for testing.
+        Its patches, its batches, its classes and the memory of its BatchNorm layers; the width is that of `deploy`.
 
     Returns
     -------
@@ -55,13 +51,13 @@ def training_net(
     else:
         raise NetError("the net that predicts has no layer that scores the classes")
     spec = NetParameter()
-    for phase, batch in zip((TRAIN, TEST), batches, strict=True):
-        append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data)
+    for phase, batch in zip((TRAIN, TEST), (make.batch, TEST_BATCH), strict=True):
+        append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data, classes=make.classes)
     rates = _rates(net)
     spec.layer.extend(_learning(layer, rates) for layer in layers)
     label = drop_last_axis(Blob(spec, "label"), irregular.RESHAPE)
-    append_score(Blob(spec, scores), label)
-    return with_bn_fraction(spec, make.bn_fraction)
+    append_score(Blob(spec, scores), label, classes=make.classes)
+    return made(spec, make)
 
 
 def _input(deploy: NetParameter, layers: Sequence[LayerParameter]) -> tuple[str, int]:

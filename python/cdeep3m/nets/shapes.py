@@ -66,6 +66,22 @@ def blob_shapes(net: NetParameter) -> dict[str, list[Shape] | None]:
     return shapes
 
 
+def classes_of(net: NetParameter) -> int | None:
+    """Return how many classes a net that predicts tells apart, the channels of its last blob; None: not to be told.
+
+    Examples
+    --------
+    >>> from cdeep3m.nets.prototxts import deploy
+    >>> classes_of(deploy("1fm")), classes_of(deploy("3fm", width=8, classes=4))
+    (2, 4)
+    """
+    tops = {name: Top(shape[1], len(shape)) for name, shape in input_shapes(net).items()}
+    for layer in net.layer:
+        _note_tops(tops, layer, [tops.get(name) for name in layer.bottom])
+    last = tops.get(net.layer[-1].top[0]) if net.layer and net.layer[-1].top else None
+    return last.channels if last else None
+
+
 def _blobs(layer: LayerParameter, bottoms: Sequence[Top | None]) -> list[Shape] | None:
     if layer.type in WITHOUT_BLOBS or (layer.type == "Scale" and len(bottoms) > 1):
         return []

@@ -360,14 +360,13 @@ class ObjectsJob:
         inner = self.grid.roi(number).relative_to(around.begin)
         values = _opened(self.request.maps).read(around)
         components, count = label_components(foreground(values, self.request.threshold), self._connectivity)
-        components = _only(components, count, np.unique(_grown(components, inner)))
+        components = _only(components, _there(_grown(components, inner), count))
         parts, count = split_components(components, depth=self.request.split, sampling=self.request.sampling)
-        seen = np.unique(_grown(parts, inner))
-        parts = _only(parts, count, seen)
-        cut = np.intersect1d(np.unique(parts[inner.slices]), parts[self._beyond(around, components)])
+        seen = _there(_grown(parts, inner), count)
+        parts, count = _only(parts, seen), int(seen[1:].sum())
+        cut = _there(parts[inner.slices], count) & _there(parts[self._beyond(around, components)], count)
         faces = two_planes_of(parts, inner.begin, inner.end)
-        count = int(parts.max())
-        return BlockLabels(parts[inner.slices], values[inner.slices], count, faces, int((cut > 0).sum()))
+        return BlockLabels(parts[inner.slices], values[inner.slices], count, faces, int(cut[1:].sum()))
 
     def _beyond(self, around: Roi, components: np.ndarray) -> np.ndarray:
         """Return where components lie that go on beyond what was read."""
@@ -535,11 +534,18 @@ def _run_step(
     run_missing(work, ledger, runner=runner, share=share, on_done=tell, name=f"{name}, block")
 
 
-def _only(labels: np.ndarray, count: int, kept: np.ndarray) -> np.ndarray:
-    """Return labels with none but those in `kept`, numbered anew from 1 in the same order."""
-    table = np.zeros(count + 1, np.int32)
-    kept = kept[kept > 0]
-    table[kept] = np.arange(1, len(kept) + 1)
+def _there(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return for every label from 0 to `count` whether it occurs."""
+    found = np.zeros(count + 1, bool)
+    found[labels.reshape(-1)] = True
+    return found
+
+
+def _only(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return labels with none but those that `kept` names, numbered anew from 1 in the same order."""
+    table = np.cumsum(kept, dtype=np.int32) - np.int32(kept[0])
+    table[~kept] = 0
+    table[0] = 0
     return table[labels]
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.errors import InputError, needing
-from cdeep3m.matlab_ports.apply_3d_watershed import DEPTH, apply_3d_watershed
+from cdeep3m.matlab_ports.apply_3d_watershed import DEPTH
 from cdeep3m.matlab_ports.label2rgb import colour_table, label2rgb
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, RandScores, overlaps, snemi3d_metrics
+from cdeep3m.objects.slabs import find_basins
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.volumes import open_volume, planes_of, read_all, require_one_size
+from cdeep3m.volumes import open_volume, planes_of, require_one_size
 from cdeep3m.volumes.png import folder_for_planes, write_picture
 from cdeep3m.volumes.tiff import write_stack
 
@@ -37,7 +38,8 @@ def label_objects(
     Parameters
     ----------
     segmented : path
-        Probability maps of boundaries, membranes for example. They are in memory as a whole.
+        Probability maps of boundaries, membranes for example. A slab of planes is in memory; the whole is for a while
+        in `out`, with 28 bytes a voxel.
     raw : path
         The images, of the same size.
     out : path
@@ -67,13 +69,13 @@ def label_objects(
     require_one_size({segmented: maps, raw: images})
     pictures = folder_for_planes(out, COLOURED, maps.shape[0], inputs=(segmented, raw))
     with needing("scikit-image", extra="watershed", module="skimage"):
-        labels = apply_3d_watershed(read_all(maps), depth=depth, exact=rules.octave_watershed)
-    count = int(labels.max())
-    write_stack(Path(out) / LABELS, labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32))
-    table = colour_table(count)
-    for path, plane, image in zip(pictures, labels, planes_of(images), strict=True):
+        found = find_basins(maps, depth=depth, exact=rules.octave_watershed, folder=Path(out))
+    dtype = np.dtype(np.uint16 if found.count <= np.iinfo(np.uint16).max else np.uint32)
+    write_stack(Path(out) / LABELS, (plane.astype(dtype) for plane in found.lined()), shape=maps.shape, dtype=dtype)
+    table = colour_table(found.count)
+    for path, plane, image in zip(pictures, found.lined(), planes_of(images), strict=True):
         write_picture(path, overlay(label2rgb(plane, table), to_8_bits(image)[..., None]))
-    return count
+    return found.count
 
 
 def score_segmentation(truth: str | os.PathLike[str], segmented: str | os.PathLike[str]) -> RandScores:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import LoadedNet
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import MapType
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
@@ -41,10 +42,26 @@ class NetInUse:
     net : LoadedNet
     variants : sequence of Variant
         Test-time augmentation, in ascending order.
+    calibration : Calibration, optional
+        What becomes of the averaged probabilities.
     """
 
     net: LoadedNet
     variants: Sequence[Variant]
+    calibration: Calibration | None = None
+
+    def calibrated(self, mean: np.ndarray) -> np.ndarray:
+        """Return the mean of the variants, calibrated where that is asked for.
+
+        Parameters
+        ----------
+        mean : ndarray of float64 or uint16, shape (y, x)
+
+        Returns
+        -------
+        ndarray, shape (y, x)
+        """
+        return mean if self.calibration is None else self.calibration.apply(mean)
 
 
 def predict_box(
@@ -250,7 +267,7 @@ def _stream(
     with closing(ahead(windows, depth=WINDOWS_AHEAD)) as made:
         means = one.net.averaged(made, one.variants, unrounded=unrounded, before_batch=before_pass)
         for box in boxes:
-            yield _filled(box, means, tiling, unrounded)
+            yield _filled(box, map(one.calibrated, means), tiling, unrounded)
 
 
 def _made(stream: Iterator[np.ndarray], rules: Rules, unrounded: bool) -> np.ndarray:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import Maps, MapType
     from cdeep3m.runners.base import Runner
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.base import Volume
@@ -93,6 +94,8 @@ class UnitWork:
         Whether the average of the nets is written as well.
     enhancement : Enhancement, optional
         How images are enhanced before a net sees them.
+    calibrations : mapping of str to Calibration
+        Of the nets that have one.
     kind : MapKind
         Format and type of the maps.
     key : str
@@ -109,6 +112,7 @@ class UnitWork:
     out: Path
     averages: bool
     enhancement: Enhancement | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     kind: MapKind = field(default_factory=lambda: MapKind())
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -320,6 +324,7 @@ def _ready(work: UnitWork) -> _Ready:
             model.net: NetInUse(
                 work.engine.load(model, gpu=work.gpu, precision=work.precision),
                 variants_for(model.net, work.aug_speed),
+                work.calibrations.get(model.net),
             )
             for model in work.models
         }

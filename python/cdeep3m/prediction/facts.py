@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
-from cdeep3m.runs.trained import iteration_of
+from cdeep3m.runs.trained import digest_of, iteration_of
 from cdeep3m.volumes.samples import gray_histogram, sampled_planes, white_of
 from cdeep3m.volumes.units import in_nanometers
 
@@ -44,16 +43,12 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
 
 def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:
     """Return what identifies a model, and the gray values that it was trained on where its run noted them."""
-    with open(model.weights, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
     data = training_data(trained, model.net)
     return {
         "net": model.net,
         "file": model.weights.name,
         "iteration": iteration_of(model.weights),
-        "sha256": digest.hexdigest(),
+        "sha256": digest_of(model.weights),
         "trained_on": {
             key: data[key] for key in ("shape", "type", "histogram", "foreground", "voxel_size") if key in data
         },

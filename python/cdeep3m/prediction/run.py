@@ -43,13 +43,15 @@ from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_editio
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
 from cdeep3m.runners.base import InThisProcess
+from cdeep3m.runs.calibration import written
 from cdeep3m.runs.events import recorded
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.prediction import AUGMENTED, IMAGES, PredictionRun, demand_net_name
 from cdeep3m.runs.provenance import describe_enhancement, trained_on
 from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import demand_apart
+from cdeep3m.runs.validation import calibration_for
+from cdeep3m.system.files import Settling, demand_apart
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
 from cdeep3m.tiling.info_file import write_tiling
@@ -63,9 +65,12 @@ from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.samples import middle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
     from cdeep3m.runners.base import Runner
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.packages import Fill
     from cdeep3m.volumes.base import Volume
 
@@ -73,6 +78,8 @@ logger = logging.getLogger(__name__)
 
 REACH = "reach"
 """Key of predict.config for how far around a voxel the nets look, where tiles are blended."""
+FOREGROUND = 1
+"""The class that the original's maps show."""
 
 Report = Callable[[str, Progress], None]
 """Receives a net's name and how far it is, in planes."""
@@ -120,6 +127,10 @@ class PredictRequest:
         Where the maps go, such as a bucket; default: into `out`, which keeps settings, logs and markers.
     blend : bool
         Let tiles overlap by what the nets see around a voxel, and average them.
+    label : int
+        The class whose probability the maps show.
+    calibrated : bool
+        Calibrate the maps of nets that have a calibration beside them; never so in exact mode.
 
     Raises
     ------
@@ -144,6 +155,8 @@ class PredictRequest:
     fill: Fill = "zeros"
     blend: bool = False
     maps: Address | None = None
+    label: int = FOREGROUND
+    calibrated: bool = True
 
     def __post_init__(self) -> None:
         with failing_with(2):
@@ -166,6 +179,8 @@ class PredictRequest:
             raise InputError(f"found --maps with --format {self.format}; expected a format of chunks: {several}")
         if self.rules.octave_images and self.blend:
             raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
+        if self.rules is ORIGINAL and self.label != FOREGROUND:
+            raise InputError("the original shows class 1: use either --exact or --class")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -261,6 +276,7 @@ def _predict(
             volume = open_volume(request.images, rules=request.rules)
             enhancement = enhancement_of(request)
             say_enhancement(request)
+            _say_calibrations(request, models)
             if enhancement is None:
                 _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
@@ -277,7 +293,7 @@ def _predict(
                 reach=reach,
             )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
-        settings = _settings(request, volume) | ({} if reach is None else {REACH: str(reach)})
+        settings = _settings(request, models, volume) | ({} if reach is None else {REACH: str(reach)})
         run.begin(settings, models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
@@ -300,7 +316,7 @@ def _predict(
                     seen = _seen(volume, enhancement, request, engine, gpu)
                     _stream(request, engine, gpu, run, models, seen, tiling, noted)
                 else:
-                    work = _over_files(request, run, tiling)
+                    work = _over_files(request, run, models, tiling)
                     predict_over_files(work, engine, gpus=(gpu, *also), maxpackages=request.max_packages, report=noted)
             with failing_with(12), run.finishing() as ours:
                 if ours:
@@ -359,6 +375,27 @@ def enhancement_of(request: PredictRequest) -> Enhancement | None:
     return record.enhancement if record else None
 
 
+def calibrations_of(
+    request: PredictRequest, models: Mapping[str, TrainedModel], *, say: bool = False
+) -> dict[str, Calibration]:
+    """Return the calibrations of the nets that have one, where maps are calibrated; say which belong to others."""
+    if not request.calibrated or request.rules is not CORRECTED or request.label != FOREGROUND:
+        return {}
+    found = {net: calibration_for(model.weights, say=say) for net, model in models.items()}
+    return {net: calibration for net, calibration in found.items() if calibration}
+
+
+def _say_calibrations(request: PredictRequest, models: Mapping[str, TrainedModel]) -> None:
+    """Say in a line which maps are calibrated; or, where they could be, that they are not."""
+    calibrations = calibrations_of(request, models, say=True)
+    if calibrations:
+        said = "; ".join(f"{net} ({calibration.words})" for net, calibration in calibrations.items())
+        without = [net for net in models if net not in calibrations]
+        logger.info("Calibrated: %s%s", said, f"; not {', '.join(without)}" if without else "")
+    elif calibrations_of(replace(request, calibrated=True), models):
+        logger.info("Maps are not calibrated, as asked: 0.5 may not be the best threshold")
+
+
 def say_enhancement(request: PredictRequest) -> None:
     """Say what the images go through; warn where that is not what the model was trained on."""
     record, asked = trained_on(request.trained), enhancement_of(request)
@@ -399,7 +436,7 @@ def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
         models = {net: trained.model(net) for net in request.nets}
     with suppress(MissingFileError):
         request = replace(request, images=images_of(request.images))
-    run.demand_same(_settings_of(request), models)
+    run.demand_same(_settings_of(request, models), models)
 
 
 def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
@@ -422,6 +459,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--format and --dtype": request.is_new,
         "--fill reflect": request.fill != "zeros",
         "--blend": request.blend,
+        "--class": request.label != FOREGROUND,
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
     }
@@ -445,7 +483,9 @@ def _read_plane(volume: Volume, z: int) -> np.ndarray:
     return volume.read(whole if height * width <= LARGEST_PLANE else middle(volume.shape, z))[0]
 
 
-def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> FileRun:
+def _over_files(
+    request: PredictRequest, run: PredictionRun, models: Mapping[str, TrainedModel], tiling: Tiling
+) -> FileRun:
     return FileRun(
         run=run,
         trained=request.trained,
@@ -455,21 +495,23 @@ def _over_files(request: PredictRequest, run: PredictionRun, tiling: Tiling) -> 
         tiling=tiling,
         rules=request.rules,
         enhancement=enhancement_of(request),
+        calibrations=calibrations_of(request, models),
     )
 
 
 def _trained_models(request: PredictRequest) -> dict[str, TrainedModel]:
     trained = TrainedRun(request.trained)
-    return {net: trained.model(net) for net in request.nets}
+    return {net: replace(trained.model(net), label=request.label) for net in request.nets}
 
 
-def _settings(request: PredictRequest, volume: Volume) -> dict[str, str]:
-    return {**_settings_of(request), "imagesize": _size(volume.shape)}
+def _settings(request: PredictRequest, models: Mapping[str, TrainedModel], volume: Volume) -> dict[str, str]:
+    return {**_settings_of(request, models), "imagesize": _size(volume.shape)}
 
 
-def _settings_of(request: PredictRequest) -> dict[str, str]:
+def _settings_of(request: PredictRequest, models: Mapping[str, TrainedModel]) -> dict[str, str]:
     """Return what a run was asked to do, as predict.config says it."""
     images, enhancement = fingerprint(request.images), enhancement_of(request)
+    calibrations = calibrations_of(request, models)
     return {
         "trainedmodeldir": str(request.trained.absolute()),
         "imagedir": str(request.images.absolute()),
@@ -484,6 +526,8 @@ def _settings_of(request: PredictRequest) -> dict[str, str]:
         "fill": request.fill,
         "blend": str(request.blend).lower(),
         "maps": str(request.maps.absolute()) if request.maps else "here",
+        **({} if request.rules is ORIGINAL else {"class": str(request.label)}),
+        **({"calibration": written(calibrations)} if calibrations else {}),
         "selection": _selection(request.images),
         **({IMAGES: images} if images else {}),
     }
@@ -564,6 +608,7 @@ def _spread(
         out=run.folder.absolute(),
         averages=_averages_arrays(request),
         enhancement=enhancement_of(request),
+        calibrations=calibrations_of(request, models),
         kind=_kind_of(request),
     )
     outputs = outputs_of(work.out, list(models), volume, averages=work.averages, kind=work.kind)
@@ -618,7 +663,8 @@ def _in_use(
     loaded, *plain = nets
     for other in plain:
         run.log("prediction", _cost_of_speed(model.net, other, loaded, volume, tiling, volume.shape[0] // 2))
-    return NetInUse(loaded, variants_for(model.net, request.aug_speed))
+    calibration = calibrations_of(request, {model.net: model}).get(model.net)
+    return NetInUse(loaded, variants_for(model.net, request.aug_speed), calibration)
 
 
 def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, tiling: Tiling, z: int) -> str:
@@ -639,7 +685,8 @@ def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) ->
     if len(folders) == 1:
         run.link_ensemble(folders[0])
     elif not averaged:
-        ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules)
+        with Settling() as settling:
+            ensemble_folders(folders, run.fresh_ensemble_folder(), rules=request.rules, naming=settling)
     run.log("postprocess", f"ensemble of {', '.join(request.nets)} in {run.ensemble_folder.name}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from cdeep3m.volumes.png import folder_for_planes, write_picture, write_plane
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from cdeep3m.volumes import Volume
 
@@ -22,6 +24,9 @@ INVENTED = (240, 70, 60)
 MISSED = (70, 130, 255)
 LEGEND = "green: found; red: found, but not there; blue: missed; white: outlines of the truth"
 """What the colours of `compare` mean, in words."""
+
+COLOURS = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (204, 121, 167), (213, 94, 0), (240, 228, 66), (0, 114, 178))
+"""Of the classes beyond background, in their order: those that everybody can tell apart (Okabe and Ito 2008)."""
 
 LAID_OVER = "Overlay_{:04d}.png"
 IN_GREEN = "overlay_{:04d}.png"
@@ -86,6 +91,69 @@ def green_overlays(segmented: str | os.PathLike[str], raw: str | os.PathLike[str
     for path, plane, image in zip(files, planes_of(maps), planes_of(images), strict=True):
         write_picture(path, green_overlay(to_8_bits(plane), to_8_bits(image)))
     return len(files)
+
+
+def class_overlays(
+    segmented: Sequence[str | os.PathLike[str]], raw: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> int:
+    """Lay the probability maps of several classes over the images, a colour each, plane by plane.
+
+    Parameters
+    ----------
+    segmented : sequence of path
+        The maps of each class, in their order; volumes of the size of `raw`.
+    raw : path
+        The images; 16 bits are scaled to 8.
+    out : path
+        Folder; gets `overlay_0001.png` and so on. What is there under these names is replaced.
+
+    Returns
+    -------
+    int
+        How many pictures were written.
+
+    Raises
+    ------
+    InputError
+        When the sizes differ, or `out` is one of the folders that are read.
+    MissingFileError, FormatError
+        As of `open_volume`.
+    """
+    maps, images = [open_volume(path) for path in segmented], open_volume(raw)
+    require_one_size(dict(zip([*segmented, raw], [*maps, images], strict=True)))
+    files = folder_for_planes(out, IN_GREEN, images.shape[0], inputs=(raw, *segmented))
+    planes = zip(*(planes_of(each) for each in maps), strict=True)
+    for path, of_classes, image in zip(files, planes, planes_of(images), strict=True):
+        write_picture(path, tinted(to_8_bits(image), [to_8_bits(plane) for plane in of_classes]))
+    return len(files)
+
+
+def tinted(image: np.ndarray, maps: Sequence[np.ndarray], *, strength: float = 0.5) -> np.ndarray:
+    """Tint one plane by the probabilities of several classes, each in its own of the `COLOURS`.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (y, x)
+    maps : sequence of ndarray of uint8, shape (y, x)
+        Probabilities of 255ths.
+    strength : float
+        How strong the tint of a certain voxel is, from 0 to 1.
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x, 3)
+        Red, green, blue.
+
+    Examples
+    --------
+    >>> maps = np.uint8([[255, 0, 0]]), np.uint8([[0, 255, 0]])
+    >>> tinted(np.full((1, 3), 100, np.uint8), maps).tolist()
+    [[[50, 129, 108], [165, 130, 50], [100, 100, 100]]]
+    """
+    picture = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
+    for plane, colour in zip(maps, cycle(COLOURS), strict=False):
+        picture += strength / 255 * plane[..., None] * (np.array(colour, np.float32) - picture)
+    return np.rint(picture).astype(np.uint8)
 
 
 def _are_labels_of_0_and_1(volume: Volume) -> bool:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.engines.patches import PatchSampler, white_of
+from cdeep3m.volumes.labels import IGNORED
 from cdeep3m.volumes.png import write_picture
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _tile(data: np.ndarray, label: np.ndarray, white: float) -> np.ndarray:
     gray = np.clip(data[0, ..., 0].T * (255 / white), 0, 255).astype(np.uint8)
     labels = label[0, ..., 0].T
     tile = np.repeat(gray[..., np.newaxis], 3, axis=-1)
-    foreground = labels == 1
+    foreground = (labels != 0) & (labels != IGNORED)
     inner = foreground.copy()
     inner[1:-1, 1:-1] &= foreground[:-2, 1:-1] & foreground[2:, 1:-1] & foreground[1:-1, :-2] & foreground[1:-1, 2:]
     tile[foreground & ~inner] = OUTLINE

@@ -6,12 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cdeep3m.errors import FormatError
 from cdeep3m.evaluation.learning_curves import ITERATION, Curves, Table
 from cdeep3m.evaluation.run_findings import curves_of, findings_of_net, next_steps
 from cdeep3m.report.charts import Axis, Line, line_chart
 from cdeep3m.report.page import duration, render, safe, share, size
 from cdeep3m.runs.events import Event, read_events, seconds_spent
 from cdeep3m.runs.states import JobState, RunState, state_of, training_events
+from cdeep3m.runs.validation import validation_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +67,7 @@ def training_page(folder: Path, *, price: float | None = None) -> str:
             "data": _data_rows(data),
             "patches": data.get("patches", []),
             "steps": _steps(nets, findings),
-            "facts": _facts(state, nets),
+            "facts": [*_facts(state, nets), *_validation(folder, nets)],
         },
     )
 
@@ -166,11 +168,33 @@ def _steps(nets: list[_Net], findings: list[Finding]) -> list[str]:
     return list(dict.fromkeys(steps))
 
 
+def _validation(folder: Path, nets: list[_Net]) -> list[tuple[str, str]]:
+    """Return how snapshots did on held-out planes, which of them predict, and how their maps are calibrated."""
+    rows = []
+    for net in nets:
+        try:
+            record = validation_of(folder / net.job.name)
+        except FormatError:
+            continue
+        if record is None:
+            continue
+        shown = record.best if record.keep == "best" else next(reversed(record.scored), None)
+        if shown:
+            said = f"{shown.f1:.3f} at {shown.threshold:.2f}, {shown.f1_at_half:.3f} at 0.5 before any calibration"
+            rows.append(
+                (f"{net.job.name}: F1 on {record.planes}", f"{said} (iteration {shown.iteration}, {record.keep})")
+            )
+        if record.calibration:
+            rows.append((f"{net.job.name}: calibration", record.calibration.words))
+    return rows
+
+
 def _facts(state: RunState | None, nets: list[_Net]) -> list[tuple[str, str]]:
     began = next((event.values for net in nets for event in reversed(net.events) if event.name == "began"), {})
     facts = [
         ("engine, device", state.engine if state else ""),
         ("machine", state.host if state else ""),
+        ("recipe", state.recipe if state else ""),
         ("release", f"cdeep3m {began['version']}" if "version" in began else ""),
     ]
     return [(name, value) for name, value in facts if value]

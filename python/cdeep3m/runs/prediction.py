@@ -28,6 +28,7 @@ from cdeep3m.errors import (
     is_full,
 )
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
+from cdeep3m.runs.trained import digest_of
 from cdeep3m.system.files import (
     demand_file,
     demand_plain_name,
@@ -59,6 +60,9 @@ QUOTED = "json:"
 
 CONFIG_KEYS = ("trainedmodeldir", "imagedir", "models", "augspeed")
 """What predict.config has held since the original; further keys are this project's own."""
+
+UNSAID = {"format": "png", "dtype": "uint8", "fill": "zeros", "calibration": "none"}
+"""Settings that predict.config leaves out where they are the original's."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,7 @@ class PredictionRun:
         sweep_tree(self.folder)
 
     def _demand_same(self, earlier: Mapping[str, str], current: Mapping[str, str]) -> None:
+        earlier, current = ({**UNSAID, **settings} for settings in (earlier, current))
         changed = [key for key in current if key in earlier and earlier[key] != current[key]]
         if changed:
             key = changed[0]
@@ -379,13 +384,8 @@ def _current(settings: Mapping[str, str], models: Mapping[str, TrainedModel]) ->
 
 def _fingerprint(model: TrainedModel) -> str:
     """Return the weights' file name, and a hash of the net and its weights."""
-    digest = hashlib.sha256()
-    for path in (model.deploy, model.weights):
-        if path.is_file():
-            with open(path, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return f"{model.weights.name} sha256:{digest.hexdigest()[:32]}"
+    parts = [digest_of(path) for path in (model.deploy, model.weights) if path.is_file()]
+    return f"{model.weights.name} sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()[:32]}"
 
 
 def _no_link(path: str, flags: int) -> int:

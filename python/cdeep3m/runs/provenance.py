@@ -6,12 +6,12 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdeep3m.edition2.settings import ENHANCED_TEXT
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.system.files import write_text
-from cdeep3m.volumes.enhancement import Enhancement
+from cdeep3m.volumes.enhancement import Enhancement, Normalisation
 
 if TYPE_CHECKING:
     import os
@@ -52,7 +52,10 @@ class TrainedOn:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write the record into a folder of training data, or of a trained model."""
-        write_text(Path(folder) / RECORD, json.dumps(asdict(self), indent=1) + "\n")
+        content = asdict(self)
+        if isinstance(self.enhancement, Normalisation):
+            content["enhancement"] = {"normalised": True, "whole_volume": self.enhancement.whole_volume}
+        write_text(Path(folder) / RECORD, json.dumps(content, indent=1) + "\n")
 
     @property
     def images(self) -> str:
@@ -71,6 +74,8 @@ def describe_enhancement(enhancement: Enhancement | None) -> str:
     if enhancement is None:
         return "as they are"
     of = "the whole volume" if enhancement.whole_volume else "each plane"
+    if isinstance(enhancement, Normalisation):
+        return f"normalised (mean and standard deviation of {of})"
     return f"enhanced ({enhancement.cut} % cut off, percentiles of {of})"
 
 
@@ -128,12 +133,18 @@ def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
     return TrainedOn(edition=2, enhancement=Enhancement() if enhanced.pop() else None, volumes=len(settings))
 
 
+def _enhancement(noted: dict[str, Any]) -> Enhancement:
+    if noted.pop("normalised", False):
+        return Normalisation(**noted)
+    return Enhancement(**noted)
+
+
 def _read(path: Path) -> TrainedOn:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         enhancement = content.pop("enhancement")
         content["voxel_size"] = tuple(content["voxel_size"]) if content.get("voxel_size") else None
-        return TrainedOn(enhancement=Enhancement(**enhancement) if enhancement else None, **content)
+        return TrainedOn(enhancement=_enhancement(enhancement) if enhancement else None, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(
             f"{path} is no record of a training ({error}). Delete it, and say with --denoise what the model expects"

@@ -12,9 +12,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from cdeep3m.errors import FormatError
 from cdeep3m.runs.events import EVENTS, FINISHED, Event, last_attempt, read_events
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.runs.pace import Pace
+from cdeep3m.runs.recipe import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,6 +80,8 @@ class RunState:
         Of the last attempt.
     message : str
         What ended it, where it failed.
+    recipe : str
+        The recipe that a training follows, in words; empty for one that trains as the original does.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class RunState:
     jobs: tuple[JobState, ...] = ()
     warnings: tuple[str, ...] = ()
     message: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,16 @@ def state_of(folder: Path, *, now: float | None = None) -> RunState | None:
         jobs=(*jobs, *(JobState(name=part.name, done=0, total=0) for part in waiting)),
         warnings=tuple(str(e.values.get("text", "")) for _, events in told for e in events if e.name == "warning"),
         message=next((str(es[-1].values.get("message", "")) for _, es in told if _failed(es)), ""),
+        recipe=_recipe(folder),
     )
+
+
+def _recipe(folder: Path) -> str:
+    try:
+        found = followed(folder)
+    except FormatError:
+        return ""
+    return found.words if found else ""
 
 
 def _failed(events: Sequence[Event]) -> bool:
@@ -251,7 +265,8 @@ def _from_markers(folder: Path, kind: Kind) -> RunState:
     """Return what markers, maps and snapshots tell of a run that left no events."""
     if kind == "training":
         nets = sorted(path.parent.name for path in folder.glob("*/solver.prototxt"))
-        return RunState(folder=folder, kind=kind, state="unknown", jobs=tuple(_snapshots(folder, net) for net in nets))
+        jobs = tuple(_snapshots(folder, net) for net in nets)
+        return RunState(folder=folder, kind=kind, state="unknown", jobs=jobs, recipe=_recipe(folder))
     config = _text(folder / "predict.config")
     size, models = _SIZE.search(config), _MODELS.search(config)
     total = int(size[1]) if size else 0

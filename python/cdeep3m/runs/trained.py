@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import TrainedModel
 from cdeep3m.errors import MissingFileError, MissingModelError
+from cdeep3m.nets.shapes import classes_of
+from cdeep3m.proto.prototxt import read_net
+from cdeep3m.runs.validation import kept_weights
 from cdeep3m.system.files import demand_file
 from cdeep3m.volumes.names import listing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MODEL_SUFFIX = ".caffemodel"
 STATE_SUFFIX = ".solverstate"
 
+FEWEST_CLASSES = 2
 STANDARD_NETS = ("1fm", "3fm", "5fm")
 
 logger = logging.getLogger(__name__)
@@ -35,6 +43,22 @@ def iteration_of(path: Path) -> int | None:
     """
     match = _ITERATION.search(path.stem)
     return int(match[1]) if match else None
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file of a model, 64 hexadecimal digits; one that has not changed is read once."""
+    found = os.stat(path)
+    return _digest(os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, *state: int) -> str:
+    del state
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_visible(path: Path) -> bool:
@@ -58,12 +82,20 @@ def weights_in(folder: Path) -> list[Path]:
     return numbered or (others if len(others) == 1 else [])
 
 
+def predicting_weights(folder: Path) -> Path | None:
+    """Return the weights in `folder` that predict, None where there are none.
+
+    They are those with the highest iteration, or, where the training keeps the best ones, those that scored best.
+    """
+    found = weights_in(folder)
+    return (_kept(folder, found) or found[-1]) if found else None
+
+
 def chosen_weights(folder: Path) -> Path | None:
     """Return the weights in `folder` that predict, None where there are none; say which are left out, and why."""
-    found = weights_in(folder)
-    if not found:
+    found, chosen = weights_in(folder), predicting_weights(folder)
+    if chosen is None:
         return None
-    chosen = found[-1]
     left_out = [
         path.name for path in sorted(folder.glob(f"*{MODEL_SUFFIX}*")) if is_visible(path) and path not in found
     ]
@@ -85,6 +117,22 @@ def chosen_weights(folder: Path) -> Path | None:
             listing(others),
         )
     return chosen
+
+
+def _kept(folder: Path, found: Sequence[Path]) -> Path | None:
+    """Return the weights that scored best on held-out planes, where the training keeps these."""
+    name = kept_weights(folder.parent)
+    if name is None:
+        return None
+    kept = next((path for path in found if path.name == name), None)
+    if kept is None:
+        logger.warning(
+            "Warning: %s lacks %s, which scored best; %s has the highest iteration and is used",
+            folder,
+            name,
+            found[-1].name,
+        )
+    return kept
 
 
 class TrainedRun:
@@ -127,6 +175,16 @@ class TrainedRun:
             )
         return standard or others
 
+    def classes(self, nets: Sequence[str]) -> dict[str, int]:
+        """Return how many classes each of some nets tells apart, background among them.
+
+        Raises
+        ------
+        MissingModelError, MissingFileError, FormatError
+            A net has no model or no deploy.prototxt, or that cannot be read.
+        """
+        return {net: classes_of(read_net(self.model(net).deploy)) or FEWEST_CLASSES for net in nets}
+
     def _demand_folder(self) -> None:
         if not self.folder.is_dir():
             what = "is a file" if self.folder.exists() else "is not there: no such folder"
@@ -137,7 +195,7 @@ class TrainedRun:
         return self.folder / net / "trainedmodel"
 
     def model(self, net: str) -> TrainedModel:
-        """Return the trained model of `net` with the highest iteration.
+        """Return the trained model of `net`: see `chosen_weights`.
 
         Raises
         ------

@@ -6,22 +6,26 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING, Protocol
 
 from cdeep3m.errors import NO_ROOM, InputError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+    from types import TracebackType
 
 PARTIAL = re.compile(r"\..*\.partial-\d+(\.[^.]*)?", re.DOTALL)
 """Names of what is being written."""
 LONGEST_NAME = 255
 """Bytes of a name, on the usual file systems."""
+MOST_ON_THEIR_WAY = 32
+"""So many files may wait to be brought to the disk; each of them is open."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EROFS, errno.EACCES, errno.EPERM)
 """What some file systems say of locks, or of flushing a folder."""
 
@@ -37,19 +41,125 @@ _swept: set[tuple[int, int]] = set()
 """Folders, by device and number, that this process has looked through."""
 
 
+class Naming(Protocol):
+    """How a file that has been written takes its name, and when it is on the disk: one of the three below."""
+
+    def name(self, partial: Path, target: Path) -> None:
+        """Let `partial`, a neighbour of `target`, take its name."""
+
+
+class AtOnce:
+    """Content is on the disk before it takes the name, the name before the writer goes on: so markers are written."""
+
+    def name(self, partial: Path, target: Path) -> None:
+        """Flush, rename, flush the folder."""
+        flush(partial)
+        partial.replace(target)
+        flush(target.parent)
+
+
+class LeftToSystem:
+    """The system brings files to the disk when it sees fit: for what no marker vouches for, or only after a flush."""
+
+    def name(self, partial: Path, target: Path) -> None:
+        """Rename."""
+        partial.replace(target)
+
+
+class Settling:
+    """Files take their names at once and are brought to the disk beside the work that makes further ones.
+
+    The end of the block waits until all of them are there, and their names: only then may a marker vouch for them.
+    A file that cannot be brought there is removed, and the error raised by the next one, or at the end.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Settling() as settling:
+    ...         for name in ("1.txt", "2.txt"):
+    ...             write_text(Path(folder) / name, name, naming=settling)
+    ...     write_text(Path(folder) / "DONE", "0")
+    """
+
+    def __init__(self) -> None:
+        self._room = BoundedSemaphore(MOST_ON_THEIR_WAY)
+        self._lock = Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._folders: set[Path] = set()
+        self._failure: OSError | None = None
+
+    def name(self, partial: Path, target: Path) -> None:
+        """Rename, and begin to flush; wait while many others are on their way."""
+        self._room.acquire()
+        descriptor = -1
+        try:
+            if self._failure is not None:
+                raise self._failure
+            descriptor = os.open(partial, os.O_RDONLY)
+            partial.replace(target)
+            with self._lock:
+                self._folders.add(target.parent)
+                self._pool = self._pool or _flushers()
+                self._pool.submit(self._bring, descriptor, target)
+        except BaseException:
+            if descriptor >= 0:
+                os.close(descriptor)
+            self._room.release()
+            raise
+
+    def _bring(self, descriptor: int, target: Path) -> None:
+        try:
+            if self._failure is None:
+                _flush(descriptor)
+        except OSError as error:
+            error.filename = os.fspath(target)
+            self._failure = error
+            target.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+            self._room.release()
+
+    def __enter__(self) -> Settling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._pool = None
+        if error is not None:
+            return
+        if self._failure is not None:
+            raise self._failure
+        for place in sorted({*self._folders, *(folder.absolute().parent for folder in self._folders)}):
+            flush(place)
+
+
+def _flushers() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="flushing")
+
+
+AT_ONCE, LEFT_TO_SYSTEM = AtOnce(), LeftToSystem()
+
+
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], *, naming: Naming = AT_ONCE) -> Iterator[Path]:
     """Yield a hidden neighbour of `path` to write to; it takes the name `path` once the block ends without an error.
 
-    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. Its content is on the disk
-    before it takes the name, and the name before this returns. After an error (a full disk, a bad value, an interrupt)
-    it is removed, and whatever `path` held before stays as it was. What a killed process left in the folder is removed,
-    too.
+    The neighbour keeps the suffix of `path`, so writers that choose a format by name work. After an error (a full disk,
+    a bad value, an interrupt) it is removed, and whatever `path` held before stays as it was. What a killed process
+    left in the folder is removed, too.
 
     Parameters
     ----------
     path : path
         The file to make or replace; its folder must exist.
+    naming : Naming
+        When the file is on the disk; default: before this returns, its content before it takes the name.
 
     Yields
     ------
@@ -63,9 +173,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         lock = _owned(partial, os.O_RDWR | os.O_CREAT)
         yield partial
-        flush(partial)
-        partial.replace(target)
-        flush(target.parent)
+        naming.name(partial, target)
     except OSError as error:
         if error.errno in NO_ROOM and (not isinstance(error.filename, str) or Path(error.filename) == partial):
             error.filename = os.fspath(target)
@@ -132,7 +240,7 @@ def partial_name(target: Path) -> Path:
     (True, True, True)
     """
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 20 else ""
-    mark = f".partial-{os.getpid()}{secrets.randbelow(10**9):09d}{suffix}"
+    mark = f".partial-{os.getpid()}{int.from_bytes(os.urandom(4), 'big') % 10**9:09d}{suffix}"
     room = LONGEST_NAME - 1 - len(os.fsencode(mark))
     return target.with_name(f".{os.fsdecode(os.fsencode(target.stem)[:room])}{mark}")
 
@@ -173,12 +281,17 @@ def flush(path: str | os.PathLike[str]) -> None:
     """Wait until a file's content, or a folder's names, are on the disk; nothing where the file system cannot."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        _flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def flush_tree(folder: Path) -> None:
@@ -226,9 +339,9 @@ held_locks: set[int] = set()
 """Descriptors of the locks that this process holds: programs that work for it are given them."""
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str, *, naming: Naming = AT_ONCE) -> None:
     """Write `text` (UTF-8, newlines as they are) to `path`, whole or not at all; undecodable names keep their bytes."""
-    with whole_file(path) as partial:
+    with whole_file(path, naming=naming) as partial:
         partial.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 

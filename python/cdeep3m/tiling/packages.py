@@ -92,6 +92,14 @@ class Package:
             )
         return tuple(self.planes[i] for i in plane_order(len(self.planes)))
 
+    @property
+    def canvas_shape(self) -> tuple[int, int]:
+        """Height and width of what the net sees."""
+        if not self.fit:
+            return CANVAS, CANVAS
+        (_, height, width), (_, y, x) = self.read.shape, self.read.begin
+        return fitting_side(height, at_edge=y == 0), fitting_side(width, at_edge=x == 0)
+
     def canvas(self, planes: np.ndarray) -> np.ndarray:
         """Return what the net sees of planes of `read`: reflected up to 12 voxels around, then zeros, or reflected on.
 
@@ -122,10 +130,7 @@ class Package:
         top, left = (begin == 0 for begin in self.read.begin[1:])
         if self.rules.fills_as_double:
             return zero_fill_as_double(planes, top=top, left=left)
-        sides = (CANVAS, CANVAS)
-        if self.fit:
-            sides = fitting_side(height, at_edge=top), fitting_side(width, at_edge=left)
-        filled = canvas(planes, top=top, left=left, sides=sides)
+        filled = canvas(planes, top=top, left=left, sides=self.canvas_shape)
         if self.fill == "zeros":
             return filled
         image = len(axis_order(height, at_edge=top)), len(axis_order(width, at_edge=left))

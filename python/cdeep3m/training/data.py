@@ -23,13 +23,14 @@ from cdeep3m.matlab_ports.check_training_data import (
 )
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.gray_range import GrayRange
-from cdeep3m.system.files import whole_file
+from cdeep3m.system.files import LEFT_TO_SYSTEM, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
 from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.labels import IGNORED, ClassVolume
 from cdeep3m.volumes.listing import plane_numbers
 from cdeep3m.volumes.mapped import release, zeros
 from cdeep3m.volumes.z_fastest import copy_stack, for_each_variant
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.volumes import Volume
     from cdeep3m.volumes.enhancement import Enhancement
+    from cdeep3m.volumes.labels import Labelling
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def load_labelled_volume(
     confirm: Callable[[str], None] | None = None,
     scratch: str | os.PathLike[str] | None = None,
     enhancement: Enhancement | None = None,
+    labelling: Labelling | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read images and their labels, check them, and fill short sides with zeros to 325 voxels.
 
@@ -77,24 +80,36 @@ def load_labelled_volume(
         is there. Without one, everything is in memory.
     enhancement : Enhancement, optional
         How every plane of the images is enhanced.
+    labelling : Labelling, optional
+        What the numbers in the labels stand for, where there are more than two.
 
     Returns
     -------
     data : ndarray of uint8, uint16, float32 or float64 (in exact mode also bool), shape (z, y, x)
         Image values as they are.
     label : ndarray of uint8, shape (z, y, x)
-        0 background, 1 foreground; in exact mode of the types of `data`, values as read. Both have z fastest in memory.
+        0 background, 1 foreground or further classes, 255 what does not count; in exact mode of the types of `data`,
+        values as read. Both have z fastest in memory.
 
     Raises
     ------
     MissingFileError, InputError, FormatError
         When something cannot be read, the sizes differ, or the labels hold more than two values.
     """
+    if rules.octave_images and labelling:
+        raise InputError("the original knows background and foreground: leave out --exact, or --classes and --ignore")
     if rules.octave_images:
         return _load_as_the_original(images, labels, same_size=same_size, confirm=confirm, scratch=scratch)
     check_numbers(images, labels)
-    named = open_enhanced(images, enhancement), open_volume(labels, role="label")
+    named = open_enhanced(images, enhancement), open_labels(labels, labelling)
     return fill_volumes(*named, name=str(images), labels_name=str(labels), scratch=scratch)
+
+
+def open_labels(labels: str | os.PathLike[str], labelling: Labelling | None = None) -> Volume:
+    """Open labels as 0 and 1, or as `labelling` says."""
+    if not labelling:
+        return open_volume(labels, role="label")
+    return ClassVolume(open_volume(labels, role="segmentation"), str(labels), labelling)
 
 
 def fill_volumes(
@@ -124,7 +139,8 @@ def fill_volumes(
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
-    _say_foreground(label, math.prod(labels.shape), labels_name)
+    say = _say_classes if isinstance(labels, ClassVolume) else _say_foreground
+    say(label, math.prod(labels.shape), labels_name)
     return data, label
 
 
@@ -171,15 +187,41 @@ def check_numbers(images: str | os.PathLike[str], labels: str | os.PathLike[str]
 
 def _say_foreground(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
     """Say which share of the labels is foreground, and warn where nothing can be learned from them."""
-    share = sum(np.count_nonzero(plane) for plane in label) / voxels
+    share = _count_foreground(label) / voxels
     logger.info("%s: %.3g %% foreground", labels, 100 * share)
     if share in (0, 1):
         found = "no foreground (all 0)" if share == 0 else "foreground alone, no background (0)"
         logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
 
 
-def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.0) -> list[LabelledVolume]:
-    """Return the 16 orientations in which a volume is trained on, without files and without copies.
+def _count_foreground(label: np.ndarray) -> int:
+    """Return how many voxels of a stack are not 0; with z fastest in memory, counting along z is ten times as fast."""
+    found = 0
+    for columns in to_caffe_axes(label):
+        found += int(np.count_nonzero(columns))
+        release(label)
+    return found
+
+
+def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
+    """Say which shares of the labelled voxels the classes have, and warn where nothing can be learned from them."""
+    counts: np.ndarray = sum(
+        (np.bincount(plane.ravel(), minlength=IGNORED + 1) for plane in to_caffe_axes(label)), np.zeros(1, int)
+    )
+    counts[0] -= label.size - voxels
+    there = np.flatnonzero(counts[:IGNORED])
+    shares = 100 * counts / max(voxels - counts[IGNORED], 1)
+    logger.info("%s: %s", labels, ", ".join(f"class {c} {shares[c]:.3g} %" for c in there) or "no class")
+    logger.info("%s: %.3g %% of the voxels do not count", labels, 100 * counts[IGNORED] / voxels)
+    if len(there) < 2:
+        found = f"class {there[0]} alone" if len(there) else "no class"
+        logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
+
+
+def training_variants(
+    data: np.ndarray, label: np.ndarray, *, weight: float = 1.0, orientations: int = len(VARIANTS)
+) -> list[LabelledVolume]:
+    """Return the orientations in which a volume is trained on, without files and without copies.
 
     Parameters
     ----------
@@ -187,13 +229,15 @@ def training_variants(data: np.ndarray, label: np.ndarray, *, weight: float = 1.
         As `load_labelled_volume` returns them.
     weight : float
         How often patches come from this volume, compared with others.
+    orientations : int
+        How many: 16 with planes in both orders, 8 without, 1 the volume as it is.
 
     Returns
     -------
     list of LabelledVolume
         In Caffe's axes (x, y, z), variant 1 first; all are views of `data` and `label`.
     """
-    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS]
+    return [replace(labelled_volume(data, label, variant), weight=weight) for variant in VARIANTS[:orientations]]
 
 
 def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARIANTS[0]) -> LabelledVolume:
@@ -335,7 +379,8 @@ def _write_stacks(
     try:
         with ExitStack() as all_or_none:
             partials = {
-                variant: all_or_none.enter_context(whole_file(folder / name)) for variant, name in names.items()
+                variant: all_or_none.enter_context(whole_file(folder / name, naming=LEFT_TO_SYSTEM))
+                for variant, name in names.items()
             }
             # in exact mode, old values of every file that is being written are in memory
             for_each_variant(fill, list(names), data, label, at_once=not rules.keeps_old_shape)

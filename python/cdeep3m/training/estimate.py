@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.nets.prototxts import SOLVER
 from cdeep3m.proto import prototxt
+from cdeep3m.runs.trained import chosen_weights, with_deploy
 from cdeep3m.training.folder import create_run
 from cdeep3m.training.run import NetTraining, train_net
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Progress
     from cdeep3m.nets.prototxts import NetMake
+    from cdeep3m.training.judging import Judge
     from cdeep3m.training.run import TrainRequest
 
 SECONDS = 20.0
@@ -40,6 +42,8 @@ class NetCost:
         Seconds until the first iteration is done.
     iteration, test : float
         Seconds of an iteration, and of a test on the validation volume.
+    score : float
+        Seconds in which a snapshot is scored; 0 where none is.
     iterations, tests : int
         How many there will be.
     disk : int
@@ -50,6 +54,7 @@ class NetCost:
     start: float
     iteration: float
     test: float
+    score: float
     iterations: int
     tests: int
     disk: int
@@ -69,6 +74,7 @@ def estimate_training(
     make: NetMake | None = None,
     like: Path | None = None,
     seconds: float = SECONDS,
+    judge: Judge | None = None,
 ) -> list[NetCost]:
     """Train every net for some iterations in a temporary folder, and count how many the whole takes.
 
@@ -82,6 +88,8 @@ def estimate_training(
         As of `create_run`.
     seconds : float
         To measure each net for.
+    judge : Judge, optional
+        Scores a snapshot of each net, so that it is known how long that takes.
 
     Returns
     -------
@@ -91,7 +99,8 @@ def estimate_training(
         out = Path(made) / "trained"
         create_run(out, make=make, like=like)
         return [
-            _estimate(replace(request, out=out), net, engine, training, validation, seconds) for net in request.nets
+            _estimate(replace(request, out=out), net, engine, training, validation, seconds, judge)
+            for net in request.nets
         ]
 
 
@@ -102,6 +111,7 @@ def _estimate(
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
     seconds: float,
+    judge: Judge | None,
 ) -> NetCost:
     folder, wanted = request.out / net, request.settings
     every = wanted.test_interval or int(prototxt.read_solver(folder / SOLVER).test_interval)
@@ -109,7 +119,15 @@ def _estimate(
 
     def train(iterations: int, test_interval: int) -> None:
         settings = replace(wanted, numiterations=iterations, test_interval=test_interval, snapshot_interval=NEVER)
-        job = NetTraining(folder=folder, settings=settings, gpu=request.gpus[0], rules=request.rules)
+        job = NetTraining(
+            folder=folder,
+            settings=settings,
+            gpu=request.gpus[0],
+            rules=request.rules,
+            precision=request.precision,
+            augmentation=request.augmentation,
+            learning=request.learning,
+        )
         moments[:] = [time.perf_counter()]
         train_net(job, engine, report=_note(moments), training=training, validation=validation)
 
@@ -126,10 +144,19 @@ def _estimate(
         start=start,
         iteration=_mean_without(gaps, max(gaps)) if len(gaps) > FEWEST else iteration,
         test=max(0.0, max(gaps) - iteration),
+        score=_seconds_of_a_score(folder, judge) if judge else 0.0,
         iterations=wanted.numiterations,
         tests=wanted.numiterations // every,
         disk=snapshots * _snapshot_bytes(folder),
     )
+
+
+def _seconds_of_a_score(folder: Path, judge: Judge) -> float:
+    weights = chosen_weights(folder / "trainedmodel")
+    assert weights is not None, "a training writes weights"
+    begin = time.perf_counter()
+    judge.score(with_deploy(weights, folder.name))
+    return time.perf_counter() - begin
 
 
 def _note(moments: list[float]) -> Callable[[str, Progress], None]:

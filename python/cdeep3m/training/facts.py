@@ -8,6 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import from_caffe_axes
+from cdeep3m.volumes.labels import IGNORED
 from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits, white_of
 from cdeep3m.volumes.units import in_nanometers
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SLABS = 12
 """So many yz-slabs stand for the whole: voxels of a slab lie together, in memory and in files."""
 PATCHES = 4
+IN_BETWEEN = np.uint8(128)
+"""Gray value of labels that do not count, where they are shown."""
 SIDE = 144
 """Pixels along a side of a patch that is shown."""
 
@@ -56,7 +59,8 @@ def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence
 def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return the facts of one volume, axes (x, y, z)."""
     slabs = sampled(data.shape[0], SLABS)
-    foreground = float(np.mean([np.count_nonzero(label[x]) / label[x].size for x in slabs]))
+    counts = np.array([(int(np.count_nonzero(label[x])), *_ignored(label[x])) for x in slabs]).sum(axis=0)
+    foreground = float((counts[0] - counts[1]) / max(counts[2] - counts[1], 1))
     white = max(white_of(np.asarray(data[x])) for x in slabs) if data.dtype.kind == "f" else 1.0
     histogram = sum(gray_histogram(np.asarray(data[x]), top=white) for x in slabs)
     return {
@@ -68,17 +72,23 @@ def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _ignored(slab: np.ndarray) -> tuple[int, int]:
+    """Return how many labels of a slab do not count, and how many there are."""
+    return int(np.count_nonzero(slab == IGNORED)), slab.size
+
+
 def _patches(data: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
     """Return a few patches, axes (z, y, x) of the volumes, each about foreground where its plane has any."""
     depth, height, width = data.shape
     places = np.random.default_rng(0)
     patches = []
     for z in sampled(depth, PATCHES):
-        inside = np.argwhere(label[z] != 0)
+        inside = np.argwhere((label[z] != 0) & (label[z] != IGNORED))
         y, x = inside[places.integers(len(inside))] if len(inside) else (height // 2, width // 2)
         top, left = (int(min(max(0, at - SIDE // 2), max(0, side - SIDE))) for at, side in ((y, height), (x, width)))
         box = (z, slice(top, top + SIDE), slice(left, left + SIDE))
-        label_patch = (np.asarray(label[box]) != 0).astype(np.uint8) * 255
+        shown = np.asarray(label[box])
+        label_patch = np.where(shown == IGNORED, IN_BETWEEN, np.where(shown != 0, np.uint8(255), np.uint8(0)))
         patches.append({"plane": z + 1, "image": data_uri(_stretched(data[box])), "label": data_uri(label_patch)})
     return patches
 

@@ -16,6 +16,7 @@ from cdeep3m.nets.prototxts import DEPLOY, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, 
 from cdeep3m.nets.retraining import training_net
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
+from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
 from cdeep3m.system.files import demand_apart, sweep_tree, whole_folder, write_text
@@ -44,7 +45,13 @@ VERSION            the release that made this folder
 
 
 def create_run_over_files(
-    augmented: Path, out: Path, validation: Path | None = None, *, make: NetMake | None = None, like: Path | None = None
+    augmented: Path,
+    out: Path,
+    validation: Path | None = None,
+    *,
+    make: NetMake | None = None,
+    like: Path | None = None,
+    rules: Rules = CORRECTED,
 ) -> None:
     """Make the folder of a training from files (CreateTrainJob.m).
 
@@ -60,6 +67,8 @@ def create_run_over_files(
         How the nets differ from DeepEM3D's; its width does not count for nets that are taken over.
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
+    rules : Rules
+        Whether files name folders as CDeep3M2 does.
 
     Raises
     ------
@@ -70,18 +79,19 @@ def create_run_over_files(
     RunError
         `out` holds models of other nets.
     """
-    training_files = h5_files(augmented)
-    if not training_files or len(training_files) % TRAINING_STACKS:
+    training_files = h5_files(augmented, as_given=rules.paths_as_given)
+    nothing = not training_files and not rules.paths_as_given
+    if nothing or len(training_files) % TRAINING_STACKS:
         raise InputError(
             f"{augmented} holds {len(training_files)} .h5 files, expected {TRAINING_STACKS} for every volume (one "
             "per variant). Make them with PreprocessTrainingData"
         )
-    validation_files = training_files if validation is None else h5_files(validation)
+    validation_files = training_files if validation is None else h5_files(validation, as_given=rules.paths_as_given)
     if not validation_files:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
     demand_apart(out, [augmented, *([validation] if validation else [])])
     lists = {TRAIN_LIST: training_files, VALID_LIST: validation_files}
-    create_run(out, make=make, like=like, lists=lists, images=read_range(augmented))
+    create_run(out, make=make, like=like, lists=lists, images=read_range(augmented), as_given=rules.paths_as_given)
 
 
 def create_run(
@@ -91,6 +101,7 @@ def create_run(
     like: Path | None = None,
     lists: Mapping[str, Sequence[str]] | None = None,
     images: GrayRange | None = None,
+    as_given: bool = False,
 ) -> None:
     """Make the folder of a training; without `lists`, of one that is fed from memory.
 
@@ -106,6 +117,8 @@ def create_run(
         Absolute paths that train_file.txt and valid_file.txt name.
     images : GrayRange, optional
         What is trained on, for later predictions.
+    as_given : bool
+        Name the folder in its files as it was typed, rather than by its absolute path.
 
     Raises
     ------
@@ -113,8 +126,9 @@ def create_run(
         `out` holds models of other nets, or of other images.
     """
     home = Path(os.path.abspath(out))
-    count = len((lists or {}).get(TRAIN_LIST, ()))
-    nets = {net: _messages(net, home, make=make, like=like, files_to_read=count) for net in NETS}
+    count = len(lists[TRAIN_LIST]) if lists else None
+    named = out if as_given else home
+    nets = {net: _messages(net, named, make=make, like=like, files_to_read=count) for net in NETS}
     for net, files in nets.items():
         _check_same_net(home, net, files[DEPLOY])
     _demand_same_images(home, images)
@@ -172,8 +186,8 @@ def _deepest(paths: Iterable[str | Path]) -> int:
     return max((labelled_shape(path)[-1] for path in paths), default=0)
 
 
-def h5_files(folder: Path) -> list[str]:
-    """Return the absolute paths of the .h5 files in `folder`, bytewise order.
+def h5_files(folder: Path, *, as_given: bool = False) -> list[str]:
+    """Return the paths of the .h5 files in `folder`, absolute or beginning with it as it is given, bytewise order.
 
     Raises
     ------
@@ -183,7 +197,7 @@ def h5_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is not a directory; expected a folder of .h5 files")
     found = (path for path in folder.iterdir() if path.suffix == ".h5" and not path.name.startswith("."))
-    return bytewise(os.path.abspath(path) for path in found)
+    return bytewise(str(path) if as_given else os.path.abspath(path) for path in found)
 
 
 @contextmanager
@@ -210,7 +224,7 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
 
 
 def _messages(
-    net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int = 0
+    net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int | None
 ) -> dict[str, Message]:
     files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like, make) if like else {})
@@ -218,7 +232,7 @@ def _messages(
         if layer.type == "PatchData":
             training = any(rule.phase == TRAIN for rule in layer.include)
             layer.data_provider_param.data_source = str(home / (TRAIN_LIST if training else VALID_LIST))
-            if training and files_to_read:
+            if training and files_to_read is not None:
                 layer.data_provider_param.batch_size = files_to_read
     settings = prototxts.solver(net)
     settings.snapshot_prefix = snapshot_prefix(str(home), net)
@@ -253,6 +267,6 @@ def _check_same_net(home: Path, net: str, deploy: Message) -> None:
     if net not in TrainedRun(home).nets() or not present.is_file() or prototxt.read_net(present) == deploy:
         return
     raise RunError(
-        f"{home / net} holds models of a {net} of other size or make. Give the --width it was trained with, "
-        "or train into another folder"
+        f"{home / net} holds models of a {net} of other size or make. Give the --width and --classes it was trained "
+        "with, or train into another folder"
     )

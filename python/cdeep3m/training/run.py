@@ -18,9 +18,9 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from cdeep3m.augmentation.patches import IGNORED
 from cdeep3m.augmentation.settings import Augmentation
 from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
+from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
 from cdeep3m.nets.prototxts import LR_POLICIES, NETS, SOLVER, TRAIN_VAL
@@ -29,17 +29,21 @@ from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.events import recorded
+from cdeep3m.runs.recipe import demand_same_recipe
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
 from cdeep3m.system.files import locked, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
+from cdeep3m.training.judging import JudgedNet, Judging
+from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
+    from cdeep3m.training.judging import Judge
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +51,32 @@ _README = threading.Lock()
 """Held while readme.txt is changed: nets may be trained side by side."""
 
 
+FLAGS = {
+    "loss": "--loss, --class-weights and --ignore",
+    "schedule": "--warm_up and a --lr_policy of cosine or linear",
+    "sampling": "--rare and --workers",
+    "decay": "--solver AdamW",
+    "average": "--average",
+}
+"""The options that ask for what Caffe does not know."""
+
 NO_SOLVER = 2
 NO_LOG_FOLDER = 3
 NO_MODEL_FOLDER = 4
 NO_NET_FOLDER = 2
 JOB_FAILED = 1
 """Exit statuses of caffetrain.sh (the first three) and trainworker.sh."""
+
+
+def flags_of(learning: Learning) -> str:
+    """Return the options that ask for what in `learning` goes beyond Caffe.
+
+    Examples
+    --------
+    >>> flags_of(Learning(decay=0.01, average=0.99))
+    '--solver AdamW, --average'
+    """
+    return ", ".join(FLAGS.get(name, name) for name in learning.beyond_caffe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +97,11 @@ class SolverSettings:
         Iterations between tests; None leaves the solver's own.
     seed : int, optional
         Makes a training repeatable; None leaves the solver's own.
+    solver : str, optional
+        Which of Caffe's solvers, by the name that its `type` has; None leaves the solver's own.
+    momentum2, rms_decay, delta : float, optional
+        What Adam keeps of the mean of squares, RMSProp of its own, and what all but SGD and Nesterov add to a root
+        before they divide by it; None leaves the solver's own.
 
     Raises
     ------
@@ -91,6 +120,10 @@ class SolverSettings:
     snapshot_interval: int = 2000
     test_interval: int | None = None
     seed: int | None = None
+    solver: str | None = None
+    momentum2: float | None = None
+    rms_decay: float | None = None
+    delta: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("numiterations", "average_loss", "iter_size", "snapshot_interval"):
@@ -127,6 +160,14 @@ class TrainRequest:
         Compute as exactly as Caffe does, or with shorter numbers, sooner.
     augmentation : Augmentation
         How patches are changed.
+    learning : Learning
+        How the nets learn beyond what a solver can say.
+    own_settings : mapping of str to SolverSettings
+        Of nets whose settings are others than `settings`.
+    judging : Judging
+        What is done with snapshots.
+    recipe : bool
+        Whether the training follows the recipe that is noted in its folder.
 
     Raises
     ------
@@ -143,9 +184,13 @@ class TrainRequest:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    learning: Learning = field(default_factory=Learning)
+    own_settings: Mapping[str, SolverSettings] = field(default_factory=dict)
+    judging: Judging = field(default_factory=Judging)
+    recipe: bool = False
 
     def __post_init__(self) -> None:
-        _demand_faithful(self.rules, self.precision)
+        _demand_faithful(self.rules, self.precision, self.learning)
         _require(bool(self.nets) and all(self.nets), "models", ",".join(self.nets), "names of nets, as in 1fm,3fm")
         _require(len(set(self.nets)) == len(self.nets), "models", ",".join(self.nets), "each net once")
         _require(self.additerations >= 1, "additerations", self.additerations, "a number of at least 1")
@@ -171,6 +216,10 @@ class NetTraining:
         What convolutions are computed with.
     augmentation : Augmentation
         How patches are changed.
+    learning : Learning
+        How the nets learn beyond what a solver can say.
+    judging : Judging
+        What is done with snapshots.
     """
 
     folder: Path
@@ -180,9 +229,11 @@ class NetTraining:
     rules: Rules = CORRECTED
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    learning: Learning = field(default_factory=Learning)
+    judging: Judging = field(default_factory=Judging)
 
     def __post_init__(self) -> None:
-        _demand_faithful(self.rules, self.precision)
+        _demand_faithful(self.rules, self.precision, self.learning)
 
     @property
     def net(self) -> str:
@@ -204,7 +255,9 @@ def default_nets(planes: int) -> tuple[str, ...]:
     return NETS[:1]
 
 
-def _demand_faithful(rules: Rules, precision: Precision) -> None:
+def _demand_faithful(rules: Rules, precision: Precision, learning: Learning) -> None:
+    if rules.stops_without_background and learning.beyond_caffe:
+        raise InputError(f"{learning.words}: the original knows none of it; use either --exact or {flags_of(learning)}")
     if rules.stops_without_background and precision != "float32":
         raise InputError("fast numbers do not reproduce the original: use either --exact or --precision fast")
 
@@ -216,6 +269,7 @@ def train(
     report: Callable[[str, Progress], None] | None = None,
     training: Sequence[LabelledVolume] = (),
     validation: Sequence[LabelledVolume] = (),
+    judge: Judge | None = None,
 ) -> None:
     """Train each net of a run to its last iteration; the same call goes on where an interrupted one stopped.
 
@@ -229,13 +283,15 @@ def train(
         Called with the net and its progress.
     training, validation : sequences of LabelledVolume, optional
         Volumes in memory instead of the files that the run lists.
+    judge : Judge, optional
+        Scores and calibrates snapshots, where the request asks for that.
 
     Raises
     ------
     MissingFileError
         `retrain` is no directory.
     RunError
-        A net's folder is missing (exit status 2).
+        A net's folder is missing (exit status 2), or the training there follows a recipe.
     CDeep3MError
         What stopped a net; the others have been trained all the same.
     """
@@ -245,6 +301,18 @@ def train(
             f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
             "with PreprocessTrainingData"
         )
+    if request.learning.beyond_caffe and not isinstance(engine, InProcessEngine):
+        raise InputError(
+            f"the engine {engine.name} learns as Caffe does: leave {flags_of(request.learning)} out, or use --engine "
+            "embedded"
+        )
+    if request.judging.is_needed and (judge is None or not isinstance(engine, InProcessEngine)):
+        raise InputError(
+            f"the engine {engine.name} scores and calibrates no snapshots: leave --holdout and --calibrate out, or use "
+            "--engine embedded"
+        )
+    if not request.recipe:
+        demand_same_recipe(request.out, None)
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
     jobs = prepare(request)
@@ -252,7 +320,7 @@ def train(
 
     def run(job: NetTraining) -> None:
         with failing_with(JOB_FAILED):
-            train_net(job, engine, report=report, training=training, validation=validation)
+            train_net(job, engine, report=report, training=training, validation=validation, judge=judge)
 
     _train_all(jobs, run, engine)
 
@@ -302,11 +370,13 @@ def prepare(request: TrainRequest) -> list[NetTraining]:
     jobs = [
         NetTraining(
             folder=request.out / net,
-            settings=request.settings,
+            settings=request.own_settings.get(net, request.settings),
             gpu=gpu,
             rules=request.rules,
             precision=request.precision,
             augmentation=request.augmentation,
+            learning=request.learning,
+            judging=request.judging,
         )
         for net, gpu in zip(request.nets, cycle(request.gpus), strict=False)
     ]
@@ -332,6 +402,7 @@ def train_net(
     report: Callable[[str, Progress], None] | None = None,
     training: Sequence[LabelledVolume] = (),
     validation: Sequence[LabelledVolume] = (),
+    judge: Judge | None = None,
 ) -> None:
     """Train one net to its last iteration, from its highest snapshot on (caffetrain.sh).
 
@@ -348,7 +419,19 @@ def train_net(
         prepare_folder(job.folder, job.settings)
         if job.augmentation.changes_shape:
             ignore_voxels_outside(job.folder / TRAIN_VAL)
-        _train_on(job, engine, report=report, training=training, validation=validation)
+        judged = _judged(job, judge) if judge and job.judging.is_needed else None
+        _train_on(job, engine, report=report, training=training, validation=validation, judged=judged)
+
+
+def _judged(job: NetTraining, judge: Judge) -> JudgedNet:
+    settings = job.settings
+    return JudgedNet(
+        folder=job.folder,
+        judge=judge,
+        asked=job.judging,
+        interval=settings.snapshot_interval,
+        last=settings.numiterations,
+    )
 
 
 def _train_on(
@@ -358,18 +441,28 @@ def _train_on(
     report: Callable[[str, Progress], None] | None,
     training: Sequence[LabelledVolume],
     validation: Sequence[LabelledVolume],
+    judged: JudgedNet | None = None,
 ) -> None:
     if job.precision != "float32" and not isinstance(engine, InProcessEngine):
         raise InputError(f"the engine {engine.name} trains as Caffe does: leave --precision {job.precision} out")
     snapshot = usable_snapshot(job.folder)
     reached = iteration_of(snapshot) if snapshot else None
-    if reached is not None and reached >= job.settings.numiterations:
-        log.info("%s has reached iteration %d of %d: nothing to do", job.net, reached, job.settings.numiterations)
+    if judged:
+        judged.catch_up(reached or 0)
+    is_over = judged is not None and judged.is_over
+    if reached is not None and (reached >= job.settings.numiterations or is_over):
+        why = ", where nothing improved any more" if is_over and reached < job.settings.numiterations else ""
+        total = job.settings.numiterations
+        log.info("%s has reached iteration %d of %d%s: nothing to do", job.net, reached, total, why)
+        if judged:
+            judged.finish()
         return
     if snapshot:
         log.info("%s goes on from %s", job.net, snapshot.name)
     runs_on = f"{engine.name}, {engine.device(job.gpu)}"
     _note(job, f"{job.net} was trained by {runs_on}")
+    if job.learning.beyond_caffe:
+        _note(job, f"{job.net} was trained with {job.learning.words}")
     facts = {"engine": runs_on, "net": job.net, "iterations": job.settings.numiterations, "from": reached or 0}
     with recorded(training_events(job.folder.parent, job.net), kind="training", **facts) as recorder:
         recorder.write("data", **facts_of(job.folder.parent, training, validation))
@@ -387,9 +480,13 @@ def _train_on(
                 rules=job.rules,
                 precision=job.precision,
                 augmentation=job.augmentation or None,
+                learning=job.learning if job.learning.beyond_caffe else None,
+                after_snapshot=judged.after_snapshot if judged and judged.asked.held_out else None,
             ),
             report=lambda progress: noted(job.net, progress),
         )
+        if judged:
+            judged.finish()
 
 
 @contextmanager
@@ -449,6 +546,12 @@ def set_options(path: Path, settings: SolverSettings) -> None:
         solver.test_interval = settings.test_interval
     if settings.seed is not None:
         solver.random_seed = settings.seed
+    if settings.solver is not None:
+        solver.ClearField("solver_type")
+        solver.type = settings.solver
+    for name in ("momentum2", "rms_decay", "delta"):
+        if getattr(settings, name) is not None:
+            setattr(solver, name, getattr(settings, name))
     prototxt.write_changes(path, solver)
 
 

@@ -9,7 +9,10 @@ import numpy as np
 
 from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.provenance import TrainedOn
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.training.data import load_labelled_volume, training_range, training_variants
+from cdeep3m.training.holding_out import HeldOut, Split, training_planes
+from cdeep3m.volumes.enhancement import Normalisation
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from cdeep3m.rules import Rules
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.enhancement import Enhancement
+    from cdeep3m.volumes.labels import Labelling
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Loaded:
     ----------
     training : list of LabelledVolume
         The 16 orientations of every volume, as views.
+    known : list of HeldOut
+        What snapshots can be scored on: what was held out of every volume, or else the volumes that are trained on.
     images : GrayRange
         What is noted of the images: gray values of all volumes, and what tells them from others.
     voxel_size : tuple of float, optional
@@ -57,6 +63,7 @@ class Loaded:
     """
 
     training: list[LabelledVolume]
+    known: list[HeldOut]
     images: GrayRange
     voxel_size: tuple[float, float, float] | None
     volumes: int
@@ -68,6 +75,9 @@ def load_sources(
     rules: Rules,
     confirm: Callable[[str], None] | None = None,
     enhancement: Enhancement | None = None,
+    labelling: Labelling | None = None,
+    split: Split | None = None,
+    orientations: int = len(VARIANTS),
 ) -> Loaded:
     """Read volumes and their labels; they may differ in size.
 
@@ -81,6 +91,12 @@ def load_sources(
         Answers the original's questions, in exact mode.
     enhancement : Enhancement, optional
         How the planes of all images are enhanced.
+    labelling : Labelling, optional
+        What the numbers in the labels stand for, where there are more than two.
+    split : Split, optional
+        What is held out of every volume; None: nothing.
+    orientations : int
+        Of every volume, in which it is trained on.
 
     Returns
     -------
@@ -93,16 +109,28 @@ def load_sources(
         Something cannot be read, or labels do not fit their images.
     """
     training: list[LabelledVolume] = []
-    noted = []
+    noted: list[GrayRange] = []
+    known: list[HeldOut] = []
     for source in sources:
         data, label = load_labelled_volume(
-            source.images, source.labels, rules=rules, confirm=confirm, enhancement=enhancement
+            source.images,
+            source.labels,
+            rules=rules,
+            confirm=confirm,
+            enhancement=enhancement,
+            labelling=labelling,
         )
-        training += training_variants(data, label, weight=source.weight)
         noted.append(training_range(source.images, source.labels, data))
+        if split:
+            data, label, held = split.of(data, label, name=str(source.images))
+            known.append(held)
+        else:
+            known.append(training_planes(data, label))
+        training += training_variants(data, label, weight=source.weight, orientations=orientations)
     size = open_volume(sources[0].images, rules=rules).placement.voxel_size
     return Loaded(
         training=training,
+        known=known,
         images=joined(noted),
         voxel_size=size,
         volumes=len(sources),
@@ -112,7 +140,7 @@ def load_sources(
 def record_of(loaded: Loaded, *, enhancement: Enhancement | None, augmentation: Augmentation) -> TrainedOn:
     """Return what is written beside the model about the volumes that it is trained on."""
     return TrainedOn(
-        edition=2 if enhancement else 1,
+        edition=2 if enhancement and not isinstance(enhancement, Normalisation) else 1,
         enhancement=enhancement,
         augmentation=augmentation.words,
         voxel_size=loaded.voxel_size,

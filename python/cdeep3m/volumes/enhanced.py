@@ -15,9 +15,11 @@ from cdeep3m.rules import CORRECTED
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.enhancement import (
     Levels,
+    Normalisation,
     denoised_plane,
     enhance,
     has_contrast,
+    normalised_plane,
     percentiles,
 )
 from cdeep3m.volumes.open import open_volume
@@ -100,6 +102,8 @@ def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: De
     EnhancedVolume
         Planes without contrast come as they are, in 8 bits.
     """
+    if isinstance(enhancement, Normalisation):
+        return EnhancedVolume(volume, _normaliser(volume, enhancement))
     levels = levels_of(volume, enhancement.cut, denoise=denoise) if enhancement.whole_volume else None
     unsaid = threading.Semaphore()
 
@@ -109,6 +113,16 @@ def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: De
         return enhance(plane, cut=enhancement.cut, levels=levels, denoise=denoise)
 
     return EnhancedVolume(volume, enhancer)
+
+
+def _normaliser(volume: Volume, normalisation: Normalisation) -> PlaneEnhancer:
+    """Return what normalises a plane; the values of a whole volume are those of up to `PLANES_FOR_LEVELS` planes."""
+    if not normalisation.whole_volume:
+        return lambda plane: normalised_plane(plane, float(plane.mean()), float(plane.std(dtype=np.float64)))
+    planes = [_read_plane(volume, z).astype(np.float64) for z in _some_planes(volume.shape[0])]
+    mean = float(np.mean([plane.mean() for plane in planes]))
+    deviation = float(np.sqrt(np.mean([np.square(plane - mean).mean() for plane in planes])))
+    return lambda plane: normalised_plane(plane, mean, deviation)
 
 
 def open_enhanced(
@@ -139,13 +153,16 @@ def levels_of(volume: Volume, cut: int, *, denoise: Denoiser | None = None) -> L
     -------
     Levels
     """
-    depth = volume.shape[0]
-    chosen = np.unique(np.linspace(0, depth - 1, min(depth, PLANES_FOR_LEVELS)).round().astype(int))
-    planes = [as_float(_read_plane(volume, int(z))) for z in chosen]
+    planes = [as_float(_read_plane(volume, z)) for z in _some_planes(volume.shape[0])]
     first = percentiles(np.stack(planes), FIRST_CUT)
     if first[0] >= first[1]:
         return Levels(first, first)
     return Levels(first, percentiles(np.stack([denoised_plane(p, first, denoise=denoise) for p in planes]), cut))
+
+
+def _some_planes(depth: int) -> list[int]:
+    chosen = np.unique(np.linspace(0, depth - 1, min(depth, PLANES_FOR_LEVELS)).round().astype(int))
+    return [int(z) for z in chosen]
 
 
 def _read_plane(volume: Volume, z: int) -> np.ndarray:

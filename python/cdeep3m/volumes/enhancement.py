@@ -26,6 +26,11 @@ STILL = 0.006 / 255
 BAND = 64
 """Rows that are handled together."""
 
+MEAN, DEVIATION = 128.0, 42.0
+"""Gray values of normalised images: three standard deviations to either side fit into 8 bits."""
+NORMALISED = "normalised by "
+"""Begins the settings of a normalisation."""
+
 Denoiser = Callable[[np.ndarray, float], np.ndarray]
 """Takes a plane (float32, shape (y, x)) and a weight; returns the plane denoised."""
 
@@ -60,6 +65,44 @@ class Enhancement:
         return f"{self.cut} % of the whole volume" if self.whole_volume else f"{self.cut} % of each plane"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Normalisation(Enhancement):
+    """Brightness and contrast alone: the mean becomes `MEAN`, the standard deviation `DEVIATION`, in 8 bits.
+
+    Images of another microscope, day or gain then look to a net as those that it was trained on. Values are those of
+    the images at hand, of the whole volume or of each plane.
+    """
+
+    cut: int = 0
+    whole_volume: bool = True
+
+    @property
+    def text(self) -> str:
+        """What `enhancement_of_text` reads again, for a line of settings."""
+        return NORMALISED + super().text.removeprefix(f"{self.cut} % of ")
+
+
+def normalised_plane(plane: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+    """Return a plane as uint8, with `mean` at `MEAN` and `deviation` at `DEVIATION`; without contrast, all `MEAN`.
+
+    Parameters
+    ----------
+    plane : ndarray of uint8 or uint16, shape (y, x)
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x)
+
+    Examples
+    --------
+    >>> normalised_plane(np.uint16([[900, 1000, 1100]]), 1000, 100).tolist()
+    [[86, 128, 170]]
+    """
+    stretch = DEVIATION / deviation if deviation else 0.0
+    values = (plane.astype(np.float32) - np.float32(mean)) * np.float32(stretch) + np.float32(MEAN)
+    return np.clip(np.rint(values), 0, WHITE).astype(np.uint8)
+
+
 def enhancement_of_text(text: str) -> Enhancement | None:
     """Return the enhancement of a line of settings; None for `none`, or for no line.
 
@@ -67,9 +110,13 @@ def enhancement_of_text(text: str) -> Enhancement | None:
     --------
     >>> enhancement_of_text("2 % of each plane"), enhancement_of_text("none")
     (Enhancement(cut=2, whole_volume=False), None)
+    >>> enhancement_of_text("normalised by the whole volume")
+    Normalisation(cut=0, whole_volume=True)
     """
     if text in ("", "none"):
         return None
+    if text in (NORMALISED + "each plane", NORMALISED + "the whole volume"):
+        return Normalisation(whole_volume=text.endswith("the whole volume"))
     cut, _, of = text.partition(" % of ")
     if not cut.isdigit() or of not in ("each plane", "the whole volume"):
         raise InputError(f"enhancement {text!r}: expected none, or as in `2 % of each plane`")

@@ -16,7 +16,7 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement, Roi
-from cdeep3m.system.files import demand_file, whole_file
+from cdeep3m.system.files import AT_ONCE, Naming, demand_file, whole_file
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
@@ -223,8 +223,6 @@ def read_dataset(path: str | os.PathLike[str], name: str = "data") -> np.ndarray
         offset = dataset.id.get_offset()
         if offset is None or not dataset.size or file.userblock_size:
             return np.asarray(dataset[()])
-        if offset + dataset.nbytes > Path(path).stat().st_size:
-            raise damaged(path, "HDF5", "it is truncated")
         return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
 
 
@@ -246,7 +244,11 @@ def numeric_dataset(file: h5py.File, path: str | os.PathLike[str], name: str) ->
 
 
 def write_datasets(
-    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    dtype: np.dtype | type | None = None,
+    naming: Naming = AT_ONCE,
 ) -> None:
     """Write arrays as datasets of an HDF5 file, whole or not at all: contiguous, no filters, no attributes.
 
@@ -258,8 +260,10 @@ def write_datasets(
         Datasets by name; views are fine: a slab along the first axis is copied at a time.
     dtype : dtype, optional
         Type of all datasets; default: of each array, and float64 for bool, as Octave stores its logical class.
+    naming : Naming
+        See `whole_file`.
     """
-    with whole_file(path) as partial:
+    with whole_file(path, naming=naming) as partial:
         fill_datasets(partial, arrays, dtype=dtype)
 
 
@@ -279,7 +283,7 @@ def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dty
                 release(array)
 
 
-def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, naming: Naming = AT_ONCE) -> None:
     """Write arrays that fit into memory twice as datasets of an HDF5 file, as h5py itself does, whole or not at all.
 
     HDF5 works in memory alone: where it meets a full disk, it ends the process.
@@ -288,7 +292,7 @@ def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
     ----------
     arrays : mapping of str to ndarray of a number type, any shape
     """
-    with whole_file(path) as partial:
+    with whole_file(path, naming=naming) as partial:
         partial.write_bytes(_image(arrays))
 
 

@@ -1,7 +1,8 @@
-"""Labels: volumes of two values, background and foreground, whatever numbers stand for them."""
+"""Labels: volumes of two values, background and foreground, whatever numbers stand for them; or of several classes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cdeep3m.geometry import Roi
-    from cdeep3m.volumes.base import PlaneVolume
+    from cdeep3m.volumes.base import PlaneVolume, Volume
 
+IGNORED = 255
+"""What voxels that do not count read as."""
 SHOWN = 8
 """So many values are listed in a message."""
 
@@ -65,6 +68,130 @@ class LabelVolume:
                 found[z] = np.union1d(found[z], values)
             yield roi, (block != 0).view(np.uint8)
         check_two_values(found, self._name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """What the numbers in labels stand for.
+
+    Attributes
+    ----------
+    classes : int
+        2: 0 is background and any one other number foreground; more: the numbers are the classes, from 0.
+    ignore : int, optional
+        The number of voxels that nobody has labelled.
+
+    Raises
+    ------
+    InputError
+        Fewer classes than 2 or more than fit into a byte, or background is to be ignored.
+    """
+
+    classes: int = 2
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.classes <= IGNORED:
+            raise InputError(f"--classes {self.classes}: expected a number from 2 to {IGNORED}")
+        if self.ignore is not None and (self.ignore == 0 or 0 < self.ignore < self.classes != 2):
+            raise InputError(
+                f"--ignore {self.ignore}: {self.ignore} is a class; expected a number that is none, as in "
+                f"{max(self.classes, 2)}"
+            )
+
+    def __bool__(self) -> bool:
+        """Return whether labels are anything but two numbers."""
+        return self != Labelling()
+
+
+class ClassVolume:
+    """Labels of several classes, or with voxels that do not count: they read as the classes, and as `IGNORED`.
+
+    Parameters
+    ----------
+    volume : Volume
+        The labels as they are on disk, in whole numbers.
+    name : str
+        File or folder, for messages.
+    labelling : Labelling
+        What the numbers stand for.
+    """
+
+    def __init__(self, volume: Volume, name: str, labelling: Labelling) -> None:
+        self.shape = volume.shape
+        self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
+        self.dtype = np.dtype(np.uint8)
+        self._volume, self._name, self._labelling = volume, name, labelling
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return the labels of `roi` as uint8, axes (z, y, x).
+
+        Raises
+        ------
+        InputError
+            There is a number that stands for nothing.
+        """
+        return self._classes(self._volume.read(roi), [])
+
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume as uint8; of two classes, the values are checked after the last box."""
+        found: list[np.ndarray] = []
+        for roi, block in self._volume.blocks(limit):
+            yield roi, self._classes(block, found)
+        check_two_values(found, self._name)
+
+    def _classes(self, labels: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
+        ignored = labels == self._labelling.ignore if self._labelling.ignore is not None else np.zeros(1, bool)
+        if self._labelling.classes == 2:
+            values = [np.unique(plane) for plane in np.where(ignored, 0, labels)]
+            found += values
+            check_two_values(found, self._name)
+            return np.where(ignored, IGNORED, labels != 0).astype(np.uint8)
+        self._demand_classes(labels[~ignored & ((labels < 0) | (labels >= self._labelling.classes))])
+        return np.where(ignored, IGNORED, labels).astype(np.uint8)
+
+    def _demand_classes(self, others: np.ndarray) -> None:
+        if len(others):
+            listed = ", ".join(map(str, np.unique(others)[:SHOWN].tolist()))
+            last = self._labelling.classes - 1
+            raise InputError(
+                f"{self._name}: labels hold {listed}; expected 0 to {last} for {last + 1} classes. Give more "
+                "--classes, or --ignore for a label that does not count"
+            )
+
+
+class OneClass:
+    """One class of several against all others: it reads as 1, the others as 0, and what does not count as `IGNORED`.
+
+    Parameters
+    ----------
+    volume : Volume
+        The labels as they are on disk, in whole numbers.
+    label : int
+        The class.
+    ignore : int, optional
+        The number of voxels that nobody has labelled.
+    """
+
+    def __init__(self, volume: Volume, label: int, ignore: int | None = None) -> None:
+        self.shape = volume.shape
+        self.is_folder = volume.is_folder
+        self.chunks, self.placement = volume.chunks, volume.placement
+        self.dtype = np.dtype(np.uint8)
+        self._volume, self._label, self._ignore = volume, label, ignore
+
+    def read(self, roi: Roi) -> np.ndarray:
+        """Return `roi` as uint8, axes (z, y, x)."""
+        return self._of_class(self._volume.read(roi))
+
+    def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
+        """Yield the whole volume as uint8."""
+        return ((roi, self._of_class(block)) for roi, block in self._volume.blocks(limit))
+
+    def _of_class(self, labels: np.ndarray) -> np.ndarray:
+        of_class = (labels == self._label).astype(np.uint8)
+        return of_class if self._ignore is None else np.where(labels == self._ignore, np.uint8(IGNORED), of_class)
 
 
 def values_of_planes(stack: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement
-from cdeep3m.system.files import demand_file, whole_file
+from cdeep3m.system.files import AT_ONCE, Naming, demand_file, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.mapped import release
@@ -33,7 +33,7 @@ NO_FILTER, UP = 0, 2
 """How a row is stored: as it is, or as differences to the row above."""
 FAST = 1
 """The fastest level that compresses."""
-AT_ONCE = 2**20
+PART = 2**20
 """So many bytes of a file are in memory while it is only checked."""
 MOST_FROM_A_BYTE = 1100
 """So many bytes deflate can pack into one."""
@@ -170,7 +170,7 @@ def _sum_down(rows: np.ndarray) -> None:
         rows[y] += rows[y - 1]
 
 
-def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
+def write_plane(path: str | os.PathLike[str], plane: np.ndarray, *, naming: Naming = AT_ONCE) -> None:
     """Write a plane as gray PNG, whole or not at all; compressed little, but fast.
 
     Parameters
@@ -178,6 +178,8 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
     path : path
         Ends with .png; what is there is replaced.
     plane : ndarray of uint8 or uint16, shape (y, x)
+    naming : Naming
+        See `whole_file`.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray) -> None:
         raise TypeError(f"a plane of {plane.dtype}; expected uint8 or uint16")
     header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(_filtered(plane), FAST)), (b"IEND", b""))
-    with whole_file(path) as partial:
+    with whole_file(path, naming=naming) as partial:
         partial.write_bytes(SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
 
 
@@ -352,7 +354,7 @@ def _check_sums(file: BinaryIO, path: Path) -> None:
     while len(head := file.read(8)) == 8:
         left, kind = int.from_bytes(head[:4], "big"), head[4:]
         checksum = zlib.crc32(kind)
-        while left and (part := file.read(min(left, AT_ONCE))):
+        while left and (part := file.read(min(left, PART))):
             checksum, left = zlib.crc32(part, checksum), left - len(part)
         told = file.read(4)
         if left or len(told) < 4 or not kind.isalpha():

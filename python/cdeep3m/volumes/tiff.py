@@ -19,7 +19,7 @@ from cdeep3m.volumes.tiff_promises import check_promises
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cdeep3m.volumes.address import Address
@@ -177,18 +177,29 @@ def open_address(address: Address, reading: Reading) -> Volume:
     return open_planes(TiffStack(address.path), reading)
 
 
-def write_stack(path: str | os.PathLike[str], planes: np.ndarray) -> None:
+def write_stack(
+    path: str | os.PathLike[str],
+    planes: np.ndarray | Iterable[np.ndarray],
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: np.dtype | None = None,
+) -> None:
     """Write a volume as a multi-page TIFF file, whole or not at all; as BigTIFF where 4 GB do not suffice.
 
     Parameters
     ----------
     path : path
         Ends with .tif; what is there is replaced.
-    planes : ndarray of uint8, uint16 or uint32, shape (z, y, x)
+    planes : ndarray of uint8, uint16 or uint32, shape (z, y, x), or iterable of ndarray, shape (y, x)
         A plane a page.
+    shape : tuple of int, optional
+        (z, y, x), where planes come one by one.
+    dtype : numpy.dtype, optional
+        Of every plane, where they come one by one.
     """
+    data = planes if isinstance(planes, np.ndarray) else iter(planes)
     with whole_file(path) as partial:
-        tifffile.imwrite(partial, planes, photometric="minisblack", metadata=None)
+        tifffile.imwrite(partial, data, shape=shape, dtype=dtype, photometric="minisblack", metadata=None)
 
 
 def header_of(page: Directory, name: str) -> Header:

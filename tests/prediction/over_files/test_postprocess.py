@@ -142,10 +142,10 @@ def test_a_file_of_another_shape_is_named(tmp_path):
 def test_predictions_stay_until_every_plane_is_written(tmp_path, monkeypatch):
     folder = add_predictions(tmp_path, [1, 2])
 
-    def full(path, plane):
+    def full(path, plane, **options):
         if path.name.endswith("2.png"):
             raise OSError(28, "No space left on device")
-        write_plane(path, plane)
+        write_plane(path, plane, **options)
 
     monkeypatch.setattr(postprocessing, "write_plane", full)
     with pytest.raises(OSError, match="No space"):

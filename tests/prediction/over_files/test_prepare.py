@@ -103,7 +103,8 @@ def test_a_package_read_in_parts_is_the_same(kind, rules, planes, tmp_path, monk
 def test_done_comes_last_and_goes_first(aug, images, monkeypatch):
     folder = preprocess_package(images, aug, 1, 1, "1fm", 10)
     monkeypatch.setattr(
-        "cdeep3m.prediction.over_files.prepare.write_datasets", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        "cdeep3m.prediction.over_files.prepare.write_datasets",
+        lambda *_, **options: (_ for _ in ()).throw(OSError(28, "full")),
     )
     with pytest.raises(OSError, match="full"):
         preprocess_package(images, aug, 1, 1, "1fm", 10)

@@ -18,7 +18,7 @@ from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE, MAP_PLANES
-from cdeep3m.system.files import demand_apart, write_text
+from cdeep3m.system.files import LEFT_TO_SYSTEM, Naming, Settling, demand_apart, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.info_file import read_tiling
@@ -31,6 +31,7 @@ from cdeep3m.volumes.png import read_plane, write_plane
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.tiling.variants import Variant
@@ -41,7 +42,9 @@ FOREGROUND = 1
 GRAY_AXES = 2
 
 
-def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> int:
+def average_variants(
+    folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, calibration: Calibration | None = None
+) -> int:
     """De-augment and average a package's predictions, write 16-bit planes, then remove the predictions.
 
     Ports StartPostprocessing.m.
@@ -52,6 +55,8 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
         A package's folder with `v<i>/test.h5_shift_<k>.h5`; gets `test.h5_shift__<k>.png`, numbered from 0.
     rules : Rules
         Count planes as the original does (defect 16).
+    calibration : Calibration, optional
+        What becomes of the averaged probabilities.
 
     Returns
     -------
@@ -85,9 +90,12 @@ def average_variants(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED
             (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
-        write_plane(package / AVERAGED_PLANE.format(k), stitching.to_png16(mean))
+        averaged = stitching.to_png16(mean)
+        shown = calibration.apply(averaged) if calibration else averaged
+        write_plane(package / AVERAGED_PLANE.format(k), shown, naming=settling)
 
-    for_each(average_plane, range(len(planes)))
+    with Settling() as settling:
+        for_each(average_plane, range(len(planes)))
     _remove_predictions(package)
     return len(planes)
 
@@ -138,7 +146,8 @@ def read_prediction(package: Path, variant: Variant, number: int) -> np.ndarray:
     blob = read_dataset(path, "data")
     if blob.ndim != 4 or blob.shape[:2] != (1, 2):
         raise FormatError(f"{path} has shape {blob.shape}; expected (1, 2, x, y). Predict this package again")
-    return from_caffe_axes(blob[0, FOREGROUND][..., np.newaxis])[0]
+    plain = np.asarray(blob)  # parts of a memmap cost ten times as much to take as parts of an array
+    return from_caffe_axes(plain[0, FOREGROUND][..., np.newaxis])[0]
 
 
 def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> int:
@@ -173,9 +182,11 @@ def merge_packages(net_folder: str | os.PathLike[str], *, rules: Rules = CORRECT
 
     def write_map(z: int) -> None:
         stitched = stitch_plane(folder, tiling, z, rules=rules)
-        write_plane(folder / MAP_PLANE.format(z + 1), stitching.to_probability_map(stitched, rules=rules))
+        probability_map = stitching.to_probability_map(stitched, rules=rules)
+        write_plane(folder / MAP_PLANE.format(z + 1), probability_map, naming=settling)
 
-    for_each(write_map, range(tiling.shape[0]))
+    with Settling() as settling:
+        for_each(write_map, range(tiling.shape[0]))
     write_text(folder / DONE, "0\n")
     return tiling.shape[0]
 
@@ -242,7 +253,11 @@ def in_order_of_names(folder: Path, planes: int) -> dict[int, Path]:
 
 
 def ensemble_folders(
-    folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, rules: Rules = CORRECTED
+    folders: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    rules: Rules = CORRECTED,
+    naming: Naming = LEFT_TO_SYSTEM,
 ) -> int:
     """Average the probability maps of several nets (EnsemblePredictions.m).
 
@@ -255,6 +270,8 @@ def ensemble_folders(
     rules : Rules
         Read bilevel planes as logical (defect 6), take as many planes as the first folder has, and stop where a
         later one has none left (defect 17).
+    naming : Naming
+        See `whole_file`; no marker comes of this function.
 
     Returns
     -------
@@ -283,7 +300,7 @@ def ensemble_folders(
     def write_average(paths: Sequence[Path]) -> None:
         planes = read(paths)
         require_same_size(paths, planes)
-        write_plane(Path(out) / paths[0].name, stitching.ensemble(planes))
+        write_plane(Path(out) / paths[0].name, stitching.ensemble(planes), naming=naming)
 
     for_each(write_average, rows)
     if len(rows) < len(listings[0]):

@@ -18,7 +18,7 @@ from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.names import DONE
-from cdeep3m.system.files import demand_apart, write_text
+from cdeep3m.system.files import Settling, demand_apart, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -232,11 +232,14 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
     def write(variant: Variant) -> None:
         path = _stack_file(folder, variant)
         arrays = {"data": to_caffe_axes(variant.turn(padded))}
-        write_datasets(path, in_old_shape(path, arrays) if package.rules.keeps_old_shape and path.exists() else arrays)
+        if package.rules.keeps_old_shape and path.exists():
+            arrays = in_old_shape(path, arrays)
+        write_datasets(path, arrays, naming=settling)
 
     (folder / DONE).unlink(missing_ok=True)
     variants = variants_for(net, speed)
-    for_each_variant(write, variants, padded)
+    with Settling() as settling:
+        for_each_variant(write, variants, padded)
     if not package.rules.keeps_old_shape:
         for path in set(folder.glob(STACK.format("*"))) - {_stack_file(folder, variant) for variant in variants}:
             path.unlink()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from cdeep3m.prediction.over_files.postprocess import average_variants, merge_pa
 from cdeep3m.prediction.over_files.prepare import STACK, PackageSource
 from cdeep3m.prediction.over_files.site import PREDICTED, PREDICTED_WELL, predict_by_site, site_command
 from cdeep3m.rules import CORRECTED, SPEEDS, Rules, rules_of
+from cdeep3m.runs.calibration import calibrations_in
 from cdeep3m.runs.names import DONE
 from cdeep3m.runs.prediction import (
     AUGMENTED,
@@ -37,7 +38,7 @@ from cdeep3m.runs.prediction import (
     recording_errors,
 )
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import flush, own_folder, own_folders, write_text
+from cdeep3m.system.files import flush_tree, own_folder, own_folders, settle_folder, write_text
 from cdeep3m.system.threads import Behind, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cdeep3m.engines.base import Engine, TrainedModel
+    from cdeep3m.runs.calibration import Calibration
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes.enhancement import Enhancement
@@ -88,6 +90,8 @@ class FileRun:
         Reproduce the original bit for bit.
     enhancement : Enhancement, optional
         How images are enhanced before a net sees them.
+    calibrations : mapping of str to Calibration
+        Of the nets that have one.
     """
 
     run: PredictionRun
@@ -98,6 +102,7 @@ class FileRun:
     tiling: Tiling
     rules: Rules = CORRECTED
     enhancement: Enhancement | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> FileRun:
@@ -126,6 +131,7 @@ class FileRun:
                 tiling=tiling,
                 rules=rules,
                 enhancement=enhancement_of_text(config.get("enhancement", "")),
+                calibrations=calibrations_in(config.get("calibration", "")),
             )
 
     def packages(self) -> Iterator[tuple[str, Package]]:
@@ -199,7 +205,7 @@ class FileRun:
             own_folders(self.run.folder, folder)
             planes = len(package.planes)
             if not was_averaged(folder, planes):
-                planes = average_variants(folder, rules=self.rules)
+                planes = average_variants(folder, rules=self.rules, calibration=self.calibrations.get(net))
             write_text(folder / DONE, "0\n")
             (folder / PREDICTED).unlink(missing_ok=True)
             self.run.log("postprocess", f"{net} {package.name}: {planes} planes averaged")
@@ -342,8 +348,8 @@ def _predict_jobs(
 
     def settle(progress: Progress) -> None:
         job = jobs[progress.done - 1]
-        job.partial.rename(job.final)
-        flush(job.final.parent)
+        flush_tree(job.partial)
+        settle_folder(job.partial, job.final)
         between()
 
     stacks = [(job.stack, job.partial) for job in jobs]

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.engines.embedded.training.batches import Batches, lay_out
-from cdeep3m.engines.embedded.training.solver import Sgd
+from cdeep3m.engines.embedded.training.solver import Solver
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter, SolverParameter
 
 NET = """
@@ -66,7 +66,7 @@ def test_rounded_weights_follow_the_net_s_own():
     made = net()
     given = made.read()
     made.read = lambda: given
-    solver = Sgd(SolverParameter(lr_policy="fixed", base_lr=0.5, iter_size=1), made.learnable)
+    solver = Solver(SolverParameter(lr_policy="fixed", base_lr=0.5, iter_size=1), made.learnable)
     batches = Batches(made, number=torch.bfloat16, together=True)
     losses = []
     for _ in range(8):
@@ -94,7 +94,7 @@ def test_weights_laid_out_anew_are_the_same_weights():
 
 def test_gradients_can_be_cleared_where_they_are():
     made = net()
-    solver = Sgd(SolverParameter(), made.learnable)
+    solver = Solver(SolverParameter(), made.learnable)
     solver.clear_gradients(keep_memory=True)
     Batches(made, together=True).run()
     before = {id(item.blob): item.blob.grad for item in made.learnable}

@@ -16,7 +16,8 @@ from cdeep3m.engines.base import LabelledVolume, TrainJob
 from cdeep3m.engines.embedded.training.batches import REPLAYED
 from cdeep3m.engines.embedded.training.glog import GLog
 from cdeep3m.engines.embedded.training.loop import Training, completed_tests, train
-from cdeep3m.errors import EngineError, InputError, MissingFileError
+from cdeep3m.engines.learning import Learning, Schedule
+from cdeep3m.errors import EngineError, FormatError, InputError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import blob_to_array, read_model, read_state
 from cdeep3m.proto.prototxt import read_solver
@@ -41,12 +42,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def run(folder, *, report=None, state=None, weights=None, augmentation=None, **settings) -> list[str]:
+def run(folder, *, report=None, state=None, weights=None, augmentation=None, learning=None, **settings) -> list[str]:
     solver = make_training(folder, **settings)
     if augmentation:
         ignore_voxels_outside(folder / "train_val.prototxt")
     log = folder / "out.log"
-    job = TrainJob(solver=solver, folder=folder, log=log, snapshot=state, weights=weights, augmentation=augmentation)
+    given = {"snapshot": state, "weights": weights, "augmentation": augmentation, "learning": learning}
+    job = TrainJob(solver=solver, folder=folder, log=log, **given)
     train(job, device="cpu", report=report)
     return messages(log)
 
@@ -213,6 +215,91 @@ def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path):
     assert tests[0] == tests[1]
 
 
+KINDS = {
+    "Nesterov": {},
+    "AdaGrad": {"momentum": 0.0},
+    "RMSProp": {"momentum": 0.0, "rms_decay": 0.9},
+    "AdaDelta": {"base_lr": 1.0},
+    "Adam": {"base_lr": 0.01},
+}
+LEARNING = Learning(schedule=Schedule(shape="cosine", warm_up=2), decay=0.1, average=0.9)
+
+
+def resumed_copy(whole, part, iteration, *, last, **settings):
+    """Copy a training without its last snapshot, and go on from an earlier one."""
+    part.mkdir()
+    shutil.copytree(whole / "snap", part / "snap")
+    for path in (part / "snap").glob(f"*_iter_{last}.*"):
+        path.unlink()
+    run(part, state=part / "snap" / f"tiny_iter_{iteration}.solverstate", **settings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_solver_learns_and_goes_on_bit_for_bit_where_it_stopped(tmp_path, kind):
+    settings = {"type": kind, "max_iter": 40, "snapshot": 15, "delta": 1e-6} | KINDS[kind]
+    losses = []
+    run(tmp_path / "whole", report=lambda progress: losses.append(progress.loss), **settings)
+    resumed_copy(tmp_path / "whole", tmp_path / "part", 30, last=40, **settings)
+    assert losses[-1] < losses[0]
+    assert same(blobs(tmp_path / "whole", 40), blobs(tmp_path / "part", 40))
+
+
+def test_a_snapshot_holds_the_averages_and_the_training_goes_on_from_its_own_weights(tmp_path):
+    settings = {"type": "Adam", "snapshot": 4, "test_iter": [2], "test_interval": 6, "learning": LEARNING}
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    log = run(whole, **settings)
+    resumed_copy(whole, part, 4, last=6, **settings)
+    names = [f"{n}.{suffix}" for n in (4, 6) for suffix in ("caffemodel", "solverstate", "unaveraged")]
+    assert written(whole) == written(part) == names
+    assert same(blobs(whole, 6), blobs(part, 6))
+    states = [read_state(whole / "snap" / f"tiny_iter_{n}.solverstate").learned_net for n in (4, 6)]
+    assert states == ["snap/tiny_iter_4.unaveraged", "snap/tiny_iter_6.unaveraged"]
+    own, averaged = (read_model(whole / "snap" / f"tiny_iter_6.{kind}") for kind in ("unaveraged", "caffemodel"))
+    assert own != averaged
+    assert "Learning Rate Policy: cosine" in log
+
+
+def test_tests_are_made_with_the_averages(tmp_path):
+    last = {"test_iter": [20], "test_interval": 6, "test_initialization": False, "display": 0}
+    log = run(tmp_path, learning=LEARNING, **last)
+    shown = [line for line in log if "Test net output" in line][-4:]
+    weights = tmp_path / "snap" / "tiny_iter_6.caffemodel"
+    again = tmp_path / "again"
+    log = run(again, weights=weights, **last | {"max_iter": 0})
+    assert [line for line in log if "Test net output" in line][-4:] == shown
+
+
+def test_averages_start_where_a_training_without_them_stopped(tmp_path):
+    run(tmp_path, max_iter=3)
+    plain = read_model(tmp_path / "snap" / "tiny_iter_3.caffemodel")
+    run(tmp_path, state=tmp_path / "snap" / "tiny_iter_3.solverstate", learning=Learning(average=0.9), max_iter=4)
+    before, own, averaged = (
+        blob_to_array(model.layer[1].blobs[0])
+        for model in (
+            plain,
+            *(read_model(tmp_path / "snap" / f"tiny_iter_4.{k}") for k in ("unaveraged", "caffemodel")),
+        )
+    )
+    share = 4 / 14
+    np.testing.assert_allclose(averaged, share * before + (1 - share) * own, rtol=1e-5)
+
+
+def test_a_training_does_not_go_on_from_averages_in_place_of_its_own_weights(tmp_path):
+    run(tmp_path, max_iter=3, learning=LEARNING)
+    (tmp_path / "snap" / "tiny_iter_3.unaveraged").unlink()
+    with pytest.raises(MissingFileError, match="tiny_iter_3.unaveraged is not there"):
+        run(tmp_path, state=tmp_path / "snap" / "tiny_iter_3.solverstate", learning=LEARNING)
+
+
+def test_the_state_of_another_type_of_solver_is_refused(tmp_path):
+    run(tmp_path, max_iter=3)
+    state = tmp_path / "snap" / "tiny_iter_3.solverstate"
+    with pytest.raises(FormatError, match="another type of solver"):
+        run(tmp_path, state=state, type="Adam")
+    with pytest.raises(FormatError, match="another type of solver"):
+        run(tmp_path, state=state, type="AdaGrad", momentum=0.0)
+
+
 @pytest.mark.parametrize("iteration", [1, 4])
 def test_an_interrupt_leaves_a_snapshot_that_the_training_goes_on_from(tmp_path, iteration):
     run(tmp_path / "whole")
@@ -333,7 +420,7 @@ def test_the_settings_of_torch_are_left_as_they_were(tmp_path):
         ({"net": "gone.prototxt"}, MissingFileError, r"gone\.prototxt is not there"),
         ({"train_net": "train_val.prototxt"}, InputError, "2 nets to train"),
         ({"test_iter": [1]}, InputError, "without a test_interval"),
-        ({"type": "Adam"}, InputError, "solver type Adam"),
+        ({"type": "Adamax"}, InputError, "solver type 'Adamax'"),
     ],
 )
 def test_settings_that_cannot_be_trained_are_told_at_once(tmp_path, settings, error, problem):

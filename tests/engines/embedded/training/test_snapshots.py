@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cdeep3m.engines.embedded.training.snapshots import restore, write_solver_state
-from cdeep3m.engines.embedded.training.solver import Sgd
+from cdeep3m.engines.embedded.training.solver import Solver
 from cdeep3m.errors import FormatError
 from cdeep3m.proto.caffe_pb2 import BlobProto, BlobShape, NetParameter, SolverParameter, SolverState
 from cdeep3m.proto.caffemodel import read_state, write_model, write_state
@@ -16,9 +16,9 @@ from cdeep3m.proto.caffemodel import read_state, write_model, write_state
 MODEL = NetParameter(layer=[{"name": "a", "blobs": [BlobProto(shape=BlobShape(dim=[1]), data=[1.0])]}])
 
 
-def solver(*shapes, **settings) -> Sgd:
+def solver(*shapes, **settings) -> Solver:
     blobs = [SimpleNamespace(blob=torch.zeros(shape), lr_mult=1.0, decay_mult=1.0) for shape in shapes]
-    return Sgd(SolverParameter(snapshot_prefix="a/x", lr_policy="step", stepsize=3, **settings), blobs)
+    return Solver(SolverParameter(snapshot_prefix="a/x", lr_policy="step", stepsize=3, **settings), blobs)
 
 
 def test_a_state_holds_iteration_step_history_and_the_name_of_the_weights(tmp_path):
@@ -49,6 +49,7 @@ def test_the_history_of_another_net_is_refused(tmp_path, shapes):
     history = [BlobProto(shape=BlobShape(dim=[2]), data=[3.0, 4.0])]
     write_state(tmp_path / "x.solverstate", SolverState(iter=9, learned_net="x.caffemodel", history=history))
     sgd = solver(*shapes)
-    with pytest.raises(FormatError, match=f"the history of 1 blobs of another net; expected {len(shapes)} blobs"):
+    words = f"the history of 1 blobs of another net or another type of solver; expected {len(shapes)} blobs"
+    with pytest.raises(FormatError, match=words):
         restore(tmp_path / "x.solverstate", tmp_path, SimpleNamespace(), sgd)
     assert sgd.iteration == 0

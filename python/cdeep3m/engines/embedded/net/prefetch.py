@@ -1,4 +1,4 @@
-"""Numbered batches, made ahead in a thread of its own."""
+"""Numbered batches, made ahead in threads of their own."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ class Prefetch(Generic[T]):
     Parameters
     ----------
     make : callable
-        Makes the batch of a number; called in one thread, never twice at a time.
+        Makes the batch of a number; called in other threads, in as many at a time as there are workers.
     depth : int
-        Batches to keep ready.
+        Batches to keep ready; as many as there are workers at least.
+    workers : int
+        Threads that make batches.
 
     Examples
     --------
@@ -65,9 +67,10 @@ class Prefetch(Generic[T]):
     (9, 16)
     """
 
-    def __init__(self, make: Callable[[int], T], *, depth: int = 2) -> None:
+    def __init__(self, make: Callable[[int], T], *, depth: int = 2, workers: int = 1) -> None:
         self._make = make
-        self._depth = depth
+        self._workers = workers
+        self._depth = max(depth, workers)
         self._position = 0
         self._ahead: deque[Future[T]] = deque()
         self._thread: ThreadPoolExecutor | None = None
@@ -88,7 +91,7 @@ class Prefetch(Generic[T]):
         self._position = position
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the threads."""
         self.seek(self._position)
         if self._thread is not None:
             self._thread.shutdown()
@@ -96,5 +99,5 @@ class Prefetch(Generic[T]):
 
     def _submit(self, number: int) -> Future[T]:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+            self._thread = ThreadPoolExecutor(self._workers, thread_name_prefix="prefetch")
         return self._thread.submit(self._make, number)

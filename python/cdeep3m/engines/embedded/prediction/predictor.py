@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import Precision, TrainedModel
     from cdeep3m.tiling.variants import Variant
 
-FOREGROUND = 1
 INPUT_AXES = 5
 SCORES_AXES = 4
+FEWEST_CLASSES = 2
 ROOM_FOR_WEIGHTS = 4
 """A net's blobs take so many times as much memory as its weights' file, at most (in half precision: twice)."""
 
@@ -116,7 +116,7 @@ class Predictor:
     def foreground(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the middle plane of every window; see `LoadedNet.foreground`."""
         for scores in self._scores_of(windows):
-            yield _foreground(scores[None], softmax=self._net.softmax)[0].t().cpu().numpy()
+            yield self._foreground(scores[None], self._net)[0].t().cpu().numpy()
 
     def probabilities(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Predict the probabilities of all classes of the middle plane of every window.
@@ -170,7 +170,7 @@ class Predictor:
             found = extremes if net is self._net and not extremes else None
             turned = [turning.apply(variant, window) for variant in batch]
             scores = self._scores(net, turned, extremes=found, watched=FIRST)
-            for variant, plane in zip(batch, _foreground(scores, softmax=net.softmax), strict=True):
+            for variant, plane in zip(batch, self._foreground(scores, net), strict=True):
                 upright = turning.undo(variant, plane.t())
                 total = upright.double() if total is None else total.add_(upright)
         if total is None:
@@ -233,6 +233,15 @@ class Predictor:
             )
         return scores
 
+    def _foreground(self, scores: torch.Tensor, net: FusedNet) -> torch.Tensor:
+        """Return the probability of the model's class (n, x, y) of scores (n, classes, x, y)."""
+        label = self._model.label
+        if not net.softmax:
+            return scores[:, label]
+        if scores.shape[1] == 2:
+            return torch.sigmoid(scores[:, label] - scores[:, 1 - label])
+        return scores.softmax(dim=1)[:, label]
+
     def _upload(self, window: np.ndarray) -> torch.Tensor:
         """Return a window on the device, of a type that PyTorch has; beside what runs there."""
         here = torch.from_numpy(np.array(window, dtype=np.uint8 if window.dtype == np.uint8 else np.float32, order="C"))
@@ -280,8 +289,12 @@ def read_trained(model: TrainedModel, device: torch.device) -> Net:
         shapes = list(net.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != INPUT_AXES or shapes[0][1] != 1:
             raise NetError(f"{model.deploy}: expected one input of five axes (n, 1, x, y, z), as in DeepEM3D's nets")
-        if len(net.outputs) != 1 or len(net.shapes[net.outputs[0]]) < 2 or net.shapes[net.outputs[0]][1] <= FOREGROUND:
+        scores = net.shapes[net.outputs[0]] if len(net.outputs) == 1 else ()
+        classes = scores[1] if len(scores) > 1 else 1
+        if classes < FEWEST_CLASSES:
             raise NetError(f"{model.deploy}: expected one output of two classes or more, found {net.outputs}")
+        if not 0 <= model.label < classes:
+            raise NetError(f"{model.deploy}: class {model.label} was asked for, expected one of its 0 to {classes - 1}")
         net.load_weights(read_model(model.weights))
     return net
 
@@ -324,12 +337,3 @@ def _demand_weights_of(message: caffe_pb2.NetParameter, model: TrainedModel) -> 
         raise NetError(
             f"its weights would take {needed} bytes, {model.weights} holds {there}; they do not fit each other"
         )
-
-
-def _foreground(scores: torch.Tensor, *, softmax: bool) -> torch.Tensor:
-    """Return the foreground's probability (n, x, y) of scores (n, classes, x, y)."""
-    if not softmax:
-        return scores[:, FOREGROUND]
-    if scores.shape[1] == 2:
-        return torch.sigmoid(scores[:, FOREGROUND] - scores[:, 0])
-    return scores.softmax(dim=1)[:, FOREGROUND]

@@ -9,6 +9,7 @@ import numpy as np
 from cdeep3m.engines.base import plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
+from cdeep3m.system.files import LEFT_TO_SYSTEM
 from cdeep3m.volumes.hdf5 import numeric_dataset, opened, write_small
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def predict_file(
         )
     windows = (window_at(data, k, net.frames, mean=mean, axis=axis) for k in planes)
     for k, probabilities in zip(planes, net.probabilities(windows), strict=True):
-        write_small(prefix.with_name(plane_file(prefix.name, k)), {"data": probabilities[np.newaxis]})
+        path = prefix.with_name(plane_file(prefix.name, k))
+        write_small(path, {"data": probabilities[np.newaxis]}, naming=LEFT_TO_SYSTEM)
         yield k
 
 

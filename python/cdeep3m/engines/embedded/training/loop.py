@@ -11,12 +11,15 @@ import torch
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.engines.embedded.fast.training_steps import merged
-from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.engines.embedded.net.executor import Net, layers_of
+from cdeep3m.engines.embedded.net.layers.patch_data import PatchData
+from cdeep3m.engines.embedded.net.layers.softmax_with_loss import SoftmaxWithLoss
 from cdeep3m.engines.embedded.training import snapshots
 from cdeep3m.engines.embedded.training.batches import Batches, loss_weights, number_for, total_loss
 from cdeep3m.engines.embedded.training.glog import GLog, number, output_line
 from cdeep3m.engines.embedded.training.losses import Losses
-from cdeep3m.engines.embedded.training.solver import Sgd, check_solver
+from cdeep3m.engines.embedded.training.solver import Solver, check_solver
+from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import read_model
@@ -29,10 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainJob
+    from cdeep3m.engines.learning import Loss
 
 SEEDS = 2**63 - 1
 
-LEARNING: tuple[str, ...] = ()
+LEARNING = ("loss", "schedule", "sampling", "decay", "average")
 """Parts of `Learning` that go beyond Caffe and are known here."""
 
 READ_EVERY = 20
@@ -100,7 +104,7 @@ class Training:
         The net in TRAIN.
     tests : list of Net
         The nets that are tested during the training; they use the blobs of `net`.
-    solver : Sgd
+    solver : Solver
         Iteration, history and update.
     """
 
@@ -115,14 +119,17 @@ class Training:
     ) -> None:
         self.job, self.settings, self.log, self.report = job, settings, log, report
         self.asked = asked or _never
+        self.learning = job.learning or Learning()
         log.info(
             "caffe.cpp:179", f"Use {'CPU' if device.type == 'cpu' else f'GPU with device ID {device.index or 0}'}."
         )
         log.info("solver.cpp:48", f"Initializing solver from parameters: \n{settings}")
         seed = settings.random_seed if settings.random_seed >= 0 else secrets.randbelow(SEEDS)
         train_net, test_nets = nets_of_solver(settings, job.folder)
+        weigh_side_losses(train_net, self.learning.loss.auxiliary)
         log.info("solver.cpp:91", f"Creating training net from net file: {settings.net or settings.train_net}")
         self.net = self._build(train_net, caffe_pb2.TRAIN, device, seed, job.training)
+        _weigh_classes(self.net, self.learning.loss)
         self.tests = []
         for i, message in enumerate(test_nets):
             log.info("solver.cpp:181", f"Creating test net (#{i}) specified by net file: {settings.net}")
@@ -131,9 +138,9 @@ class Training:
         self.losses = Losses(settings.average_loss)
         replayed = device.type == "cuda" and settings.random_seed < 0 and not job.rules.stops_without_background
         self.batches = Batches(self.net, number=number_for(job.precision, device), replayed=replayed)
-        self.solver = Sgd(settings, self.net.learnable)
+        self.solver = Solver(settings, self.net.learnable, self.learning)
         self.every = 1 if device.type == "cpu" else settings.display or READ_EVERY
-        self.written = 0
+        self.written = self.judged = 0
         log.info("solver.cpp:60", "Solver scaffolding done.")
 
     def start(self) -> None:
@@ -144,7 +151,8 @@ class Training:
         elif self.job.weights is not None:
             self.log.info("caffe.cpp:155", f"Finetuning from {self.job.weights}")
             self.net.load_weights(read_model(self.job.weights))
-        self.written = self.solver.iteration
+            self.solver.keep_averages()
+        self.written = self.judged = self.solver.iteration
         _seek(self.net, self.solver.iteration * self.settings.iter_size)
         for net, batches in zip(self.tests, self.settings.test_iter, strict=True):
             _seek(net, completed_tests(self.settings, self.solver.iteration) * batches)
@@ -153,19 +161,36 @@ class Training:
         """Iterate to max_iter; then show and test what was learnt."""
         self.log.info("caffe.cpp:214", "Starting Optimization")
         self.log.info("solver.cpp:288", f"Solving {self.net.message.name}")
-        self.log.info("solver.cpp:289", f"Learning Rate Policy: {self.settings.lr_policy}")
+        self.log.info("solver.cpp:289", f"Learning Rate Policy: {self._policy}")
         while self.solver.iteration < self.settings.max_iter:
             self._iterate()
             if self.asked() or self._due(self.settings.snapshot):
                 self.snapshot()
+                if self._is_enough():
+                    self.log.info("solver.cpp:306", "Optimization stopped early.")
+                    return
         if self.settings.snapshot_after_train:
             self.snapshot()
+            self._is_enough()
         if self._due(self.settings.display):
             self._show_final_loss()
         if self._due(self.settings.test_interval):
             self.test()
         self.log.info("solver.cpp:326", "Optimization Done.")
         self.log.info("caffe.cpp:217", "Optimization Done.")
+
+    def _is_enough(self) -> bool:
+        """Return whether the training ends with the snapshot that was just written."""
+        if self.job.after_snapshot is None or self.judged == self.solver.iteration:
+            return False
+        self.judged = self.solver.iteration
+        name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
+        return self.job.after_snapshot(self.job.folder / name)
+
+    @property
+    def _policy(self) -> str:
+        shape = self.learning.schedule.shape
+        return self.settings.lr_policy if shape == "caffe" else shape
 
     def stop_early(self) -> None:
         """Keep the last whole iteration, as Caffe does on SIGINT."""
@@ -179,10 +204,10 @@ class Training:
         self._settle()
         name = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "caffemodel")
         self.log.info("solver.cpp:459", f"Snapshotting to binary proto file {name}")
-        snapshots.write_weights(self.job.folder, self.net, self.solver)
+        goes_on_from = snapshots.write_weights(self.job.folder, self.net, self.solver)
         state = snapshots.snapshot_name(self.settings.snapshot_prefix, self.solver.iteration, "solverstate")
         self.log.info("sgd_solver.cpp:269", f"Snapshotting solver state to binary proto file {state}")
-        snapshots.write_solver_state(self.job.folder, self.solver, name)
+        snapshots.write_solver_state(self.job.folder, self.solver, goes_on_from)
         self.written = self.solver.iteration
 
     @torch.no_grad()
@@ -190,7 +215,8 @@ class Training:
         """Log the mean outputs of every test net over its batches."""
         for index, (net, batches) in enumerate(zip(self.tests, self.settings.test_iter, strict=True)):
             self.log.info("solver.cpp:341", f"Iteration {self.solver.iteration}, Testing net (#{index})")
-            results = [self.batches.outputs(net) for _ in range(batches)]
+            with self.solver.averaged():
+                results = [self.batches.outputs(net) for _ in range(batches)]
             if self.settings.test_compute_loss:
                 loss = sum(float(total_loss(net, result)) for result in results) / batches
                 self.log.info("solver.cpp:387", f"Test loss: {number(loss)}")
@@ -215,6 +241,9 @@ class Training:
                 "volumes": volumes,
                 "needs_background": self.job.rules.stops_without_background,
                 "augmentation": self.job.augmentation if phase == caffe_pb2.TRAIN else None,
+                "loss": self.learning.loss,
+                "sampling": self.learning.sampling if phase == caffe_pb2.TRAIN else None,
+                "ignored": self.learning.loss.ignore,
             },
             rewrite=merged if phase == caffe_pb2.TRAIN else None,
         )
@@ -321,6 +350,37 @@ def nets_of_solver(
         raise InputError("test_iter without a test_interval; expected one of at least 1")
     states = [*solver.test_state, *[caffe_pb2.NetState()] * (len(tested) - len(solver.test_state))]
     return _in_state(trained[0], solver.train_state), [_in_state(*pair) for pair in zip(tested, states, strict=True)]
+
+
+def weigh_side_losses(message: caffe_pb2.NetParameter, factor: float | None) -> None:
+    """Multiply the weights of all losses of a training's net but the last one, in place; None leaves them.
+
+    Examples
+    --------
+    >>> layers = [{"name": name, "type": "SoftmaxWithLoss", "top": [name]} for name in "abc"]
+    >>> net = caffe_pb2.NetParameter(layer=layers)
+    >>> weigh_side_losses(net, 0.5)
+    >>> [list(layer.loss_weight) for layer in net.layer]
+    [[0.5], [0.5], []]
+    """
+    if factor is None:
+        return
+    for layer in [layer for layer in layers_of(message, caffe_pb2.TRAIN) if layer.type.endswith("Loss")][:-1]:
+        layer.loss_weight[:] = [factor * weight for weight in layer.loss_weight or (1.0,)]
+
+
+def _weigh_classes(net: Net, loss: Loss) -> None:
+    """Let the losses of `net` weigh the classes by how common they are in its volumes, where that is asked for."""
+    if loss.class_weights != "frequency":
+        return
+    samplers = [layer.sampler for layer in net.layers if isinstance(layer, PatchData)]
+    if not samplers:
+        raise InputError(
+            "class weights by frequency: expected a net with a PatchData layer, whose labels can be counted"
+        )
+    for layer in net.layers:
+        if isinstance(layer, SoftmaxWithLoss):
+            layer.weigh(samplers[0].class_shares(layer.classes, ignored=layer.ignored))
 
 
 def completed_tests(solver: caffe_pb2.SolverParameter, iteration: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from cdeep3m.engines.embedded.training.solver import current_step
-from cdeep3m.errors import FormatError
+from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.caffe_pb2 import SolverState
 from cdeep3m.proto.caffemodel import (
     array_to_blob,
@@ -21,10 +22,12 @@ from cdeep3m.proto.caffemodel import (
 from cdeep3m.proto.learned_net import learned_net
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cdeep3m.engines.embedded.net.executor import Net
-    from cdeep3m.engines.embedded.training.solver import Sgd
+    from cdeep3m.engines.embedded.training.solver import Solver
+
+
+OWN_WEIGHTS = "unaveraged"
+"""Suffix of the weights that a training goes on from, where its .caffemodel holds averages."""
 
 
 def snapshot_name(prefix: str, iteration: int, suffix: str) -> str:
@@ -38,8 +41,10 @@ def snapshot_name(prefix: str, iteration: int, suffix: str) -> str:
     return f"{prefix}_iter_{iteration}.{suffix}"
 
 
-def write_weights(folder: Path, net: Net, solver: Sgd) -> str:
+def write_weights(folder: Path, net: Net, solver: Solver) -> str:
     """Write the .caffemodel of the current iteration, whole or not at all.
+
+    Where averages are kept, it holds these, and a file beside it the weights that the training goes on from.
 
     Parameters
     ----------
@@ -47,20 +52,28 @@ def write_weights(folder: Path, net: Net, solver: Sgd) -> str:
         What the solver's snapshot_prefix is relative to.
     net : Net
         The net that is trained.
-    solver : Sgd
+    solver : Solver
         Its solver.
 
     Returns
     -------
     str
-        Its name, as the solver state records it.
+        Name of the file that the training goes on from, as the solver state records it.
     """
-    name = snapshot_name(solver.settings.snapshot_prefix, solver.iteration, "caffemodel")
-    write_model(folder / name, net.to_message())
-    return name
+    prefix, iteration = solver.settings.snapshot_prefix, solver.iteration
+    model = snapshot_name(prefix, iteration, "caffemodel")
+    if not solver.averages:
+        write_model(folder / model, net.to_message())
+        return model
+    own = snapshot_name(prefix, iteration, OWN_WEIGHTS)
+    write_model(folder / own, net.to_message())
+    with solver.averaged():
+        averaged = net.to_message()
+    write_model(folder / model, averaged)
+    return own
 
 
-def write_solver_state(folder: Path, solver: Sgd, learned_net: str) -> str:
+def write_solver_state(folder: Path, solver: Solver, learned_net: str) -> str:
     """Write the .solverstate that belongs to the weights in `learned_net`, whole or not at all; return its name."""
     name = snapshot_name(solver.settings.snapshot_prefix, solver.iteration, "solverstate")
     state = SolverState(
@@ -73,7 +86,7 @@ def write_solver_state(folder: Path, solver: Sgd, learned_net: str) -> str:
     return name
 
 
-def restore(path: Path, folder: Path, net: Net, solver: Sgd) -> None:
+def restore(path: Path, folder: Path, net: Net, solver: Solver) -> None:
     """Go on where a snapshot was taken: its weights into `net`, iteration and history into `solver`.
 
     Parameters
@@ -94,22 +107,42 @@ def restore(path: Path, folder: Path, net: Net, solver: Sgd) -> None:
     """
     state = read_state(path)
     history = _fitting_history(path, state, solver)
-    net.load_weights(read_model(learned_net(path, folder=folder)))
+    own = learned_net(path, folder=folder)
+    if own.suffix != Path(state.learned_net).suffix == f".{OWN_WEIGHTS}":
+        raise MissingFileError(
+            f"{path.with_suffix(f'.{OWN_WEIGHTS}')} is not there; {path.name} goes on from it, not from the averages"
+        )
+    if solver.averages:
+        net.load_weights(read_model(_averaged(own)))
+        solver.keep_averages()
+    net.load_weights(read_model(own))
     with torch.no_grad():
         for step, values in zip(solver.history, history, strict=True):
             step.copy_(values)
     solver.iteration = state.iter
 
 
-def _fitting_history(path: Path, state: SolverState, solver: Sgd) -> list[torch.Tensor]:
+def _averaged(own: Path) -> Path:
+    """Return the file of the averages of a snapshot; they start from its weights where none were kept."""
+    return own.with_suffix(".caffemodel") if own.suffix == f".{OWN_WEIGHTS}" else own
+
+
+def _fitting_history(path: Path, state: SolverState, solver: Solver) -> list[torch.Tensor]:
     expected = [tuple(step.shape) for step in solver.history]
     found = [_without_leading_ones(blob_shape(blob)) for blob in state.history]
     if found != [_without_leading_ones(shape) for shape in expected]:
         raise FormatError(
-            f"{path} holds the history of {len(found)} blobs of another net; expected {len(expected)} blobs "
-            "that fit this net. Use the state of a training of the same net, or start from its weights with --weights"
+            f"{path} holds the history of {len(found)} blobs of another net or another type of solver; expected "
+            f"{len(expected)} blobs that fit this one. Use the state of a training of the same net with the same type, "
+            "or start from its weights with --weights"
         )
     arrays = [torch.from_numpy(blob_to_array(blob)) for blob in state.history]
+    squares = arrays[-len(solver.learnable) :] if solver.kind.divides else []
+    if any((square < 0).any() for square in squares):
+        raise FormatError(
+            f"{path} was written by another type of solver: expected sums of squares, found negative numbers. Use the "
+            "state of a training with the same type, or start from its weights with --weights"
+        )
     return [array.reshape(shape) for array, shape in zip(arrays, expected, strict=True)]
 
 

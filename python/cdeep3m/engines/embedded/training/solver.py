@@ -1,21 +1,29 @@
-"""Caffe's SGD: learning rate policies, and one update of the learnable blobs."""
+"""Caffe's solvers: learning rate policies, and one update of the learnable blobs; and what we add to them."""
 
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from cdeep3m.engines.embedded.training.updates import KINDS, check_kind, kind_of
+from cdeep3m.engines.learning import Learning, Schedule
 from cdeep3m.errors import InputError
 from cdeep3m.nets.prototxts import LR_POLICIES
 from cdeep3m.proto.caffe_pb2 import SolverParameter
+from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cdeep3m.engines.embedded.net.executor import Learnable
+
+
+WARM_UP_OF_AVERAGES = 10
+"""After so many iterations an average keeps half of itself at most."""
 
 
 def check_solver(solver: SolverParameter) -> None:
@@ -26,11 +34,7 @@ def check_solver(solver: SolverParameter) -> None:
     InputError
         Names the setting and what is possible.
     """
-    kind = solver.type
-    if solver.HasField("solver_type") and not solver.HasField("type"):
-        kind = SolverParameter.SolverType.Name(solver.solver_type)
-    if kind != "SGD":
-        raise InputError(f"solver type {kind} is not supported by this engine; use type: SGD")
+    check_kind(solver)
     if solver.lr_policy not in LR_POLICIES:
         raise InputError(f"lr_policy {solver.lr_policy!r} is not known; choose one of {', '.join(LR_POLICIES)}")
     if solver.regularization_type not in ("L1", "L2"):
@@ -79,8 +83,36 @@ def learning_rate(solver: SolverParameter, iteration: int) -> float:
     return solver.base_lr
 
 
+def scheduled_rate(solver: SolverParameter, iteration: int, schedule: Schedule) -> float:
+    """Return the learning rate of an iteration where a schedule of ours may shape it.
+
+    Parameters
+    ----------
+    solver : SolverParameter
+        With base_lr, max_iter, and what its policy needs where `schedule` leaves the shape to Caffe.
+    iteration : int
+        Counted from 0.
+    schedule : Schedule
+        The shape, and over how many iterations the rate rises.
+
+    Examples
+    --------
+    >>> solver = SolverParameter(lr_policy="fixed", base_lr=0.5, max_iter=4)
+    >>> [scheduled_rate(solver, i, Schedule(shape="cosine")) for i in (0, 2, 4)]
+    [0.5, 0.25, 0.0]
+    >>> [scheduled_rate(solver, i, Schedule(warm_up=3)) for i in range(5)]
+    [0.125, 0.25, 0.375, 0.5, 0.5]
+    """
+    rise = min(1.0, (iteration + 1) / (schedule.warm_up + 1))
+    if schedule.shape == "caffe":
+        return learning_rate(solver, iteration) * rise
+    done = min(1.0, iteration / solver.max_iter)
+    share = (1 + math.cos(math.pi * done)) / 2 if schedule.shape == "cosine" else 1 - done
+    return solver.base_lr * (schedule.floor + (1 - schedule.floor) * share) * rise
+
+
 @dataclass
-class Sgd:
+class Solver:
     """The state of a training, and its update.
 
     Attributes
@@ -89,19 +121,29 @@ class Sgd:
         What the solver.prototxt says.
     learnable : sequence of Learnable
         The blobs to train, in layer order.
+    learning : Learning
+        What goes beyond it.
     history : list of torch.Tensor
-        For each of them the last step, rate and momentum included.
+        What the solver's kind keeps: a blob for each of them (SGD's last step, rate and momentum included), then, for
+        AdaDelta and Adam, a second one for each.
+    averages : list of torch.Tensor
+        Running averages of `learnable`; empty where none are kept.
     iteration : int
         Updates made so far.
     """
 
     settings: SolverParameter
     learnable: Sequence[Learnable]
+    learning: Learning = field(default_factory=Learning)
     history: list[torch.Tensor] = field(init=False)
+    averages: list[torch.Tensor] = field(init=False)
     iteration: int = 0
 
     def __post_init__(self) -> None:
-        self.history = [torch.zeros_like(item.blob, requires_grad=False) for item in self.learnable]
+        self.kind = KINDS[kind_of(self.settings)]
+        blobs = [item.blob for item in self.learnable]
+        self.history = [torch.zeros_like(blob, requires_grad=False) for _ in range(self.kind.kept) for blob in blobs]
+        self.averages = [blob.detach().clone() for blob in blobs] if self.learning.average else []
         for item in self.learnable:
             if item.lr_mult == 0:
                 item.blob.requires_grad_(False)
@@ -109,7 +151,7 @@ class Sgd:
     @property
     def rate(self) -> float:
         """The learning rate of the next update."""
-        return learning_rate(self.settings, self.iteration)
+        return scheduled_rate(self.settings, self.iteration, self.learning.schedule)
 
     def clear_gradients(self, *, keep_memory: bool = False) -> None:
         """Forget the gradients of the last update, or make them zeros in the memory that they have."""
@@ -145,35 +187,67 @@ class Sgd:
         """Change every blob by the gradients summed over iter_size batches, and count the iteration.
 
         Blobs without a gradient (BatchNorm's) count as having a zero one: decay and momentum shrink them, as in
-        DeepEM3D's Caffe.
+        DeepEM3D's Caffe. The decay of ours leaves them alone.
         """
-        rate, momentum = self.rate, self.settings.momentum
+        rate = self.rate
         for lr_mult, decay_mult in {(item.lr_mult, item.decay_mult) for item in self.learnable}:
-            pairs = [
-                (item.blob, step)
-                for item, step in zip(self.learnable, self.history, strict=True)
-                if (item.lr_mult, item.decay_mult) == (lr_mult, decay_mult)
+            places = [
+                i for i, item in enumerate(self.learnable) if (item.lr_mult, item.decay_mult) == (lr_mult, decay_mult)
             ]
-            blobs, steps = [blob for blob, _ in pairs], [step for _, step in pairs]
-            torch._foreach_mul_(steps, momentum)
-            self._descend(pairs, decay_mult, rate * lr_mult)
+            blobs = [self.learnable[i].blob for i in places]
+            kept = [
+                [self.history[first + i] for i in places] for first in range(0, len(self.history), len(self.learnable))
+            ]
+            gradients = self._gradients(blobs, decay_mult)
+            steps = self.kind.update(gradients, kept, rate * lr_mult, self.settings, self.iteration)
+            self._decay_apart(blobs, rate * lr_mult * decay_mult)
             torch._foreach_sub_(blobs, steps)
         self.iteration += 1
+        self._average()
 
-    def _descend(self, pairs: list[tuple[torch.Tensor, torch.Tensor]], decay_mult: float, rate: float) -> None:
-        """Add gradients and decay, times the rate, to the steps of blobs."""
+    def keep_averages(self) -> None:
+        """Let the averages, where they are kept, start from what the net's blobs are now."""
+        for average, item in zip(self.averages, self.learnable, strict=bool(self.averages)):
+            average.copy_(item.blob.detach())
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the net have the averages of its blobs, where they are kept, and give it its own blobs back."""
+        own = [item.blob.detach().clone() for item in self.learnable] if self.averages else []
+        try:
+            self._put(self.averages)
+            yield
+        finally:
+            with uninterrupted():
+                self._put(own)
+
+    def _put(self, values: Sequence[torch.Tensor]) -> None:
+        for item, value in zip(self.learnable, values, strict=bool(values)):
+            item.blob.detach().copy_(value)
+
+    def _average(self) -> None:
+        """Move the averages towards the blobs: by more in the first iterations, which start from random weights."""
+        if self.averages:
+            share = min(self.learning.average, self.iteration / (self.iteration + WARM_UP_OF_AVERAGES))
+            torch._foreach_lerp_(self.averages, [item.blob.detach() for item in self.learnable], 1 - share)
+
+    def _decay_apart(self, blobs: list[torch.Tensor], rate: float) -> None:
+        trained = [blob for blob in blobs if blob.requires_grad]
+        if self.learning.decay and trained:
+            torch._foreach_mul_(trained, 1 - rate * self.learning.decay)
+
+    def _gradients(self, blobs: list[torch.Tensor], decay_mult: float) -> list[torch.Tensor]:
+        """Return the mean gradients of blobs, decay included; those that there are change where they lie."""
         decay = self.settings.weight_decay * decay_mult
-        moved = [(blob, step) for blob, step in pairs if blob.grad is not None]
-        if moved:
-            gradients = [blob.grad for blob, _ in moved if blob.grad is not None]
-            torch._foreach_mul_(gradients, 1 / self.settings.iter_size)
-            if decay:
-                torch._foreach_add_(gradients, self._pull([blob for blob, _ in moved]), alpha=decay)
-            torch._foreach_add_([step for _, step in moved], gradients, alpha=rate)
-        others = [(blob, step) for blob, step in pairs if blob.grad is None]
-        if others and decay:
-            pulls = torch._foreach_mul(self._pull([blob for blob, _ in others]), decay)
-            torch._foreach_add_([step for _, step in others], pulls, alpha=rate)
+        moved = [blob for blob in blobs if blob.grad is not None]
+        found = [blob.grad for blob in moved if blob.grad is not None]
+        if found:
+            torch._foreach_mul_(found, 1 / self.settings.iter_size)
+        if found and decay:
+            torch._foreach_add_(found, self._pull(moved), alpha=decay)
+        others = [blob for blob in blobs if blob.grad is None]
+        pulls = iter(torch._foreach_mul(self._pull(others), decay) if others else ())
+        return [next(pulls) if blob.grad is None else blob.grad for blob in blobs]
 
     def _pull(self, blobs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return what decay subtracts a part of."""

@@ -1,4 +1,7 @@
-"""Accuracy: the share of pixels that are classified right, overall and per class."""
+"""Accuracy: the share of pixels that are classified right, overall and per class.
+
+Sources: `loss`, a Loss that may name a label to leave out beside the layer's own.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ class Accuracy(Layer):
         settings = self.message.accuracy_param
         self.axis = settings.axis % len(scores)
         self.classes = scores[self.axis]
-        self.ignored = settings.ignore_label if settings.HasField("ignore_label") else None
+        loss = self.context.sources.get("loss")
+        own = [settings.ignore_label] if settings.HasField("ignore_label") else []
+        self.ignored = [*own, *([loss.ignore] if loss and loss.ignore is not None else [])]
         if math.prod(scores) != math.prod(labels) * self.classes:
             raise self.error(f"expected a label for every pixel of the scores, found {self.describe(shapes)}")
         if settings.top_k > self.classes:
@@ -34,8 +39,8 @@ class Accuracy(Layer):
         """Return accuracy and recall; 0 where there is nothing to count."""
         scores = bottoms[0].detach().movedim(self.axis, -1).reshape(-1, self.classes)
         label = bottoms[1].reshape(-1).long()
-        if self.ignored is not None:
-            scores, label = scores[label != self.ignored], label[label != self.ignored]
+        for ignored in self.ignored:
+            scores, label = scores[label != ignored], label[label != ignored]
         self._check(label)
         right = among_best(scores, label, self.message.accuracy_param.top_k)
         accuracy = right.sum() / max(len(label), 1)

@@ -1,7 +1,7 @@
 """PatchData: random patches of labelled volumes.
 
 Sources: `volumes`, a sequence of LabelledVolume that replaces the files of `data_source`; `augmentation`, how patches
-are changed.
+are changed; `sampling`, where they are drawn, and in how many threads; `ignored`, a label that is never drawn around.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cdeep3m.engines.embedded.net.h5_files import open_training_file
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
 from cdeep3m.engines.embedded.net.prefetch import Prefetch, sent, staged
 from cdeep3m.engines.job_files import read_list
+from cdeep3m.engines.learning import Sampling
 from cdeep3m.engines.patches import LabelSelection, PatchSampler
 from cdeep3m.errors import InputError
 from cdeep3m.proto.prototxt import read_label_mapping
@@ -41,6 +42,7 @@ class PatchData(Layer):
         self.batch_size = message.batch_size
         if not self.batch_size:
             raise self.error("patch_sampler_param has no batch_size")
+        sampling = self.context.sources.get("sampling") or Sampling()
         try:
             self.sampler = PatchSampler(
                 self._volumes(),
@@ -48,10 +50,12 @@ class PatchData(Layer):
                 label_shape=tuple(message.label_patch_shape.dim),
                 selection=self._selection(),
                 augmentation=self.context.sources.get("augmentation"),
+                rare=sampling.rare,
+                ignored=self.context.sources.get("ignored"),
             )
         except InputError as error:
             raise type(error)(f"layer {self.name} ({self.type}): {error}") from error
-        self.batches = Prefetch(self._batch)
+        self.batches = Prefetch(self._batch, workers=sampling.workers)
 
     def top_shapes(self, *shapes: Shape) -> tuple[Shape, ...]:
         """Return the shapes of data and label."""

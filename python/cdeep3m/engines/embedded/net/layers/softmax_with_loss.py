@@ -1,21 +1,31 @@
 """SoftmaxWithLoss, with the class balance of DeepEM3D's Caffe.
 
-Sources: `needs_background`, whether a batch without background stops the training, as it does there.
+Sources: `needs_background`, whether a batch without background stops the training, as it does there; `loss`, a Loss
+that goes beyond it.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cdeep3m.engines.embedded.net.layers.base import Layer, Shape
+from cdeep3m.engines.embedded.net.layers.losses import inverse_shares, is_caffes, total
 from cdeep3m.errors import InputError
 from cdeep3m.proto.caffe_pb2 import LossParameter
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdeep3m.engines.learning import Loss
+
 SMALLEST_PROBABILITY = torch.finfo(torch.float32).tiny
 """FLT_MIN: probabilities count as no less, so that the loss stays below 87.34."""
+
+SMALLEST_SUM = 1e-6
+"""Sums of weights count as no less, so that a batch without a voxel that counts has no loss."""
 
 BACKGROUND = 0
 
@@ -27,6 +37,9 @@ class SoftmaxWithLoss(Layer):
 
     The loss that is reported is the plain mean over the pixels; its gradient counts every pixel with the weight of its
     class (`class_weights`), and is divided by the number of pixels all the same (softmax_loss_layer.cu).
+
+    With a loss of ours, in TRAIN, the loss that is reported is the one that is minimised; where it has class weights of
+    its own, it is divided by the sum of the pixels' weights.
     """
 
     def setup(self, shapes: tuple[Shape, ...]) -> None:
@@ -36,8 +49,11 @@ class SoftmaxWithLoss(Layer):
         if _count(scores) != _count(labels) * self.classes:
             raise self.error(f"expected a label for every pixel of the scores, found {self.describe(shapes)}")
         settings = self.message.loss_param
-        self.ignored = settings.ignore_label if settings.HasField("ignore_label") else None
-        self.balanced = self.message.label_select_param.auto_balance
+        self.loss: Loss | None = self.context.sources.get("loss")
+        own = [settings.ignore_label] if settings.HasField("ignore_label") else []
+        self.ignored = [*own, *([self.loss.ignore] if self.loss and self.loss.ignore is not None else [])]
+        self.weights = self._given_weights()
+        self.balanced = self.message.label_select_param.auto_balance and self.weights is None
         self.warned = False
         self.seen = _Seen(self.classes, self.context.device)
 
@@ -49,7 +65,9 @@ class SoftmaxWithLoss(Layer):
         """Return the loss and the probabilities."""
         scores, label = bottoms
         label = label.reshape(scores.shape[0], *scores.shape[2:]).long()
-        valid = label != self.ignored if self.ignored is not None else torch.ones_like(label, dtype=torch.bool)
+        valid = torch.ones_like(label, dtype=torch.bool)
+        for ignored in self.ignored:
+            valid &= label != ignored
         counts = torch.stack([((label == c) & valid).sum() for c in range(self.classes)])
         self.seen.note(label, valid, counts)
         if not scores.is_cuda or self.context.sources.get("needs_background"):
@@ -57,9 +75,34 @@ class SoftmaxWithLoss(Layer):
         label = torch.where(valid, label, BACKGROUND).clamp(0, self.classes - 1)
         balanced = self.balanced and self.context.training
         weights = class_weights(counts) if balanced else torch.ones(self.classes, device=scores.device)
+        weights = weights if self.weights is None else self.weights
         pixel_weights = torch.where(valid, weights[label], torch.zeros((), device=scores.device))
-        outputs = _Loss.apply(scores.float(), label, valid, pixel_weights, self._divisor(label, counts.sum()))  # type: ignore[no-untyped-call]
-        return tuple(outputs[: len(self.tops)])
+        divisor = self._divisor(label, counts.sum())
+        if self.loss is None or not self.context.training or is_caffes(self.loss):
+            outputs = _Loss.apply(scores.float(), label, valid, pixel_weights, divisor)  # type: ignore[no-untyped-call]
+            return tuple(outputs[: len(self.tops)])
+        if self.weights is not None:
+            divisor = pixel_weights.sum().clamp_min(SMALLEST_SUM)
+        value = total(scores.float(), label, valid, self.loss, weights=pixel_weights, divisor=divisor)
+        return (value, torch.softmax(scores.detach().float(), dim=1))[: len(self.tops)]
+
+    def weigh(self, shares: Sequence[float]) -> None:
+        """Weigh the classes by how common they are, where the loss asks for that."""
+        if self.weights is not None and self.loss and self.loss.class_weights == "frequency":
+            self.weights.copy_(torch.tensor(inverse_shares(shares)))
+
+    def _given_weights(self) -> torch.Tensor | None:
+        """Return the weights of the classes in TRAIN where they are not those of each batch; 1 until `weigh`."""
+        if self.loss is None or self.loss.class_weights is None or not self.context.training:
+            return None
+        given = self.loss.class_weights
+        weights = given if isinstance(given, tuple) else (1.0,) * self.classes
+        if len(weights) != self.classes:
+            found = ", ".join(map(str, weights))
+            raise InputError(
+                f"layer {self.name}: class weights {found}; expected one for each of the net's {self.classes} classes"
+            )
+        return torch.tensor(weights, dtype=torch.float32, device=self.context.device)
 
     def settle(self) -> None:
         """Look at the labels since the last time; on a GPU that means to wait for it.
