@@ -142,5 +142,14 @@ def apply_3d_watershed(maps: np.ndarray, *, depth: float = DEPTH, exact: bool = 
 
 
 def part_of_one(maps: np.ndarray) -> np.ndarray:
-    """Return maps as float64: integers as parts of the largest value of their type, floats as they are."""
+    """Return maps as float64: integers as parts of the largest value of their type, floats as they are.
+
+    Parameters
+    ----------
+    maps : ndarray of uint8, uint16 or a floating-point type, any shape
+
+    Returns
+    -------
+    ndarray of float64, that shape
+    """
     return maps / np.float64(np.iinfo(maps.dtype).max if maps.dtype.kind == "u" else 1)

@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLANES = 9
-SHORT = ("--recipe", "quick", "--models", "1fm", "--width", "32", "--patch_side", "32", "--numiterations", "6")
-SCORED = ("--holdout", "20%", "--snapshots", "3", "--keep", "best", "--seed", "1", "--gpu", "-1", "--no-report")
+SMALL = ("--models", "1fm", "--width", "32", "--least_channels", "2", "--patch_side", "32")
+SHORT = ("--recipe", "quick", *SMALL, "--numiterations", "6")
+SCORED = (
+    *("--holdout", "20%", "--snapshots", "3", "--keep", "best", "--calibrate"),
+    *("--seed", "1", "--gpu", "-1", "--no-report"),
+)
 
 
 @pytest.fixture(scope="module")

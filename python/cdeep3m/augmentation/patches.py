@@ -45,6 +45,10 @@ class Look:
     factor: float
 
 
+BRIGHTER = 4
+"""A jitter of 1 changes brightness by up to a quarter of the way from black to white."""
+
+
 def draw_look(sides: Sides, augmentation: Augmentation, rng: np.random.Generator) -> Look | None:
     """Draw a change of shape: of size, and skew or elastic distortion.
 
@@ -161,7 +165,7 @@ def _box(x: np.ndarray, y: np.ndarray, sides: Sides) -> tuple[tuple[int, int], t
 def change_gray_values(
     patch: np.ndarray, augmentation: Augmentation, white: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Apply one operation on gray values, or none, to all planes of a patch.
+    """Apply one operation on gray values, or none, and the jitter to all planes of a patch.
 
     Parameters
     ----------
@@ -175,6 +179,21 @@ def change_gray_values(
     -------
     ndarray of float32, shape (c, x, y, z)
     """
+    changed = _operated(patch, augmentation, white, rng)
+    return _jittered(changed, augmentation.jitter, white, rng) if augmentation.jitter else changed
+
+
+def _jittered(patch: np.ndarray, jitter: float, white: float, rng: np.random.Generator) -> np.ndarray:
+    """Change contrast around the middle gray and brightness by as much as is drawn; stay between black and white."""
+    contrast, brightness = rng.uniform(-jitter, jitter, 2)
+    middle = white / 2
+    changed = (patch - np.float32(middle)) * np.float32(1 + contrast)
+    changed += np.float32(middle + brightness * white / BRIGHTER)
+    return np.clip(changed, 0, np.float32(white), out=changed)
+
+
+def _operated(patch: np.ndarray, augmentation: Augmentation, white: float, rng: np.random.Generator) -> np.ndarray:
+    """Apply one operation on gray values, or none."""
     draw = rng.random()
     if augmentation.strengths is None:
         return patch

@@ -31,6 +31,9 @@ class Augmentation:
         Of the operations on gray values, of skew and of elastic distortion, 0 to 10; None for none of them.
     resize : int
         Strength of the change of size, 0 to 10.
+    jitter : float
+        How far contrast and brightness of every patch change, 0 to 1: contrast by this part, brightness by this part of
+        a quarter of the way from black to white, at most.
     gray_share : float
         How often each of the seven operations on gray values is applied, 0 to 1/7.
     shape_share : float
@@ -46,6 +49,7 @@ class Augmentation:
 
     strengths: Strengths | None = None
     resize: int = 0
+    jitter: float = 0.0
     gray_share: float = EIGHTH
     shape_share: float = QUARTER
     resize_share: float = QUARTER
@@ -55,6 +59,8 @@ class Augmentation:
         for name, strength in given.items():
             if strength not in STRENGTHS:
                 raise InputError(f"augmentation {name} = {strength}: expected a whole number from 0 to 10")
+        if not 0 <= self.jitter <= 1:
+            raise InputError(f"--jitter {self.jitter}: expected a number from 0 to 1, as in 0.2")
 
     def __bool__(self) -> bool:
         """Return whether anything is changed at all."""
@@ -63,7 +69,8 @@ class Augmentation:
     @property
     def changes_gray_values(self) -> bool:
         """Whether gray values may change."""
-        return self.strengths is not None and any(list(asdict(self.strengths).values())[:7])
+        operations = list(asdict(self.strengths).values())[:7] if self.strengths else []
+        return self.jitter > 0 or any(operations)
 
     @property
     def changes_shape(self) -> bool:
@@ -86,7 +93,8 @@ class Augmentation:
         if not self:
             return ""
         parts = [f"{name} {strength}" for name, strength in asdict(self.strengths or NOTHING).items() if strength]
-        return ", ".join([*parts, *([f"resize {self.resize}"] if self.resize else [])])
+        named = {"resize": self.resize, "jitter": self.jitter}
+        return ", ".join([*parts, *(f"{name} {value}" for name, value in named.items() if value)])
 
 
 NOTHING = Strengths.all_of(0)

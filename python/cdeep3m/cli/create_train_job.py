@@ -43,6 +43,12 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         help="divide the nets' numbers of channels by N: smaller, faster nets of the same make (default: 1)",
     )
     parser.add_argument(
+        "--least_channels",
+        type=int,
+        metavar="N",
+        help="channels that --width leaves at least, where there are so many (default: 2)",
+    )
+    parser.add_argument(
         "--patch_side", type=int, metavar="N", help="side of the training patches, a multiple of 16 (default: 320)"
     )
     parser.add_argument(
@@ -74,7 +80,7 @@ def make_of(options: argparse.Namespace) -> NetMake | None:
     """Return what the options of `add_net_options` and --classes say, or None where none was given."""
     from cdeep3m.nets.prototxts import NetMake
 
-    names = ("width", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
+    names = ("width", "least_channels", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
     given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     return NetMake(**given) if given else None
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from cdeep3m.engines.learning import Learning
     from cdeep3m.runs.recipe import Followed
     from cdeep3m.training.holding_out import Split
     from cdeep3m.training.judging import Judging
     from cdeep3m.training.planning import Snapshots
-    from cdeep3m.training.recipes import Recipe
     from cdeep3m.volumes.enhancement import Enhancement
+
+RECIPES = ("original", "quick", "best")
+"""The first one is the default, and sets nothing."""
 
 OWN = {
     "shares": None,
@@ -49,16 +52,12 @@ GIVES_WAY = (*FALLS_BACK, LENGTH, "shares")
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """Add what a recipe may set beside the original's options, and the recipe itself."""
-    from cdeep3m.training.recipes import recipes
-
-    known = recipes().values()
     parser.add_argument(
         "--recipe",
-        choices=[one.name for one in known],
-        default="original",
-        metavar="NAME",
-        help="; ".join(f"{one.name}: {one.about}" for one in known) + "; options that are given count more "
-        "(default: original)",
+        choices=RECIPES,
+        default=RECIPES[0],
+        help="a set of options: original, to the letter; quick, compact nets that a laptop trains in minutes; best, "
+        "nets of full size for an hour of a GPU; options that are given count more (default: original)",
     )
     parser.add_argument(
         "--time",
@@ -149,18 +148,19 @@ class _TimeOrPoint(argparse.Action):
             raise argparse.ArgumentError(self, str(error)) from None
 
 
-def recipe_named_in(words: Sequence[str]) -> Recipe:
-    """Return the recipe that a command line names; that of the original where it names none that is known."""
-    from cdeep3m.training.recipes import ORIGINAL, recipes
-
+def options_by_recipe(words: Sequence[str]) -> Mapping[str, Any]:
+    """Return the options that the recipe sets that a command line names; none where it names none that is known."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--recipe", nargs="?", default=ORIGINAL)
+    parser.add_argument("--recipe", nargs="?")
     try:
         named = parser.parse_known_args(list(words))[0].recipe
     except argparse.ArgumentError:
-        named = ORIGINAL
-    known = recipes()
-    return known.get(named, known[ORIGINAL])
+        named = None
+    if named not in RECIPES[1:]:
+        return {}
+    from cdeep3m.training.recipes import recipe_called
+
+    return recipe_called(named).options
 
 
 def given_in(words: Sequence[str]) -> frozenset[str]:
@@ -223,7 +223,7 @@ def judging_of(options: argparse.Namespace) -> Judging:
 
     _judge_two_classes_alone(options)
     held_out = share_of(options.holdout) > 0
-    if not held_out and options.recipe != "original":
+    if not held_out and options.recipe != RECIPES[0]:
         for name in FALLS_BACK[1:]:
             if name not in options.given:
                 setattr(options, name, OWN[name])
@@ -299,9 +299,9 @@ def normalisation_of(options: argparse.Namespace) -> Enhancement | None:
 def followed_by(options: argparse.Namespace) -> Followed | None:
     """Return the recipe that a training follows, with every option; None for one that the original could do."""
     from cdeep3m.runs.recipe import Followed
-    from cdeep3m.training.recipes import ORIGINAL, recipe_called
+    from cdeep3m.training.recipes import recipe_called
 
-    if options.recipe == ORIGINAL and all(getattr(options, name) == default for name, default in OWN.items()):
+    if options.recipe == RECIPES[0] and all(getattr(options, name) == default for name, default in OWN.items()):
         return None
     recipe = recipe_called(options.recipe)
     settings: dict[str, Any] = {

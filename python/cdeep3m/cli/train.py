@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from cdeep3m.cli.recipe_options import (
     judging_of,
     learning_with_sampling,
     normalisation_of,
-    recipe_named_in,
+    options_by_recipe,
     share_of,
     shares_of,
     snapshots_of,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Engine, LabelledVolume
     from cdeep3m.evaluation.held_out import Judge
+    from cdeep3m.runs.recipe import Followed
     from cdeep3m.training.run import TrainRequest
     from cdeep3m.training.sources import Loaded
     from cdeep3m.volumes.address import Address
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("labels", metavar="LABELS")
     parser.add_argument("out", type=Path, metavar="OUT")
     words = list(sys.argv[1:] if argv is None else argv)
-    parser.set_defaults(**recipe_named_in(words).options)
+    parser.set_defaults(**options_by_recipe(words))
     options = parser.parse(words)
     options.given = given_in(words)
     return run(lambda: _train(options), debug=options.debug)
@@ -124,9 +124,11 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record, warn_of_other_images
-    from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
+    from cdeep3m.runs.recipe import demand_same_recipe
     from cdeep3m.system.files import demand_apart
     from cdeep3m.training.folder import create_run
     from cdeep3m.training.sources import Source, load_sources, record_of
@@ -168,25 +170,38 @@ def _train(options: argparse.Namespace) -> None:
     engine, gpus = engine_of(options)
     judge = _judge(request, engine, gpus[0], loaded)
     request = replace(request, gpus=tuple(gpus))
-    if wanted and options.training_time:
-        planned = (
-            earlier.iterations
-            if earlier and earlier.iterations
-            else _plan(
-                options, request, engine, begun=begun, training=loaded.training, validation=validation, judge=judge
-            )
-        )
-        wanted = replace(wanted, iterations=planned)
-        request = _as_planned(options, request, planned)
     if wanted:
-        keep_recipe(options.out, wanted)
+        volumes = loaded.training, validation
+        plan = partial(_plan, options, request, engine, volumes, judge=judge, begun=begun)
+        request = _by_recipe(options, request, wanted, earlier, plan)
     train_by(request, engine, training=loaded.training, validation=validation, judge=judge)
     report_at_end(options)
     print(f"Training has completed. Results are stored in {options.out}")
 
 
+def _by_recipe(
+    options: argparse.Namespace,
+    request: TrainRequest,
+    wanted: Followed,
+    earlier: Followed | None,
+    plan: Callable[[], dict[str, int]],
+) -> TrainRequest:
+    """Note what is followed; return the request with the iterations that were planned, or are planned now."""
+    from dataclasses import replace
+
+    from cdeep3m.runs.recipe import keep_recipe
+
+    if options.training_time:
+        planned = earlier.iterations if earlier and earlier.iterations else plan()
+        wanted, request = replace(wanted, iterations=planned), _as_planned(options, request, planned)
+    keep_recipe(options.out, wanted)
+    return request
+
+
 def _as_read(request: TrainRequest) -> TrainRequest:
     """Return a request whose ignored label is the number that labels have in memory."""
+    from dataclasses import replace
+
     from cdeep3m.volumes.labels import IGNORED
 
     loss = request.learning.loss
@@ -197,6 +212,8 @@ def _as_read(request: TrainRequest) -> TrainRequest:
 
 def _request(options: argparse.Namespace, *, planes: int) -> TrainRequest:
     """Return what the options ask for, with what the original's commands do not know."""
+    from dataclasses import replace
+
     from cdeep3m.errors import InputError
 
     recipe = followed_by(options) is not None
@@ -255,11 +272,10 @@ def _plan(
     options: argparse.Namespace,
     request: TrainRequest,
     engine: Engine,
+    volumes: tuple[Sequence[LabelledVolume], Sequence[LabelledVolume]],
     *,
-    begun: float,
-    training: Sequence[LabelledVolume],
-    validation: Sequence[LabelledVolume],
     judge: Judge | None,
+    begun: float,
 ) -> dict[str, int]:
     """Measure how many iterations of each net fit into the time."""
     from cdeep3m.training.planning import plan_iterations
@@ -271,8 +287,8 @@ def _plan(
         begun=begun,
         shares=shares_of(options, request.nets),
         snapshots=snapshots_of(options, request.judging),
-        training=training,
-        validation=validation,
+        training=volumes[0],
+        validation=volumes[1],
         judge=judge,
         make=make_of(options),
     )
@@ -280,6 +296,8 @@ def _plan(
 
 def _as_planned(options: argparse.Namespace, request: TrainRequest, planned: Mapping[str, int]) -> TrainRequest:
     """Return the request with the iterations of each net."""
+    from dataclasses import replace
+
     from cdeep3m.training.planning import settings_for
 
     count = snapshots_of(options, request.judging).count

@@ -69,13 +69,18 @@ def _add_kind_options(parser: argparse.ArgumentParser) -> None:
         ("momentum2", "Adam: part of the mean of squared gradients that is kept", "0.999"),
         ("rms_decay", "RMSProp: part of the mean of squared gradients that is kept", "0.99"),
         ("delta", "what is added to a root before it divides", "1e-8; 1e-6 with AdaDelta"),
+        ("clip_gradients", "longest that all gradients together may be; longer ones are scaled down", "no limit"),
     ):
         parser.add_argument(f"--{name}", type=float, metavar="N", help=f"{meaning} (default: {default})")
 
 
 def _add_learning_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--warm_up", type=int, default=0, metavar="N", help="iterations in which the learning rate rises (default: 0)"
+        "--warm_up",
+        type=float,
+        default=0,
+        metavar="N",
+        help="iterations in which the learning rate rises; below 1, that part of all (default: 0)",
     )
     parser.add_argument(
         "--average",
@@ -157,13 +162,22 @@ def add_augmentation_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tertiary augmentation: patches smaller and larger than life; strength 0 (none) to 10 (default: 0)",
     )
+    parser.add_argument(
+        "--jitter",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="change contrast and brightness of each patch by up to this part, as in 0.2 (default: 0)",
+    )
 
 
 def augmentation_from(options: argparse.Namespace) -> Augmentation:
     """Return the augmentation as `add_augmentation_options` parsed it."""
+    from dataclasses import replace
+
     from cdeep3m.augmentation.settings import augmentation_of
 
-    return augmentation_of(options.augment, options.resize)
+    return replace(augmentation_of(options.augment, options.resize), jitter=options.jitter)
 
 
 def settings_of(options: argparse.Namespace) -> SolverSettings:
@@ -180,7 +194,7 @@ def settings_of(options: argparse.Namespace) -> SolverSettings:
 
 def settings_in(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values of the options, and the defaults of the chosen solver for those that were not given."""
-    names = [*(name for name, *_ in _SETTINGS), "solver", "momentum2", "rms_decay", "delta"]
+    names = [*(name for name, *_ in _SETTINGS), "solver", "momentum2", "rms_decay", "delta", "clip_gradients"]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return {name: default for name, _, default, _ in _SETTINGS} | SOLVERS.get(options.solver, {}) | given
 

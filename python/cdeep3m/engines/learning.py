@@ -70,8 +70,8 @@ class Schedule:
     ----------
     shape : {"caffe", "cosine", "linear"}
         As the solver's lr_policy says; or from base_lr down to `floor` at max_iter, along half a cosine or a line.
-    warm_up : int
-        Iterations over which the rate rises in equal steps to what it would be.
+    warm_up : float
+        Iterations over which the rate rises in equal steps to what it would be; below 1, that part of all iterations.
     floor : float
         Share of base_lr that a cosine or a line ends at, in [0, 1].
 
@@ -82,7 +82,7 @@ class Schedule:
     """
 
     shape: Shape = "caffe"
-    warm_up: int = 0
+    warm_up: float = 0
     floor: float = 0.0
 
     def __post_init__(self) -> None:

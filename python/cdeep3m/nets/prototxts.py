@@ -74,6 +74,8 @@ class NetMake:
     ----------
     width : int
         Divisor of the numbers of channels, for compact nets of the same topology.
+    least_channels : int
+        Channels that `width` leaves at least, where there are so many.
     patch_side : int
         Side of the square training patches, a multiple of 16.
     bn_fraction : float
@@ -94,6 +96,7 @@ class NetMake:
     """
 
     width: int = 1
+    least_channels: int = CLASSES
     patch_side: int = PATCH_SIDE
     bn_fraction: float = BN_FRACTION
     classes: int = CLASSES
@@ -103,6 +106,8 @@ class NetMake:
     def __post_init__(self) -> None:
         if self.width < 1:
             raise InputError(f"--width {self.width} is no divisor; expected a whole number of at least 1")
+        if self.least_channels < CLASSES:
+            raise InputError(f"--least_channels {self.least_channels}: expected at least {CLASSES}, as in 16")
         if self.patch_side < SIDE_STEP or self.patch_side % SIDE_STEP:
             raise InputError(f"--patch_side {self.patch_side}: expected a multiple of {SIDE_STEP}, as in 320")
         if not 0 < self.bn_fraction < 1:
@@ -118,10 +123,16 @@ class NetMake:
 def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
     """Return the content of the four files of `net`, by file name."""
     make = make or NetMake()
-    batches = (make.batch, TEST_BATCH)
-    training = train_val(net, width=make.width, patch_side=make.patch_side, batches=batches, classes=make.classes)
+    training = train_val(
+        net,
+        width=make.width,
+        least=make.least_channels,
+        patch_side=make.patch_side,
+        batches=(make.batch, TEST_BATCH),
+        classes=make.classes,
+    )
     return {
-        DEPLOY: deploy(net, width=make.width, classes=make.classes),
+        DEPLOY: deploy(net, width=make.width, least=make.least_channels, classes=make.classes),
         TRAIN_VAL: made(training, make),
         SOLVER: solver(net),
         LABEL_CLASS_SELECTION: label_class_selection(make.classes),
@@ -141,7 +152,12 @@ def write_all(folder: Path) -> list[Path]:
 
 
 def deploy(
-    net: str, *, width: int = 1, sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE), classes: int = CLASSES
+    net: str,
+    *,
+    width: int = 1,
+    least: int = CLASSES,
+    sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE),
+    classes: int = CLASSES,
 ) -> NetParameter:
     """Return the net that predicts.
 
@@ -151,6 +167,8 @@ def deploy(
         Which net.
     width : int, optional
         Divisor of the numbers of channels, for compact nets of the same topology.
+    least : int, optional
+        Channels that it leaves at least.
     sides : tuple of int, optional
         Input size along (x, y), multiples of 16.
     classes : int, optional
@@ -166,13 +184,14 @@ def deploy(
     data = input_blob(spec, "data", (1, 1, *sides, frames))
     layer("Softmax", "softmaxout", [class_scores(stem_3d(data, frames))], "prob")
     _free_memory_early(spec, net)
-    return _scoring(spec, classes, width=width)
+    return _scoring(spec, classes, width=width, least=least)
 
 
 def train_val(
     net: str,
     *,
     width: int = 1,
+    least: int = CLASSES,
     patch_side: int = PATCH_SIDE,
     batches: tuple[int, int] = (BATCH, TEST_BATCH),
     classes: int = CLASSES,
@@ -185,6 +204,8 @@ def train_val(
         Which net.
     width : int, optional
         Divisor of the numbers of channels.
+    least : int, optional
+        Channels that it leaves at least.
     patch_side : int, optional
         Side of the square training patches, a multiple of 16.
     batches : tuple of int, optional
@@ -205,7 +226,7 @@ def train_val(
     planes = stem_3d(data, frames)
     drop_last_axis(label, irregular.RESHAPE)
     append_score(class_scores(planes), label, classes=classes)
-    return _scoring(spec, classes, width=width)
+    return _scoring(spec, classes, width=width, least=least)
 
 
 def solver(net: str) -> SolverParameter:
@@ -270,20 +291,21 @@ def with_bn_fraction(net: NetParameter, fraction: float) -> NetParameter:
     return changed
 
 
-def narrowed(net: NetParameter, width: int) -> NetParameter:
-    """Return `net` with every number of channels above 2 divided by `width`, but at least 2."""
+def narrowed(net: NetParameter, width: int, *, least: int = CLASSES) -> NetParameter:
+    """Return `net` with every number of channels above 2 divided by `width`, but no further than to `least`."""
     narrow = NetParameter()
     narrow.CopyFrom(net)
     for each in narrow.layer:
         if each.convolution_param.num_output > CLASSES:
-            each.convolution_param.num_output = max(CLASSES, each.convolution_param.num_output // width)
+            wide = each.convolution_param.num_output
+            each.convolution_param.num_output = min(wide, max(least, wide // width))
     return narrow
 
 
-def _scoring(net: NetParameter, classes: int, *, width: int) -> NetParameter:
+def _scoring(net: NetParameter, classes: int, *, width: int, least: int) -> NetParameter:
     """Return a net of two classes narrowed, with the layers that had an output for each class scoring `classes`."""
     scoring = {each.name for each in net.layer if each.convolution_param.num_output == CLASSES}
-    made = narrowed(net, width)
+    made = narrowed(net, width, least=least)
     for each in made.layer:
         if each.name in scoring:
             each.convolution_param.num_output = classes

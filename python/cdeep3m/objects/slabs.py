@@ -58,7 +58,12 @@ class Basins:
     slabs: list[slice]
 
     def lined(self) -> Iterator[np.ndarray]:
-        """Yield all planes in order, with 0 on the lines between objects; axes (y, x)."""
+        """Yield all planes in order, with 0 on the lines between objects.
+
+        Yields
+        ------
+        ndarray of the type of the labels, shape (y, x)
+        """
         for slab in self.slabs:
             around, inner = widened(slab, 1, len(self.labels))
             yield from with_lines(self.labels[around], self.heights[around])[inner]

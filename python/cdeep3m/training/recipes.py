@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE = "recipes.toml"
-ORIGINAL = "original"
 
 
 @dataclass(frozen=True, kw_only=True)

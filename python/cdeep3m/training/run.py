@@ -102,6 +102,8 @@ class SolverSettings:
     momentum2, rms_decay, delta : float, optional
         What Adam keeps of the mean of squares, RMSProp of its own, and what all but SGD and Nesterov add to a root
         before they divide by it; None leaves the solver's own.
+    clip_gradients : float, optional
+        Longest that all gradients together may be; None leaves the solver's own, which is no limit.
 
     Raises
     ------
@@ -124,6 +126,7 @@ class SolverSettings:
     momentum2: float | None = None
     rms_decay: float | None = None
     delta: float | None = None
+    clip_gradients: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("numiterations", "average_loss", "iter_size", "snapshot_interval"):
@@ -298,8 +301,8 @@ def train(
     check_retrain(request.retrain)
     if request.augmentation and not isinstance(engine, InProcessEngine):
         raise InputError(
-            f"the engine {engine.name} draws patches as Caffe does: leave --augment and --resize out, or augment files "
-            "with PreprocessTrainingData"
+            f"the engine {engine.name} draws patches as Caffe does: leave --augment, --resize and --jitter out, or "
+            "augment files with PreprocessTrainingData"
         )
     if request.learning.beyond_caffe and not isinstance(engine, InProcessEngine):
         raise InputError(
@@ -549,7 +552,7 @@ def set_options(path: Path, settings: SolverSettings) -> None:
     if settings.solver is not None:
         solver.ClearField("solver_type")
         solver.type = settings.solver
-    for name in ("momentum2", "rms_decay", "delta"):
+    for name in ("momentum2", "rms_decay", "delta", "clip_gradients"):
         if getattr(settings, name) is not None:
             setattr(solver, name, getattr(settings, name))
     prototxt.write_changes(path, solver)

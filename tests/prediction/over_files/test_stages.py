@@ -244,9 +244,10 @@ def test_no_more_packages_are_prepared_ahead_than_asked_for(request_, most):
     while time.monotonic() < deadline and waiting_packages(request_.out) < most:
         time.sleep(0.05)
     time.sleep(1)
-    assert waiting_packages(request_.out) == most
+    found = waiting_packages(request_.out)
     (request_.out / "KILL.REQUEST").touch()
     thread.join(20)
+    assert found == most
     assert ended == [11]
 
 

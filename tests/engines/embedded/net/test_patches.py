@@ -115,7 +115,7 @@ def test_a_volume_without_a_usable_label_is_an_error():
         label_shape=(2, 2, 1),
         selection=LabelSelection(acceptance={1: 1.0}, rest=0.0),
     )
-    with pytest.raises(InputError, match="none has a label to train on"):
+    with pytest.raises(InputError, match="has no place with a label to train on"):
         sampler.draw(rng())
 
 

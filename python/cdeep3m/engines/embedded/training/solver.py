@@ -102,8 +102,11 @@ def scheduled_rate(solver: SolverParameter, iteration: int, schedule: Schedule) 
     [0.5, 0.25, 0.0]
     >>> [scheduled_rate(solver, i, Schedule(warm_up=3)) for i in range(5)]
     [0.125, 0.25, 0.375, 0.5, 0.5]
+    >>> [scheduled_rate(solver, i, Schedule(warm_up=0.25)) for i in range(3)]
+    [0.25, 0.5, 0.5]
     """
-    rise = min(1.0, (iteration + 1) / (schedule.warm_up + 1))
+    rising = schedule.warm_up if schedule.warm_up >= 1 else math.floor(schedule.warm_up * solver.max_iter)
+    rise = min(1.0, (iteration + 1) / (rising + 1))
     if schedule.shape == "caffe":
         return learning_rate(solver, iteration) * rise
     done = min(1.0, iteration / solver.max_iter)
