@@ -67,7 +67,7 @@ class LeftToSystem:
 
 
 class Settling:
-    """Files take their names at once and are brought to the disk beside the work that makes further ones.
+    """Files take their names at once; a thread brings them to the disk beside the work that makes further ones.
 
     The end of the block waits until all of them are there, and their names: only then may a marker vouch for them.
     A file that cannot be brought there is removed, and the error raised by the next one, or at the end.
@@ -100,7 +100,7 @@ class Settling:
             partial.replace(target)
             with self._lock:
                 self._folders.add(target.parent)
-                self._pool = self._pool or _flushers()
+                self._pool = self._pool or _flusher()
                 self._pool.submit(self._bring, descriptor, target)
         except BaseException:
             if descriptor >= 0:
@@ -137,10 +137,10 @@ class Settling:
             flush(place)
 
 
-def _flushers() -> ThreadPoolExecutor:
+def _flusher() -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="flushing")
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="flushing")
 
 
 AT_ONCE, LEFT_TO_SYSTEM = AtOnce(), LeftToSystem()

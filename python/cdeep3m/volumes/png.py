@@ -134,7 +134,8 @@ def _decode_plain_rows(chunks: _Chunks, start: _Start) -> np.ndarray | None:
         return None
     sample = np.dtype(f">u{start.depth // 8}")
     size = start.height * (1 + start.width * sample.itemsize)
-    packed = b"".join(part for kind, part in chunks if kind == b"IDAT")
+    parts = [part for kind, part in chunks if kind == b"IDAT"]
+    packed = parts[0] if len(parts) == 1 else b"".join(parts)
     unpacking = zlib.decompressobj()
     try:
         raw = unpacking.decompress(packed, size + 1)
