@@ -15,8 +15,11 @@ from cdeep3m.report.charts import Axis, Line, histogram, line_chart
 from cdeep3m.report.prediction_page import SIDE, prediction_page
 from cdeep3m.report.training_page import training_page
 from cdeep3m.report.write import write_report
+from cdeep3m.runs.calibration import Calibration
 from cdeep3m.runs.events import Recorder
-from cdeep3m.runs.states import prediction_events
+from cdeep3m.runs.recipe import Followed, keep_recipe
+from cdeep3m.runs.states import prediction_events, state_of
+from cdeep3m.runs.validation import Scored, Validation
 from example_runs import make_prediction, make_training, write_planes
 
 
@@ -97,6 +100,23 @@ def test_a_good_training_says_what_to_try_next(root):
     assert "Nothing stands out" in page
     assert "validation volume is the training volume" in page
     assert page.count('class="pair"') == 4
+
+
+def test_a_training_by_a_recipe_tells_it_with_its_scores_and_calibration(tmp_path):
+    run = make_training(tmp_path)
+    keep_recipe(run, Followed(name="quick", version=3, options={}))
+    scored = tuple(
+        Scored(weights=f"1fm_iter_{k}.caffemodel", iteration=k, f1=f1, threshold=0.25, f1_at_half=0.5)
+        for k, f1 in ((10, 0.75), (20, 0.625))
+    )
+    calibration = Calibration(weights="1fm_iter_10.caffemodel", scale=2.0, offset=0.0, planes="planes 9 to 10 of 10")
+    record = Validation(keep="best", planes="planes 9 to 10 of 10", scored=scored, calibration=calibration)
+    record.write(run / state_of(run).jobs[0].name)
+    page = training_page(run)
+    assert "quick, version 3" in page
+    assert "0.750 at 0.25, 0.500 at 0.5 before any calibration (iteration 10, the best one)" in page
+    assert "temperature 0.5, 0.50 becomes 0.5, from planes 9 to 10 of 10" in page
+    assert state_of(run).recipe == "quick, version 3"
 
 
 def test_text_of_users_cannot_break_out_of_the_page(tmp_path):

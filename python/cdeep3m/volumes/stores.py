@@ -45,7 +45,7 @@ RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
 PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1"}
 """A server that says nothing for a minute counts as gone."""
 LEDGER = ".ledger"
-CACHE_BYTES = 2**28
+CACHE_BYTES = 2**24
 """So much of what was read is kept, decoded, for boxes that share chunks."""
 Attributes = dict[str, Any]
 
