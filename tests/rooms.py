@@ -64,7 +64,7 @@ INSIDE = {
     "maps": """
         copying
         open
-        ome_zarr_04
+        ome_zarr_04 ome_zarr_sharded
         ome_zarr n5 precomputed mrc hdf5 tif
         one_file
         chunked
@@ -73,7 +73,7 @@ INSIDE = {
         pyramid agreement base
     """,
     "prediction": """
-        estimate
+        estimate plan
         run
         run_as_edition_2
         elsewhere facts
@@ -85,7 +85,7 @@ INSIDE = {
     "tiling": """
         info_file stitching
         grid
-        packages variants boxes
+        packages variants boxes blending
     """,
 }
 """The same rule inside the rooms that hold several."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Coordinate = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Roi:
     """A box of voxels: half-open, counted from 0, axes (z, y, x).
 
@@ -26,6 +26,8 @@ class Roi:
     (2, 10, 12)
     >>> Roi((1, 4, 4), (2, 8, 8)).relative_to((1, 2, 3)).slices
     (slice(0, 1, None), slice(2, 6, None), slice(1, 5, None))
+    >>> Roi((0, 0, 0), (2, 10, 12)).contains(Roi((0, 9, 0), (2, 10, 12)))
+    True
     """
 
     begin: Coordinate
@@ -46,6 +48,12 @@ class Roi:
         """Index of the box in an array of shape (z, y, x)."""
         z, y, x = (slice(b, e) for b, e in zip(self.begin, self.end, strict=True))
         return z, y, x
+
+    def contains(self, other: Roi) -> bool:
+        """Return whether all voxels of `other` are in this box."""
+        return all(b <= o for b, o in zip(self.begin, other.begin, strict=True)) and all(
+            e >= o for e, o in zip(self.end, other.end, strict=True)
+        )
 
     def relative_to(self, origin: Coordinate) -> Roi:
         """Return the same box, counted from `origin` instead of (0, 0, 0)."""

@@ -32,6 +32,7 @@ NAMES = {
     "mrc": "v.mrc",
     "ome-zarr": "v.zarr",
     "ome-zarr-0.4": "w.zarr",
+    "ome-zarr-sharded": "s.zarr",
     "n5": "v.n5",
     "precomputed": "v.precomputed",
 }
@@ -50,6 +51,12 @@ def source(folder: Path) -> Path:
 
 def convert(*words: object) -> int:
     return main(["convert", *map(str, words)])
+
+
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard of small volumes."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 1, 1))
 
 
 @pytest.mark.parametrize("first", NAMES)

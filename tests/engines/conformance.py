@@ -16,7 +16,16 @@ import pytest
 from google.protobuf import text_format
 from numpy.testing import assert_allclose
 
-from cdeep3m.engines.base import CPU, Engine, InProcessEngine, LabelledVolume, PredictJob, TrainedModel, TrainJob
+from cdeep3m.engines.base import (
+    CPU,
+    Engine,
+    InProcessEngine,
+    LabelledVolume,
+    PredictJob,
+    ReachingEngine,
+    TrainedModel,
+    TrainJob,
+)
 from cdeep3m.errors import CDeep3MError, EngineError
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter
@@ -315,6 +324,10 @@ class InProcessEngineTests(EngineTests):
 
         next(engine.load(job.model).foreground(windows()))
         assert len(asked) < 64
+
+    def test_a_net_that_looks_at_its_own_voxel_alone_reaches_no_further(self, engine, job):
+        assert isinstance(engine, ReachingEngine)
+        assert engine.reach(job.model) == 0
 
     def test_window_of_another_depth_is_refused(self, engine, job):
         with pytest.raises(CDeep3MError, match="3"):

@@ -39,13 +39,20 @@ NAMES = {
     "mrc": "v.mrc",
     "ome-zarr": "v.zarr",
     "ome-zarr-0.4": "v4.zarr",
+    "ome-zarr-sharded": "vs.zarr",
     "n5": "v.n5",
     "precomputed": "v.precomputed",
 }
 TYPES = dict.fromkeys(NAMES, ("uint8", "uint16", "float32")) | {"png": ("uint8",)}
-CHUNKED = ("ome-zarr", "ome-zarr-0.4", "n5", "precomputed")
+CHUNKED = ("ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed")
 every_format = pytest.mark.parametrize("name", NAMES)
 chunked = pytest.mark.parametrize("name", CHUNKED)
+
+
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard along y and x, which end where boxes do."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
 
 
 def values_of(dtype: str) -> np.ndarray:
@@ -81,8 +88,8 @@ def test_what_is_written_is_read_back(name: str, dtype: MapType, tmp_path: Path)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "png"])
 def test_voxel_size_unit_and_offset_are_kept(name: str, tmp_path: Path) -> None:
     found = open_volume(write_all(tmp_path, name)).placement
-    unit = {"mrc": "angstrom"}.get(name, "nanometer")
-    ratio = 10 if name == "mrc" else 1
+    unit = {"mrc": "angstrom", "tif": "micrometer"}.get(name, "nanometer")
+    ratio = {"mrc": 10, "tif": 0.001}.get(name, 1)
     assert found.unit == unit
     assert found.voxel_size == pytest.approx([side * ratio for side in (30, 8, 9)], rel=1e-6)
     assert found.offset == pytest.approx([at * ratio for at in (60, 80, 45)], rel=1e-6)
@@ -235,7 +242,9 @@ def test_chunks_of_zeros_are_stored(tmp_path: Path) -> None:
     assert len(stored) == 1 * 5 * 2
 
 
-@pytest.mark.parametrize(("name", "version"), [("ome-zarr", "0.5"), ("ome-zarr-0.4", "0.4")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("ome-zarr", "0.5"), ("ome-zarr-0.4", "0.4"), ("ome-zarr-sharded", "0.5")]
+)
 def test_metadata_of_ome_zarr_are_valid(name: str, version: str, tmp_path: Path) -> None:
     from yaozarrs import validate_zarr_store
 
@@ -280,3 +289,21 @@ def test_mrc_tells_the_range_of_its_values(tmp_path: Path) -> None:
         assert (float(file.header.dmin), float(file.header.dmax)) == (0, 250)
         assert float(file.header.dmean) == pytest.approx(values_of("uint8").mean(), rel=1e-5)
     assert mrcfile.validate(path)
+
+
+def test_png_images_keep_no_voxel_size(tmp_path: Path) -> None:
+    assert open_volume(write_all(tmp_path, "png")).placement == Placement()
+
+
+def test_a_folder_of_tiff_images_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected one of png, tif, h5"):
+        open_maps(tmp_path / "v", SPEC, format_name="tif-folder")
+    write_all(tmp_path, "tif")
+    assert (tmp_path / "v.tif").is_file()
+
+
+@pytest.mark.parametrize(("unit", "symbol"), [("nanometer", "nm"), ("micrometer", "um")])
+def test_n5_names_units_as_neuroglancer_knows_them(unit: str, symbol: str, tmp_path: Path) -> None:
+    path = write_all(tmp_path, "n5", replace(SPEC, placement=Placement((30.0, 8.0, 9.0), unit)))
+    assert json.loads((path / "attributes.json").read_text())["pixelResolution"]["unit"] == symbol
+    assert open_volume(path).placement == Placement((30.0, 8.0, 9.0), unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,15 +10,19 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
-from address_volumes import addresses, maps_of
-from cdeep3m.engines.identity import IdentityEngine
+from address_volumes import ArrayVolume, addresses, maps_of
+from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import InputError, RunError
+from cdeep3m.evaluation.scoring import maps_in
 from cdeep3m.maps import chunked
+from cdeep3m.prediction import reading
 from cdeep3m.prediction import run as prediction
+from cdeep3m.prediction.core import NetInUse, predict_boxes
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling import grid
 from cdeep3m.tiling.grid import Tiling
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes import open_volume, read_all
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection, parse_roi
@@ -35,6 +40,7 @@ PLACES = {
     "mrc": "Segmented.mrc",
     "ome-zarr": "Segmented.zarr",
     "ome-zarr-0.4": "Segmented.zarr",
+    "ome-zarr-sharded": "Segmented.zarr",
     "n5": "Segmented.n5",
     "precomputed": "Segmented.precomputed",
 }
@@ -167,6 +173,8 @@ def test_what_the_original_lacks_is_refused_in_exact_mode(tmp_path: Path, traine
             PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, **options)
     with pytest.raises(InputError, match="use either --exact or --fill"):
         PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, fill="reflect")
+    with pytest.raises(InputError, match="use either --exact or --blend"):
+        PredictRequest(trained=trained, images=images, out=tmp_path / "o", rules=ORIGINAL, blend=True)
     with pytest.raises(InputError, match="found --dtype uint16 for PNG images; expected uint8"):
         PredictRequest(trained=trained, images=images, out=tmp_path / "o", dtype="uint16")
 
@@ -200,3 +208,110 @@ def test_mirrored_edges_are_another_run(tmp_path: Path, trained: Path, images: P
     out = run(tmp_path, trained, images, fill="reflect")
     assert "fill=reflect" in (out / "predict.config").read_text()
     assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses(SHAPE)))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_blended_tiles_are_another_run(before: bool, tmp_path: Path, trained: Path, images: Path) -> None:
+    run(tmp_path, trained, images, blend=before)
+    with pytest.raises(RunError, match=f"blend = {str(before).lower()}"):
+        run(tmp_path, trained, images, blend=not before)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_blended_tiles_of_a_large_plane_give_the_input_back(dtype: str, tmp_path: Path, trained: Path) -> None:
+    shape = (2, 40, 1100)
+    tifffile.imwrite(tmp_path / "wide.tif", addresses(shape), metadata=None, photometric="minisblack")
+    name = "png" if dtype == "uint8" else "ome-zarr"
+    out = run(tmp_path, trained, tmp_path / "wide.tif", blend=True, format=name, dtype=dtype)
+    found = read_all(open_volume(out / "ensembled", role="values"))
+    if dtype == "uint8":
+        assert_array_equal(found, maps_of(addresses(shape)))
+    else:
+        assert_array_equal(found, np.round(addresses(shape) / 255 * 65535))
+    config = (out / "predict.config").read_text()
+    assert "blend=true" in config
+    assert "reach=0" in config
+
+
+def test_a_blended_run_goes_on_with_the_reach_that_it_began_with(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "wide.tif", addresses((3, 40, 1100)), metadata=None, photometric="minisblack")
+    monkeypatch.setattr(IdentityEngine, "reach", lambda self, model, gpu: 50)
+    out = run(tmp_path, trained, tmp_path / "wide.tif", blend=True)
+    (out / "DONE").unlink()
+    (out / "ensembled" / "Segmented_0002.png").unlink()
+    monkeypatch.setattr(IdentityEngine, "reach", lambda self, model, gpu: 5)
+    run(tmp_path, trained, tmp_path / "wide.tif", blend=True)
+    assert "reach=50" in (out / "predict.config").read_text()
+    assert_array_equal(read_all(open_volume(out / "ensembled")), maps_of(addresses((3, 40, 1100))))
+
+
+@pytest.mark.parametrize("nets", [("1fm",), ("1fm", "3fm")])
+@pytest.mark.parametrize("name", ["ome-zarr", "n5", "precomputed"])
+def test_maps_go_to_another_place_and_the_run_s_folder_means_them(
+    name: str, nets: tuple[str, ...], tmp_path: Path, trained: Path, images: Path
+) -> None:
+    place = Address(str(tmp_path / "elsewhere" / "run"))
+    options = {"trained": trained, "images": images, "out": tmp_path / "out", "nets": nets, "aug_speed": 10}
+    request = PredictRequest(**options, fit=True, format=name, maps=place)
+    assert predict(request, IdentityEngine(), gpu=-1)
+    out = tmp_path / "out"
+    assert not list(out.rglob(PLACES[name]))
+    for net in nets:
+        found = read_all(open_volume(tmp_path / "elsewhere" / "run" / net / PLACES[name], role="values"))
+        assert_array_equal(found, maps_of(addresses(SHAPE)))
+    assert_array_equal(read_all(open_volume(out / "ensembled", role="values")), maps_of(addresses(SHAPE)))
+    assert maps_in(out) == out / "ensembled"
+    assert not predict(request, IdentityEngine(), gpu=-1)
+    with pytest.raises(RunError, match="maps = "):
+        predict(replace(request, maps=Address(str(tmp_path / "third"))), IdentityEngine(), gpu=-1)
+    assert predict(replace(request, overwrite=True, dtype="uint16"), IdentityEngine(), gpu=-1)
+    found = open_volume(out / "ensembled", role="values")
+    assert found.dtype == np.uint16
+
+
+def test_maps_elsewhere_need_chunks(tmp_path: Path, trained: Path, images: Path) -> None:
+    for name in ("png", "tif", "h5", "mrc"):
+        with pytest.raises(InputError, match=f"found --maps with --format {name}; expected a format of chunks"):
+            run(tmp_path, trained, images, format=name, maps=Address("s3://bucket/run"))
+
+
+def test_an_option_that_is_left_out_does_not_go_on_with_what_was_made_with_it(
+    tmp_path: Path, trained: Path, images: Path
+) -> None:
+    run(tmp_path, trained, images, fill="reflect")
+    with pytest.raises(RunError, match="fill = reflect; this run says zeros"):
+        run(tmp_path, trained, images)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_chunks_are_read_once_not_once_for_each_plane(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, chunks = (16, 128, 2100), (4, 16, 16)
+    volume = ArrayVolume(addresses(shape))
+    volume.chunks = chunks
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    monkeypatch.setattr(reading, "WHOLE_PLANES", 2**14)
+    tiling = Tiling.of(shape, chunks=(4, 64, 64))
+    plan = [(box, ("net",)) for box in tiling.boxes(chunks=(4, 64, 64))]
+    assert len(plan) == 4 * 3
+    nets = {"net": NetInUse(IdentityNet(frames), VARIANTS[:1])}
+    found = np.zeros(shape, np.uint8)
+    for box, maps in predict_boxes(volume, plan, nets, tiling=tiling):
+        found[box.slices] = maps["net"]
+    assert_array_equal(found, maps_of(addresses(shape)))
+    assert sum(np.prod(roi.shape) for roi in volume.reads) < 1.1 * np.prod(shape)
+
+
+def test_whole_planes_of_deep_chunks_are_read_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (8, 60, 1500)
+    volume = ArrayVolume(addresses(shape))
+    volume.chunks = (4, 16, 16)
+    monkeypatch.setattr(reading, "SLAB_BYTES", 4 * 60 * 1100)
+    tiling = Tiling.of(shape, chunks=(4, 60, 64))
+    plan = [(box, ("net",)) for box in tiling.boxes(chunks=(4, 60, 64))]
+    assert len(plan) == 2
+    nets = {"net": NetInUse(IdentityNet(1), VARIANTS[:1])}
+    found = np.concatenate([maps["net"] for _, maps in predict_boxes(volume, plan, nets, tiling=tiling)])
+    assert_array_equal(found, maps_of(addresses(shape)))
+    assert sum(np.prod(roi.shape) for roi in volume.reads) < 1.1 * np.prod(shape)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from box_work import WriteBox, boxes_in, nothing, processes_in
+from box_work import WriteBox, boxes_in, processes_in
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.runners.base import InThisProcess, run_missing
 from cdeep3m.runners.dask import OnDask
@@ -75,19 +73,6 @@ def test_a_caller_that_stops_early_leaves_nothing_to_do(runner, tmp_path):
         done = now
         time.sleep(0.5)
     assert 0 < done < 900
-
-
-@pytest.mark.heavy
-def test_memory_here_does_not_grow_with_the_boxes_of_a_cluster(cluster):
-    """A future that was kept would take some kilobytes; 100,000 boxes have to fit as well as 1,500 do."""
-    runner, peaks = OnDask(cluster), []
-    for boxes in (200, 300, 1500):  # the first one imports and connects
-        gc.collect()
-        tracemalloc.start()
-        assert sum(1 for _ in runner.run(nothing, range(boxes))) == boxes
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert (peaks[2] - peaks[1]) / 1200 < 400
 
 
 def test_a_box_whose_process_is_killed_is_done_by_another(cluster, tmp_path):

@@ -18,18 +18,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from cdeep3m.cli.main import main
+from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, DownloadError, InputError
 from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.chunked import ChunkedMaps
 from cdeep3m.maps.open import open_maps
+from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume, read_all, stores
+from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cdeep3m.geometry import Roi
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore")]
 
@@ -38,6 +45,12 @@ ADDRESSES = (np.arange(5 * 300 * 70, dtype=np.uint32) % 65521).astype(np.uint16)
 SPEC = MapSpec(shape=SHAPE, dtype="uint16", placement=Placement((30.0, 8.0, 8.0), "nanometer"), source="addresses")
 KEY, SECRET = "labkey", "labsecret"
 BUCKET = "cells-of-the-lab"
+
+
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard along y and x, which end where boxes do."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
 
 
 def weed() -> str | None:
@@ -147,7 +160,14 @@ def write(address: str, name: str, boxes: int | None = None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "suffix"), [("ome-zarr", "zarr"), ("ome-zarr-0.4", "zarr"), ("n5", "n5"), ("precomputed", "precomputed")]
+    ("name", "suffix"),
+    [
+        ("ome-zarr", "zarr"),
+        ("ome-zarr-0.4", "zarr"),
+        ("ome-zarr-sharded", "zarr"),
+        ("n5", "n5"),
+        ("precomputed", "precomputed"),
+    ],
 )
 def test_every_chunked_format_goes_to_s3_and_comes_back(name: str, suffix: str, keys: str) -> None:
     address = f"s3://{BUCKET}/{name}.{suffix}"
@@ -303,6 +323,78 @@ def test_a_server_that_goes_away_in_the_middle_is_one_line_and_the_map_goes_on(t
         again.write(box, ADDRESSES[box.slices])
     again.finish()
     np.testing.assert_array_equal(read_all(open_volume(address)), ADDRESSES)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    folder = tmp_path / "trained" / "1fm" / "trainedmodel"
+    folder.mkdir(parents=True)
+    (folder.parent / "deploy.prototxt").touch()
+    (folder / "1fm_classifer_iter_9.caffemodel").touch()
+    return tmp_path / "trained"
+
+
+DEEP = (np.arange(200 * 20 * 30, dtype=np.uint32) % 251).astype(np.uint8).reshape(200, 20, 30)
+"""Four boxes of 64 planes."""
+
+
+def request_to(place: str, trained: Path, folder: Path, **options: object) -> PredictRequest:
+    stack = folder / "deep.tif"
+    if not stack.exists():
+        tifffile.imwrite(stack, DEEP, metadata=None, photometric="minisblack")
+    said = {"images": stack, "out": folder / "out", "nets": ("1fm",), "aug_speed": 10, "fit": True}
+    return PredictRequest(trained=trained, **said, maps=Address(place), **{"format": "ome-zarr", **options})
+
+
+def expected() -> np.ndarray:
+    return np.clip(np.floor(np.rint(DEEP / 255 * 65535) * 255 / 65536 + 0.5), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed"])
+def test_a_prediction_goes_straight_to_s3(name: str, keys: str, trained: Path, tmp_path: Path) -> None:
+    place = f"s3://{BUCKET}/predicted-{name}"
+    assert predict(request_to(place, trained, tmp_path, format=name), IdentityEngine(), gpu=-1)
+    np.testing.assert_array_equal(read_all(open_volume(tmp_path / "out" / "ensembled")), expected())
+    assert not [key for key in stores.Store.at(f"{place}/1fm").names() if "ledger" in key]
+
+
+@pytest.mark.parametrize("trouble", ["503", "cut"])
+def test_a_prediction_whose_store_vanishes_is_one_line_and_goes_on_box_by_box(
+    trouble: str, proxy: Proxy, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_to(f"s3://{BUCKET}/vanished-{trouble}", trained, tmp_path)
+    keep, written, troubles = ChunkedMaps.write, [], [trouble]
+
+    def write_some(maps: ChunkedMaps, box: Roi, values: np.ndarray) -> None:
+        if len(written) == 2 and troubles:
+            proxy.trouble = troubles.pop()
+        keep(maps, box, values)
+        written.append(box)
+
+    monkeypatch.setattr(ChunkedMaps, "write", write_some)
+    with pytest.raises(DownloadError, match=r"Run the same command again$") as caught:
+        predict(request, IdentityEngine(), gpu=-1)
+    assert "\n" not in str(caught.value)
+    assert len(written) == 2
+    proxy.trouble = ""
+    assert not (tmp_path / "out" / "ERROR").exists()
+    assert predict(request, IdentityEngine(), gpu=-1)
+    assert len(written) == 4
+    np.testing.assert_array_equal(read_all(open_volume(tmp_path / "out" / "1fm")), expected())
+
+
+def test_the_command_says_in_one_line_that_a_store_is_away(
+    proxy: Proxy, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdeep3m.engines.select.select_engine", lambda *_, **__: (IdentityEngine(), [-1]))
+    request = request_to(f"s3://{BUCKET}/away", trained, tmp_path)
+    words = ["--format", "ome-zarr", "--maps", str(request.maps), "--augspeed", "10", "--fit", "--no-report"]
+    proxy.trouble = "cut"
+    images = [str(trained), str(tmp_path / "deep.tif"), str(tmp_path / "out")]
+    assert main(["predict", *words, *images]) != 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("ERROR")] == said[-1:]
+    assert "cannot be reached" in said[-1]
 
 
 def test_a_volume_is_read_over_http(server: str, tmp_path: Path) -> None:

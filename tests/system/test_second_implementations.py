@@ -31,6 +31,12 @@ BOX = Roi((1, 20, 3), (4, 60, 66))
 PLACE = Placement((30.0, 8.0, 9.0), "nanometer", (60.0, 80.0, 45.0))
 
 
+@pytest.fixture(autouse=True)
+def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one shard along y and x, which end where boxes do."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
+
+
 def written(path: Path, name: str, dtype: str = "uint16") -> Path:
     spec = MapSpec(shape=SHAPE, dtype=dtype, placement=PLACE, source="addresses")
     maps = open_maps(path, spec, format_name=name)
@@ -77,7 +83,7 @@ def test_numcodecs_compressors_of_zarr_2_are_read(codec: str, tmp_path: Path) ->
     same(tmp_path / "v.zarr", axes="zyx")
 
 
-@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4"])
+@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_zarr_python_reads_our_levels(name: str, dtype: str, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr", minversion="3")
@@ -88,7 +94,9 @@ def test_zarr_python_reads_our_levels(name: str, dtype: str, tmp_path: Path) -> 
     assert group["0"].chunks == (5, 64, 64)
 
 
-@pytest.mark.parametrize(("name", "version"), [("ome-zarr", "v05"), ("ome-zarr-0.4", "v04")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("ome-zarr", "v05"), ("ome-zarr-sharded", "v05"), ("ome-zarr-0.4", "v04")]
+)
 def test_ome_zarr_models_find_our_metadata_valid(name: str, version: str, tmp_path: Path) -> None:
     pytest.importorskip("ome_zarr_models")
     zarr = pytest.importorskip("zarr", minversion="3")
@@ -190,13 +198,30 @@ def test_mrcfile_reads_ours(tmp_path: Path) -> None:
         assert file.voxel_size.tolist() == pytest.approx((90, 80, 300))
 
 
+def test_pillow_reads_ours(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = written(tmp_path / "v", "png")
+    planes = [np.asarray(image.open(path)) for path in sorted(folder.iterdir())]
+    np.testing.assert_array_equal(np.stack(planes), ADDRESSES)
+
+
+def test_h5py_reads_ours(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(written(tmp_path / "v.h5", "h5"), "r") as file:
+        np.testing.assert_array_equal(file["data"][:], ADDRESSES)
+        assert file["data"].attrs["resolution"].tolist() == [30, 8, 9]
+        assert file["data"].attrs["offset"].tolist() == [60, 80, 45]
+        tags = json.loads(file["data"].attrs["axistags"])
+        assert [axis["key"] for axis in tags["axes"]] == ["z", "y", "x"]
+
+
 def test_tifffile_reads_ours(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     path = written(tmp_path / "v.tif", "tif")
     with tifffile.TiffFile(path) as file:
         assert file.is_imagej
         np.testing.assert_array_equal(file.asarray(), ADDRESSES)
-        assert file.imagej_metadata["spacing"] == 30
+        assert (file.imagej_metadata["spacing"], file.imagej_metadata["unit"]) == (0.03, "um")
 
 
 def test_the_broken_metadata_of_ome_zarr_are_refused(tmp_path: Path) -> None:

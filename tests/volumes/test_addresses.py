@@ -39,6 +39,13 @@ def tif(folder: Path, values: np.ndarray) -> str:
     return str(folder / "v.tif")
 
 
+def tif_folder(folder: Path, values: np.ndarray) -> str:
+    (folder / "v").mkdir()
+    for z, plane in enumerate(values):
+        tifffile.imwrite(folder / "v" / f"img_{z:04d}.tif", plane, metadata=None, photometric="minisblack")
+    return str(folder / "v")
+
+
 def ome_tif(folder: Path, values: np.ndarray) -> str:
     tifffile.imwrite(folder / "v.ome.tif", values, ome=True, metadata={"axes": "ZYX"})
     return str(folder / "v.ome.tif")
@@ -110,6 +117,7 @@ class Made:
 
 MADE = {
     "png": Made(png, (1, 7, 9)),
+    "tif_folder": Made(tif_folder, (1, 7, 9)),
     "tif": Made(tif, (1, 7, 9)),
     "ome_tif": Made(ome_tif, (1, 7, 9)),
     "h5": Made(h5, (5, 7, 1)),
@@ -128,7 +136,7 @@ def test_every_format_reads_every_box(name: str, tmp_path: Path) -> None:
     assert (volume.shape, volume.dtype) == ((5, 7, 9), np.uint16)
     assert volume.chunks == MADE[name].chunks
     assert volume.placement == MADE[name].placement
-    assert volume.is_folder == (name == "png")
+    assert volume.is_folder == (name in ("png", "tif_folder"))
     for box in BOXES:
         values = volume.read(box)
         assert values.dtype == volume.dtype
@@ -231,3 +239,20 @@ def test_values_come_as_they_are(tmp_path: Path) -> None:
 def test_boxes_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--roi"):
         parse_roi(text)
+
+
+@pytest.mark.parametrize("name", ["png", "tif_folder", "mrc", "tif", "h5"])
+def test_a_format_without_levels_refuses_another_one(name: str, tmp_path: Path) -> None:
+    address = MADE[name].write(tmp_path, ADDRESSES)
+    assert open_volume(address, selection=Selection(level=0)).shape == ADDRESSES.shape
+    with pytest.raises(InputError, match="--level"):
+        open_volume(address, selection=Selection(level=1))
+
+
+@pytest.mark.parametrize("name", ["png", "tif_folder", "tif", "h5", "mrc"])
+def test_a_format_of_files_is_not_on_s3(name: str) -> None:
+    suffix = {"png": "", "tif_folder": ""}.get(name, f".{name}")
+    address = f"s3://bucket/v{suffix}" if suffix else "ftp://bucket/v"
+    with pytest.raises(InputError, match="expected") as caught:
+        open_volume(address)
+    assert "\n" not in str(caught.value)

@@ -144,3 +144,21 @@ def test_without_isal_the_standard_library_deflates() -> None:
     code = "import sys; sys.modules['isal'] = None; from cdeep3m.volumes import png; print(png.zlib.__name__)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "zlib"
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 2**20])
+def test_a_whole_plane_is_told_from_any_that_is_cut_or_changed(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "PART", at_once)
+    path = tmp_path / "p.png"
+    write_plane(path, synth(1, 20, 31)[0])
+    whole = path.read_bytes()
+    assert png.is_whole_plane(path, (20, 31))
+    assert not png.is_whole_plane(path, (31, 20))
+    for end in range(0, len(whole), 7):
+        path.write_bytes(whole[:end])
+        assert not png.is_whole_plane(path, (20, 31)), end
+    for at in range(0, len(whole) - 4, 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert not png.is_whole_plane(path, (20, 31)), at

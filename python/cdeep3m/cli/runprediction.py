@@ -11,13 +11,14 @@ from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 from cdeep3m.cli.threads import add_threads_option, limit_threads
-from cdeep3m.cli.volume_options import add_map_options, add_selection_options, path_or_address
+from cdeep3m.cli.volume_options import add_map_options, add_place_option, add_selection_options, path_or_address
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from cdeep3m.engines.base import Engine
+    from cdeep3m.prediction.run import PredictRequest
     from cdeep3m.runners.base import Runner
 
 DESCRIPTION = """\
@@ -81,6 +82,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="what nets see beyond the images, further than 12 pixels from them (default: zeros)",
     )
     parser.add_argument(
+        "--blend",
+        action="store_true",
+        help="let tiles of large images overlap by as far as the nets look, and average them: no seams, more time",
+    )
+    parser.add_argument(
         "--precision",
         choices=("float32", "fast"),
         default="float32",
@@ -116,8 +122,14 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict anew over what an earlier run left in the folder, of these or of other images",
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say how many boxes, how much memory and disk and about how long it will take, and predict nothing",
+    )
     add_selection_options(parser)
     add_map_options(parser)
+    add_place_option(parser)
     add_engine_options(parser)
     add_report_option(parser)
     add_runner_options(parser)
@@ -151,6 +163,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     from cdeep3m.engines.select import select_engine
     from cdeep3m.prediction.run import PredictRequest, predict
     from cdeep3m.runs.prediction import PredictionRun
+    from cdeep3m.volumes.address import Address
 
     request = PredictRequest(
         trained=options.trained,
@@ -161,6 +174,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         rules=rules_from(options),
         fit=options.fit,
         fill=options.fill,
+        blend=options.blend,
+        maps=None if options.maps is None else Address.of(options.maps),
         precision=options.precision,
         max_packages=PACKAGES_AHEAD[options.edition] if options.maxpackages is None else options.maxpackages,
         overwrite=options.overwrite,
@@ -173,6 +188,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     )
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     print(f"Engine: {engine.name}, {engine.device(gpus[0])}, {request.precision}", file=sys.stderr)
+    if options.plan:
+        return _plan(request, engine, gpus[0])
     runner, gpu = runner_for(options, engine, gpus)
     with ProgressDisplay("plane" if request.format == "png" else "box") as report:
         if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
@@ -184,7 +201,34 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:
         _overlay(options)
     report_at_end(options)
-    print(f"Prediction has completed. Results are stored in {options.out / 'ensembled'}")
+    print(f"Prediction has completed. Results are stored in {options.maps or options.out / 'ensembled'}")
+    return 0
+
+
+def _plan(request: PredictRequest, engine: Engine, gpu: int) -> int:
+    """Print what a run will take; nothing is loaded or written."""
+    from cdeep3m.cli.progress import duration
+    from cdeep3m.engines.base import InProcessEngine
+    from cdeep3m.errors import InputError, failing_with
+    from cdeep3m.prediction.plan import plan_prediction
+    from cdeep3m.prediction.run import images_of
+    from cdeep3m.runs.trained import TrainedRun
+    from cdeep3m.volumes import open_volume
+
+    if not isinstance(engine, InProcessEngine):
+        raise InputError(f"the engine {engine.name} cannot tell what nets cost: leave --plan out")
+    with failing_with(10):
+        models = {net: TrainedRun(request.trained).model(net) for net in request.nets}
+    with failing_with(4):
+        volume = open_volume(images_of(request.images), rules=request.rules)
+        plan = plan_prediction(request, engine, models, volume, gpu=gpu)
+    box, shape = (" x ".join(map(str, sides)) for sides in (plan.box, plan.shape))
+    parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in plan.memory.items())
+    print(f"volume   {shape} voxels (z, y, x)")
+    print(f"boxes    {plan.boxes} of {box} at most; {plan.tiles} tiles a plane, {plan.passes} passes of the nets")
+    print(f"memory   {plan.bytes_at_most / 1e9:.2f} GB at most: {parts}")
+    print(f"disk     {plan.disk / 1e9:.3g} GB for the maps, before they are compressed")
+    print(f"time     about {duration(plan.seconds)} of the nets")
     return 0
 
 

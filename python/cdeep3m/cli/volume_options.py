@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.axes import Selection
 
-FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "n5", "precomputed")
+FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed")
 MAP_TYPES = ("uint8", "uint16", "float32")
 
 
@@ -43,6 +43,15 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         choices=MAP_TYPES,
         default="uint8",
         help="type of the maps: probabilities times 255 or 65535, or as they are (default: uint8; png has no other)",
+    )
+
+
+def add_place_option(parser: argparse.ArgumentParser) -> None:
+    """Add --maps."""
+    parser.add_argument(
+        "--maps",
+        metavar="ADDRESS",
+        help="write the maps there instead, such as s3://bucket/run or another disk; a format of chunks is needed",
     )
 
 

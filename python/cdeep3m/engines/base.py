@@ -270,9 +270,49 @@ class InProcessEngine(Engine, Protocol):
         """Read `model` and make it ready; raise NetError when weights and net do not fit."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a net costs on a canvas.
+
+    Attributes
+    ----------
+    frames : int
+        Planes that it sees at once.
+    seconds : float
+        For a pass: one variant of one plane.
+    memory : int
+        Bytes of its blobs, at most at once.
+    weights : int
+        Bytes of its weights.
+    """
+
+    frames: int
+    seconds: float
+    memory: int
+    weights: int
+
+
+@runtime_checkable
+class RehearsingEngine(InProcessEngine, Protocol):
+    """An engine that can tell what a net will cost before its weights are read."""
+
+    def rehearse(
+        self, model: TrainedModel, sides: tuple[int, int], *, gpu: int = CPU, precision: Precision = "float32"
+    ) -> Rehearsal:
+        """Return what a pass of a canvas of such sides, (y, x), costs."""
+
+
 @runtime_checkable
 class PairingEngine(InProcessEngine, Protocol):
     """An engine that reads a model once to predict with either precision."""
 
     def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[LoadedNet, LoadedNet]:
         """Read `model`, and make it ready with "fast" and with "float32"; see `load`."""
+
+
+@runtime_checkable
+class ReachingEngine(InProcessEngine, Protocol):
+    """An engine that can tell how far around a voxel its nets look."""
+
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return within how many voxels along y and x nearly all lies that decides over a voxel."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdeep3m.engines.averages import averaged
-from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress, plane_file
+from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress, Rehearsal, plane_file
 from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
 from cdeep3m.system.files import LEFT_TO_SYSTEM
+from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 
 if TYPE_CHECKING:
@@ -106,6 +108,24 @@ class IdentityEngine:
         """Return the net of `model`, which sees as many planes as its name says: 3fm three."""
         del gpu, precision
         return self.nets.setdefault(model.net, IdentityNet(frames_of(model.net)))
+
+    def rehearse(
+        self, model: TrainedModel, sides: tuple[int, int], *, gpu: int = CPU, precision: Precision = "float32"
+    ) -> Rehearsal:
+        """Return what it costs to give back a canvas: a plane of float32, and its mean of float64."""
+        del gpu, precision
+        net = IdentityNet(frames_of(model.net))
+        window = np.zeros((net.frames, *sides), np.uint8)
+        begin = time.perf_counter()
+        for _ in net.averaged([window], VARIANTS[:1]):
+            pass
+        seconds = time.perf_counter() - begin
+        return Rehearsal(frames=net.frames, seconds=seconds, memory=20 * sides[0] * sides[1], weights=0)
+
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return 0: a net that gives back a voxel looks at no other."""
+        del model, gpu
+        return 0
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Write every plane of every stack as probabilities (1, 2, x, y), a file each."""

@@ -19,6 +19,7 @@ from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
 from cdeep3m.volumes.formats import MAP
 from cdeep3m.volumes.labels import IGNORED, ClassVolume, Labelling, OneClass
+from cdeep3m.volumes.open import ELSEWHERE
 from cdeep3m.volumes.samples import to_8_bits
 
 if TYPE_CHECKING:
@@ -121,12 +122,13 @@ def maps_in(path: str | os.PathLike[str]) -> Path:
     """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction."""
     folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
     single = sorted(folder.glob(f"{MAP}.*")) if folder.is_dir() else []
-    return single[0] if len(single) == 1 else folder
+    return single[0] if len(single) == 1 and single[0].name != ELSEWHERE else folder
 
 
 def is_map(path: Path, volume: Volume) -> bool:
     """Return whether values of a type of more than 8 bits are probabilities: those of a prediction's own maps are."""
-    return path.name.startswith(f"{MAP}.") and volume.dtype.name in MAP_TYPES
+    own = path.name.startswith(f"{MAP}.") or (path / ELSEWHERE).is_file()
+    return own and volume.dtype.name in MAP_TYPES
 
 
 def region_of(text: str | None, shape: tuple[int, int, int]) -> Region:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cdeep3m.geometry import Roi
+    from cdeep3m.tiling.boxes import Grid
 
 MapType = Literal[
     "uint8", "uint16", "float32", "int8", "int16", "int32", "int64", "uint32", "uint64", "float64", "float16"
@@ -67,7 +68,7 @@ class Maps(Protocol):
     def spec(self) -> MapSpec:
         """Shape, type and placement."""
 
-    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not whole on disk yet, in order."""
 
     def write(self, box: Roi, values: np.ndarray) -> None:

@@ -27,13 +27,28 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Side of a chunk."""
-CHUNKS_OF_A_UNIT = 2
-"""So many chunks along each axis are made at a time, of a level above the first."""
+CHUNKS_OF_A_SHARD = (1, 5, 5)
+"""Chunks along each axis: three shards are as long as a tile, 960 voxels."""
 
 
 def chunks_for(shape: Coordinate) -> Coordinate:
     """Return the chunks of a map: cubes, no larger than the volume."""
     z, y, x = (min(CHUNK, side) for side in shape)
+    return z, y, x
+
+
+def shards_for(shape: Coordinate) -> Coordinate:
+    """Return the shards of a map, files of many chunks each: whole chunks, as long as tiles are predicted well by them.
+
+    Examples
+    --------
+    >>> shards_for((1000, 4000, 4000)), shards_for((5, 300, 70))
+    ((64, 320, 320), (5, 320, 128))
+    """
+    z, y, x = (
+        min(chunk * count, -(-side // chunk) * chunk)
+        for chunk, count, side in zip(chunks_for(shape), CHUNKS_OF_A_SHARD, shape, strict=True)
+    )
     return z, y, x
 
 
@@ -107,10 +122,10 @@ class ChunkedMaps:
         self.sealed = sealed
         self._method = method
         self._lock = threading.Lock()
-        self._grids = [Grid(level.size.shape, unit_of(chunks, level.size.shape)) for level in levels[1:]]
+        self._grids = [Grid(level.size.shape, _within(chunks, level.size.shape)) for level in levels[1:]]
         self._left: list[np.ndarray] = []
 
-    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are.
 
         Raises
@@ -138,7 +153,7 @@ class ChunkedMaps:
             new = not self._finished.done[number]
             self._finished.mark(number)
         if new and self._grids:
-            self._complete(1, box)
+            self._complete(1, box, values)
 
     def read(self, box: Roi) -> np.ndarray:
         """Return the values of a box."""
@@ -178,15 +193,17 @@ class ChunkedMaps:
             for unit in np.flatnonzero(self._finished.done[first : first + grid.count]).tolist():
                 self._subtract(level + 1, grid.box(unit))
 
-    def _complete(self, level: int, box: Roi) -> None:
-        """Make the units of a level that a box of the level below completes."""
+    def _complete(self, level: int, box: Roi, values: np.ndarray) -> None:
+        """Make the units of a level that a box of the level below completes, from its values where it is all of one."""
         with self._lock:
             whole = self._subtract(level, box)
         for unit in whole:
             if not self._finished.done[self._number(level, unit)]:
-                self._make(level, unit)
+                needed = self._below(level, unit)
+                inside = box.contains(needed)
+                made = self._make(level, unit, values[needed.relative_to(box.begin).slices] if inside else None)
                 if level < len(self._grids):
-                    self._complete(level + 1, self._grids[level - 1].box(unit))
+                    self._complete(level + 1, self._grids[level - 1].box(unit), made)
 
     def _subtract(self, level: int, box: Roi) -> list[int]:
         """Take the voxels of a box off what is left for the units above it; return those that have nothing left."""
@@ -198,15 +215,18 @@ class ChunkedMaps:
                 whole.append(unit)
         return whole
 
-    def _make(self, level: int, unit: int) -> None:
-        """Make a unit of a level of what is below it, a chunk at a time."""
+    def _make(self, level: int, unit: int, values: np.ndarray | None = None) -> np.ndarray:
+        """Make a unit of a level of what is below it, which is read where it is not given."""
         upper, lower = self._levels[level], self._levels[level - 1]
         box = self._grids[level - 1].box(unit)
         ratio = [u // w for u, w in zip(upper.size.factors, lower.size.factors, strict=True)]
-        values = downsample(lower.read(below(box, upper.size, lower.size), self._name), ratio, self._method)
-        upper.write(box, np.ascontiguousarray(values), self._name)
+        if values is None:
+            values = lower.read(self._below(level, unit), self._name)
+        made = np.ascontiguousarray(downsample(values, ratio, self._method))
+        upper.write(box, made, self._name)
         with self._lock:
             self._finished.mark(self._number(level, unit))
+        return made
 
     def _below(self, level: int, unit: int) -> Roi:
         box = self._grids[level - 1].box(unit)
@@ -217,17 +237,15 @@ class ChunkedMaps:
         return self._finished.count + sum(grid.count for grid in self._grids[: level - 1]) + unit
 
 
-def unit_of(chunks: Coordinate, shape: Coordinate) -> Coordinate:
-    """Return what is made at a time of a level above the first."""
-    z, y, x = (
-        min(chunk * CHUNKS_OF_A_UNIT, -(-side // chunk) * chunk) for chunk, side in zip(chunks, shape, strict=True)
-    )
-    return z, y, x
-
-
 def units_of(sizes: Sequence[LevelSize], chunks: Coordinate) -> int:
     """Return how many units the levels above the first have."""
-    return sum(Grid(size.shape, unit_of(chunks, size.shape)).count for size in sizes[1:])
+    return sum(Grid(size.shape, _within(chunks, size.shape)).count for size in sizes[1:])
+
+
+def _within(chunks: Coordinate, shape: Coordinate) -> Coordinate:
+    """Return what is made at a time of a level above the first: a chunk of it."""
+    z, y, x = (min(chunk, side) for chunk, side in zip(chunks, shape, strict=True))
+    return z, y, x
 
 
 def _voxels_below(grid: Grid, upper: LevelSize, lower: LevelSize) -> np.ndarray:

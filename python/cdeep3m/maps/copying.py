@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 VOXELS_OF_A_BOX = 2**24
 """Boxes grow up to so many voxels, whole chunks of both sides."""
+OF_A_PYRAMID = 2
+"""So many chunks along each axis make one of the next level."""
 WAITING = 2
 """So many boxes are read ahead, and so many wait to be written."""
 
@@ -73,7 +75,7 @@ def plan_copy(volume: Volume, maps: Maps) -> CopyPlan:
     (100, 200, 300)
     """
     base = [
-        _common(of_source, of_target, side)
+        _common(of_source, OF_A_PYRAMID * of_target if of_target > 1 else 1, side)
         for of_source, of_target, side in zip(volume.chunks, maps.chunks, volume.shape, strict=True)
     ]
     if math.prod(base) > 4 * VOXELS_OF_A_BOX:
@@ -120,7 +122,7 @@ def copy_volume(
         A value does not fit the type of the map.
     """
     plan = plan_copy(volume, maps)
-    boxes = list(plan.grid)
+    boxes = plan.grid
     todo = maps.missing(boxes)
     source = KeptSlab(volume, plan.slab, folder) if plan.slab else volume
     done = len(boxes) - len(todo)

@@ -11,6 +11,7 @@ from cdeep3m.maps.pyramid import level_sizes
 from cdeep3m.volumes.axes import Layout
 from cdeep3m.volumes.ome_zarr import downsampled
 from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.units import SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,9 @@ def _array(store: Store, spec: MapSpec, size: LevelSize, chunks: Coordinate) -> 
 
 def _seal(store: Store, spec: MapSpec, sizes: Sequence[LevelSize]) -> None:
     """Add what the arrays are to their attributes; those of the group come last."""
-    unit = spec.placement.unit
+    # Neuroglancer shows no volume whose unit it does not know, such as "nanometer" in full.
+    name = spec.placement.unit
+    unit = None if name is None else SYMBOLS.get(name, name).replace("µ", "u")
     for number, size in enumerate(sizes):
         scale, translation = downsampled(spec.placement, size.factors)
         begin = spec.placement.offset if spec.labels else translation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.maps.chunked import ChunkedMaps, Level, chunks_for, demand_own, ledger_of, run_of, units_of
+from cdeep3m.maps.chunked import ChunkedMaps, Level, chunks_for, demand_own, ledger_of, run_of, shards_for, units_of
 from cdeep3m.maps.progress import Finished
 from cdeep3m.maps.pyramid import level_sizes
 from cdeep3m.volumes import ome_zarr
@@ -18,7 +18,6 @@ from cdeep3m.volumes.stores import Store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdeep3m.geometry import Coordinate
     from cdeep3m.maps.base import MapSpec
     from cdeep3m.maps.pyramid import LevelSize
     from cdeep3m.volumes.address import Address
@@ -32,8 +31,8 @@ def open_maps(address: Address, spec: MapSpec) -> ChunkedMaps:
     return open_version(address, spec, "0.5")
 
 
-def open_version(address: Address, spec: MapSpec, version: str) -> ChunkedMaps:
-    """Open an OME-Zarr map.
+def open_version(address: Address, spec: MapSpec, version: str, *, sharded: bool = False) -> ChunkedMaps:
+    """Open an OME-Zarr map; chunks of version 0.5 may be kept in shards, a file for each of these.
 
     Raises
     ------
@@ -42,19 +41,20 @@ def open_version(address: Address, spec: MapSpec, version: str) -> ChunkedMaps:
     """
     store = Store.at(address.location.removeprefix("zarr://")).child(address.dataset)
     sizes = level_sizes(spec.shape, spec.placement.voxel_size)
-    chunks = chunks_for(spec.shape)
+    chunks = shards_for(spec.shape) if sharded else chunks_for(spec.shape)
     sealed = _is_sealed(store, spec, version)
     ledger = ledger_of(store)
     demand_own(store, ledger, sealed=sealed)
+    kind = f"OME-Zarr {version}{' in shards' if sharded else ''}"
     levels = [
-        Level(size, _array(store.child(str(number)), spec, size, chunks, version), Layout(size.shape, AXES))
+        Level(size, _array(store.child(str(number)), spec, size, version, sharded), Layout(size.shape, AXES))
         for number, size in enumerate(sizes)
     ]
     return ChunkedMaps(
         spec,
         levels,
         chunks=chunks,
-        finished=Finished(ledger, run_of(spec, f"OME-Zarr {version}", chunks), more=units_of(sizes, chunks)),
+        finished=Finished(ledger, run_of(spec, kind, chunks), more=units_of(sizes, chunks)),
         name=str(address),
         seal=lambda: _seal(store, spec, sizes, version),
         sealed=sealed,
@@ -62,8 +62,8 @@ def open_version(address: Address, spec: MapSpec, version: str) -> ChunkedMaps:
     )
 
 
-def _array(store: Store, spec: MapSpec, size: LevelSize, chunks: Coordinate, version: str) -> Any:
-    own = [min(chunk, side) for chunk, side in zip(chunks, size.shape, strict=True)]
+def _array(store: Store, spec: MapSpec, size: LevelSize, version: str, sharded: bool) -> Any:
+    own = chunks_for(size.shape)
     if version == "0.4":
         meta: dict[str, Any] = {
             "chunks": own,
@@ -75,16 +75,18 @@ def _array(store: Store, spec: MapSpec, size: LevelSize, chunks: Coordinate, ver
         }
         return store.create_array("zarr", metadata=meta)
     blosc = {"shuffle": "shuffle", "typesize": np.dtype(spec.dtype).itemsize, "blocksize": 0, **BLOSC}
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc", "configuration": blosc}]
+    shard = {"chunk_shape": own, "codecs": codecs}
     meta = {
         "shape": size.shape,
         "data_type": spec.dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": own}},
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": shards_for(size.shape) if sharded else own},
+        },
         "dimension_names": list(AXES),
         "fill_value": 0,
-        "codecs": [
-            {"name": "bytes", "configuration": {"endian": "little"}},
-            {"name": "blosc", "configuration": blosc},
-        ],
+        "codecs": [{"name": "sharding_indexed", "configuration": shard}] if sharded else codecs,
     }
     return store.create_array("zarr3", metadata=meta)
 

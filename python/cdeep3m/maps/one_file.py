@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Coordinate, Roi
     from cdeep3m.maps.base import MapSpec
+    from cdeep3m.tiling.boxes import Grid
 
 EVERY_VOXEL: Coordinate = (1, 1, 1)
 
@@ -73,7 +74,7 @@ class FileMaps:
         if self.sealed:
             _demand_same(path, spec)
 
-    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
             return []

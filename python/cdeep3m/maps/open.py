@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
-from cdeep3m.maps.chunked import chunks_for
+from cdeep3m.maps.chunked import chunks_for, shards_for
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import MAP, Format, expected, format_of
 
@@ -68,6 +68,14 @@ FORMATS: list[Format] = [
         chunks=chunks_for,
     ),
     Format(
+        name="ome-zarr-sharded",
+        what="one in shards (--format ome-zarr-sharded)",
+        module="cdeep3m.maps.ome_zarr_sharded",
+        is_folder=True,
+        inside=".zarr",
+        chunks=shards_for,
+    ),
+    Format(
         name="n5",
         what="an .n5 folder",
         module="cdeep3m.maps.n5",
@@ -115,6 +123,17 @@ def place_of(folder: Path, format_name: str, *, planes: str = MAP) -> Path:
     """
     inside = format_called(format_name).inside
     return folder / f"{planes}{inside}" if inside else folder
+
+
+def address_in(place: Address, net: str, format_name: str, *, planes: str = "Segmented") -> Address:
+    """Return the address of a net's map below a place of its own, such as a bucket.
+
+    Examples
+    --------
+    >>> str(address_in(Address("s3://lab/run/"), "1fm", "n5"))
+    's3://lab/run/1fm/Segmented.n5'
+    """
+    return Address(f"{place.location.rstrip('/')}/{net}/{planes}{format_called(format_name).inside}")
 
 
 def chunks_of(format_name: str, shape: Coordinate) -> Coordinate:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import MapSpec
+    from cdeep3m.tiling.boxes import Grid
     from cdeep3m.volumes.address import Address
 
 NAME = "{}_{:04d}.png"
@@ -56,7 +57,7 @@ class PngMaps:
         """Return the file of plane `z`, counted from 0."""
         return self.folder / NAME.format(self.spec.planes, z + 1)
 
-    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return the boxes of planes that have no whole file: a disk may lose what was written."""
         asked = {z for box in boxes for z in range(box.begin[0], box.end[0])}
         there = {z for z in asked if is_whole_plane(self.plane(z), self.spec.shape[1:])}

@@ -10,9 +10,10 @@ import numpy as np
 
 from cdeep3m.errors import RunError
 from cdeep3m.system.ledger import SUFFIX, open_ledger
+from cdeep3m.tiling.boxes import Grid, SomeOf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cdeep3m.geometry import Roi
     from cdeep3m.system.ledger import Ledger
@@ -82,20 +83,20 @@ class Finished:
         self._place = place
         self._run = run
         self._more = more
-        self._numbers: dict[Roi, int] = {}
+        self._boxes: Grid | dict[Roi, int] = {}
         self._ledger: Ledger | None = None
         self.done = np.zeros(0, bool)
 
     @property
     def count(self) -> int:
         """How many boxes there are."""
-        return len(self._numbers)
+        return len(self._boxes)
 
     def finished_boxes(self) -> list[Roi]:
         """Return the boxes that are finished, in order."""
-        return [box for box, done in zip(self._numbers, self.done, strict=False) if done]
+        return [box for box, done in zip(self._boxes, self.done, strict=False) if done]
 
-    def begin(self, boxes: Sequence[Roi]) -> bool:
+    def begin(self, boxes: Sequence[Roi] | Grid) -> bool:
         """Take `boxes` for all that there are, and read what is finished; return False where that was done before.
 
         Raises
@@ -104,14 +105,13 @@ class Finished:
             The ledger that is there belongs to another run.
         """
         if self._ledger is not None:
-            if any(box not in self._numbers for box in boxes):
-                raise ValueError("other boxes than before")
+            for box in () if boxes is self._boxes else boxes:
+                self.number(box)
             self.refresh()
             return False
-        self._numbers = {box: number for number, box in enumerate(boxes)}
-        digest = hashlib.sha256(repr([(box.begin, box.end) for box in boxes]).encode()).hexdigest()
+        self._boxes = boxes if isinstance(boxes, Grid) else {box: number for number, box in enumerate(boxes)}
         place = Path(self._place.url) if self._place.is_local else StoreLedger(self._place)
-        run = {**self._run, "cut": digest[:16]}
+        run = {**self._run, "cut": _digest(boxes)}
         self._ledger = open_ledger(place, boxes=len(boxes) + self._more, run=run)
         self.done = self._ledger.finished()
         return True
@@ -124,13 +124,17 @@ class Finished:
         ValueError
             It is none of those that `begin` was told.
         """
-        if box not in self._numbers:
+        if isinstance(self._boxes, Grid):
+            return self._boxes.number(box)
+        if box not in self._boxes:
             raise ValueError(f"{box} is none of the boxes that were asked for")
-        return self._numbers[box]
+        return self._boxes[box]
 
-    def missing(self, boxes: Sequence[Roi]) -> list[Roi]:
+    def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished, in order."""
-        return [box for box in boxes if not self.done[self._numbers[box]]]
+        if isinstance(boxes, Grid) and boxes is self._boxes:
+            return SomeOf(boxes, np.flatnonzero(~self.done[: boxes.count]))
+        return [box for box in boxes if not self.done[self.number(box)]]
 
     def mark(self, *numbers: int) -> None:
         """Say that boxes are finished: what they hold is on the disk."""
@@ -155,3 +159,11 @@ class Finished:
         """Delete the ledger: the output is whole and says so itself."""
         if self._ledger is not None:
             self._place.remove_all()
+
+
+def _digest(boxes: Iterable[Roi]) -> str:
+    """Return what tells boxes from others."""
+    digest = hashlib.sha256()
+    for box in boxes:
+        digest.update(f"{box.begin}{box.end}".encode())
+    return digest.hexdigest()[:16]

@@ -110,24 +110,40 @@ def downsample(values: np.ndarray, ratio: Sequence[int], method: Method) -> np.n
     """
     if method == "first":
         return values[tuple(slice(None, None, step) for step in ratio)]
-    sums = values.astype(_type_of_sums(values.dtype))
-    count = 1
+    sums, halvings = values, 0
     for axis, step in enumerate(ratio):
-        if step == 1:
-            continue
-        if sums.shape[axis] % 2:
-            sums = np.concatenate([sums, np.take(sums, [-1], axis)], axis)
-        even, odd = (sums[(slice(None),) * axis + (slice(begin, None, 2),)] for begin in (0, 1))
-        sums, count = even + odd, count * 2
+        if step == 2:
+            sums, halvings = _pairs(sums, axis, _type_of_sums(values.dtype)), halvings + 1
+    if halvings == 0:
+        return values
     if values.dtype.kind == "f":
-        return (sums / count).astype(values.dtype)
-    return ((sums + count // 2) // count).astype(values.dtype)
+        return (sums / 2**halvings).astype(values.dtype)
+    sums += 1 << (halvings - 1)
+    sums >>= halvings
+    return sums.astype(values.dtype)
+
+
+def _pairs(values: np.ndarray, axis: int, dtype: np.dtype) -> np.ndarray:
+    """Return the sums of neighbours along an axis; a last one without a neighbour counts twice."""
+    side = values.shape[axis]
+    sums = np.empty((*values.shape[:axis], -(-side // 2), *values.shape[axis + 1 :]), dtype)
+    pairs = side // 2
+    even, odd = (_along(values, axis, slice(first, 2 * pairs, 2)) for first in (0, 1))
+    np.add(even, odd, out=_along(sums, axis, slice(0, pairs)), dtype=dtype, casting="unsafe")
+    if side % 2:
+        last = slice(-1, None)
+        np.multiply(_along(values, axis, last), 2, out=_along(sums, axis, last), dtype=dtype, casting="unsafe")
+    return sums
+
+
+def _along(values: np.ndarray, axis: int, part: slice) -> np.ndarray:
+    index = [slice(None)] * values.ndim
+    index[axis] = part
+    return values[tuple(index)]
 
 
 def _type_of_sums(dtype: np.dtype) -> np.dtype:
-    """Return a type that holds the sum of eight values."""
+    """Return the smallest type that holds the sum of eight values."""
     if dtype.kind == "f":
         return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
-    if dtype.itemsize < 4:
-        return np.dtype(np.uint32 if dtype.kind == "u" else np.int32)
-    return np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
+    return np.dtype(f"{dtype.kind}{min(8, 2 * dtype.itemsize)}")

@@ -68,11 +68,11 @@ def _as_imagej(spec: MapSpec) -> dict[str, Any]:
     sizes, unit = spec.placement.voxel_size, spec.placement.unit
     if sizes is None or unit is None:
         return {"imagej": True, "metadata": metadata}
-    spelled = unit if unit in ("nanometer", "micrometer", "millimeter") else "micrometer"
-    z, y, x = in_unit(sizes, unit, spelled)
-    offset = in_unit(spec.placement.offset, unit, spelled)
+    # Bio-Formats takes the depth of a voxel for micrometers, whatever the unit of the file is.
+    z, y, x = in_unit(sizes, unit, "micrometer")
+    offset = in_unit(spec.placement.offset, unit, "micrometer")
     origin = {f"{a}origin": -at / s for a, at, s in zip("zyx", offset, (z, y, x), strict=True) if at}
-    metadata |= {"spacing": z, "unit": {"micrometer": "um"}.get(spelled, SYMBOLS[spelled]), **origin}
+    metadata |= {"spacing": z, "unit": "um", **origin}
     return {"imagej": True, "metadata": metadata, "resolution": (1 / x, 1 / y)}
 
 

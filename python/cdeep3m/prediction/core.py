@@ -16,6 +16,8 @@ from cdeep3m.tiling import stitching
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
+    from numpy.typing import DTypeLike
+
     from cdeep3m.engines.base import LoadedNet
     from cdeep3m.geometry import Roi
     from cdeep3m.maps.base import MapType
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
 
+BOX_AXES = 3
 WINDOWS_AHEAD = 3
 """Windows of a net that are read while others are predicted."""
 
@@ -99,7 +102,7 @@ def average_nets(maps: Sequence[np.ndarray]) -> np.ndarray:
     ndarray of uint8, of that shape
         Halves round up.
     """
-    return maps[0] if len(maps) == 1 else stitching.ensemble(maps)
+    return maps[0] if len(maps) == 1 else _plane_by_plane(lambda *planes: stitching.ensemble(planes), maps, np.uint8)
 
 
 def average_unrounded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -115,10 +118,24 @@ def average_unrounded(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """
     if len(probabilities) == 1:
         return probabilities[0]
+    return _plane_by_plane(_mean, probabilities, np.float32)
+
+
+def _mean(*probabilities: np.ndarray) -> np.ndarray:
     total = np.zeros(probabilities[0].shape)
     for one in probabilities:
         total += one
-    return (total / len(probabilities)).astype(np.float32)
+    return total / len(probabilities)
+
+
+def _plane_by_plane(function: Callable[..., np.ndarray], boxes: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
+    """Return what a function makes of the planes of boxes: what it takes meanwhile is that of a plane."""
+    if boxes[0].ndim < BOX_AXES:
+        return function(*boxes).astype(dtype)
+    made = np.empty(boxes[0].shape, dtype)
+    for into, *planes in zip(made, *boxes, strict=True):
+        into[:] = function(*planes)
+    return made
 
 
 def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
@@ -140,8 +157,12 @@ def to_map_type(probability: np.ndarray, dtype: MapType) -> np.ndarray:
     """
     if dtype == "float32":
         return probability
-    scaled = np.nan_to_num(probability.astype(np.float64)) * np.iinfo(dtype).max
-    return np.clip(np.floor(scaled + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
+    most = np.iinfo(dtype).max
+
+    def scaled(plane: np.ndarray) -> np.ndarray:
+        return np.clip(np.floor(np.nan_to_num(plane.astype(np.float64)) * most + 0.5), 0, most)
+
+    return _plane_by_plane(scaled, [probability], dtype)
 
 
 def predict_boxes(
@@ -176,7 +197,9 @@ def predict_boxes(
     Roi, dict of str to ndarray of uint8, shape of the box
         A box and its probability map by each of its nets; float32 where `unrounded`.
     """
-    reader = PackageReader(volume, tiling, frames=max(one.net.frames for one in nets.values()))
+    frames = max(one.net.frames for one in nets.values())
+    by_package = any(goes_by_package(box, tiling) for box, _ in plan[:1])
+    reader = PackageReader(volume, tiling, frames=frames, by_package=by_package)
     with ExitStack() as stack:
         streams = {
             name: stack.enter_context(
@@ -189,8 +212,7 @@ def predict_boxes(
         for box, names in plan:
             if before_pass:
                 before_pass()
-            values = {name: next(streams[name]) for name in nets if name in names}
-            yield box, values if unrounded else {name: _to_maps(found, rules) for name, found in values.items()}
+            yield box, {name: _made(streams[name], rules, unrounded) for name in nets if name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +261,55 @@ def _stream(
     """Yield what one net makes of each box: 16-bit probabilities, as packages are stored in, or unrounded ones."""
 
     def parts() -> Iterator[tuple[Package, int]]:
-        return ((package, z) for box in boxes for z in planes_of(box) for package in tiling.packages_meeting(box, z))
+        return ((package, z) for box in boxes for z, package in _parts(box, tiling))
 
     windows = (reader.window(package, z, one.net.frames) for package, z in parts())
     with closing(ahead(windows, depth=WINDOWS_AHEAD)) as made:
         means = one.net.averaged(made, one.variants, unrounded=unrounded, before_batch=before_pass)
         for box in boxes:
-            values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
-            for z, plane in zip(planes_of(box), values, strict=True):
-                for package in tiling.packages_meeting(box, z):
-                    stitching.paste(plane, package, one.calibrated(next(means)), begin=box.begin[1:])
-            yield values
+            yield _filled(box, map(one.calibrated, means), tiling, unrounded)
+
+
+def _made(stream: Iterator[np.ndarray], rules: Rules, unrounded: bool) -> np.ndarray:
+    """Return a net's next box as it is kept; 16-bit values are gone before another net's come."""
+    return next(stream) if unrounded else _to_maps(next(stream), rules)
+
+
+def goes_by_package(box: Roi, tiling: Tiling) -> bool:
+    """Return whether all planes of a package are predicted before the next one: what lies deep on disk is read once.
+
+    Where packages are averaged, they come plane by plane: their sums are those of one plane.
+    """
+    return box.shape[0] > 1 and not tiling.blend
+
+
+def _parts(box: Roi, tiling: Tiling) -> Iterator[tuple[int, Package]]:
+    """Yield the planes of packages that a box is made of, in the order in which they are predicted."""
+    if not goes_by_package(box, tiling):
+        yield from ((z, package) for z in planes_of(box) for package in tiling.packages_meeting(box, z))
+        return
+    tiles: dict[int, list[tuple[int, Package]]] = {}
+    for z in planes_of(box):
+        for package in tiling.packages_meeting(box, z):
+            tiles.setdefault(package.tile, []).append((z, package))
+    for tile in sorted(tiles):
+        yield from tiles[tile]
+
+
+def _filled(box: Roi, means: Iterator[np.ndarray], tiling: Tiling, unrounded: bool) -> np.ndarray:
+    """Return what a net makes of a box."""
+    values = np.zeros(box.shape, dtype=np.float32 if unrounded else np.uint16)
+    begin = box.begin[1:]
+    if not tiling.blend:
+        for z, package in _parts(box, tiling):
+            stitching.paste(values[z - box.begin[0]], package, next(means), begin=begin)
+        return values
+    for z, plane in zip(planes_of(box), values, strict=True):
+        sums = np.zeros(plane.shape)
+        for package in tiling.packages_meeting(box, z):
+            stitching.blend(sums, package, next(means), tiling.weights(package), begin=begin)
+        plane[:] = stitching.rounded(sums, plane.dtype)
+    return values
 
 
 def planes_of(box: Roi) -> range:

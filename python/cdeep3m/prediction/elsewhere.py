@@ -20,16 +20,18 @@ import numpy as np
 from cdeep3m.engines.base import DenoisingEngine, Progress
 from cdeep3m.errors import InputError
 from cdeep3m.maps.base import MapSpec
-from cdeep3m.maps.open import FORMATS, chunks_of, open_maps, place_of
+from cdeep3m.maps.open import FORMATS, address_in, chunks_of, open_maps, place_of
 from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
-from cdeep3m.system.files import locked
+from cdeep3m.system.files import locked, write_text
 from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
+from cdeep3m.volumes.open import ELSEWHERE
+from cdeep3m.volumes.stores import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,11 +59,20 @@ class MapKind:
     dtype : {"uint8", "uint16", "float32"}
     source : str
         What they are made from.
+    place : Address, optional
+        Where they go, such as a bucket; default: into the run's folder.
     """
 
     format: str = "png"
     dtype: MapType = "uint8"
     source: str = ""
+    place: Address | None = None
+
+    def address(self, folder: Path) -> Path | Address:
+        """Return where the map goes that belongs to a folder of the run."""
+        if self.place is None:
+            return place_of(folder, self.format)
+        return address_in(self.place, folder.name, self.format)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +180,27 @@ def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool
     spec = MapSpec(shape=volume.shape, dtype=kind.dtype, placement=volume.placement, source=kind.source)
 
     def opened(folder: Path) -> Maps:
+        address = kind.address(folder)
         if kind.format != "png":
             folder.mkdir(exist_ok=True)
-        return open_maps(place_of(folder, kind.format), spec, format_name=kind.format)
+        maps = open_maps(address, spec, format_name=kind.format)
+        if kind.place is not None:
+            write_text(folder / ELSEWHERE, f"{address}\n")
+        return maps
 
     return Outputs(
         {net: opened(run.net_folder(net)) for net in nets}, opened(run.fresh_ensemble_folder()) if averages else None
     )
+
+
+def discard(run: PredictionRun, nets: Sequence[str], kind: MapKind) -> None:
+    """Remove the maps that an earlier run wrote to another place, with their ledgers."""
+    if kind.place is None:
+        return
+    for name in (*nets, run.ensemble_folder.name):
+        place = str(address_in(kind.place, name, kind.format))
+        for url in (place, f"{place}.ledger"):
+            Store.at(url).remove_all()
 
 
 def units_of(boxes: Sequence[Roi], *, whole_planes: bool = True) -> list[list[Roi]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import CDeep3MError
-from cdeep3m.matlab_ports.break_large_img import HALO
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import digest_of, iteration_of
@@ -13,11 +12,9 @@ from cdeep3m.volumes.samples import gray_histogram, sampled_planes, white_of
 from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainedModel
-    from cdeep3m.matlab_ports.break_large_img import Range
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes import Volume
 
@@ -34,7 +31,7 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
         "type": volume.dtype.name,
         **({"voxel_size": size} if (size := in_nanometers(volume.placement)) else {}),
         "packages": len(tiling.packages),
-        "seams": {"rows": _seams(tiling.rows), "columns": _seams(tiling.columns)},
+        "seams": {name: places[:MOST_SEAMS] for name, places in zip(("rows", "columns"), tiling.seams, strict=True)},
     }
     try:
         planes = list(sampled_planes(volume, PLANES))
@@ -42,11 +39,6 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
         return facts
     white = max(white_of(plane) for plane in planes) if volume.dtype.kind == "f" else 1.0
     return facts | {"histogram": sum(gray_histogram(plane, top=white) for plane in planes).tolist()}  # type: ignore[union-attr]
-
-
-def _seams(reads: Sequence[Range]) -> list[int]:
-    """Return the first row or column that each tile but the first is trusted for."""
-    return [begin + HALO for begin, _ in reads[1 : 1 + MOST_SEAMS]]
 
 
 def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:

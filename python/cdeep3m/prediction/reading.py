@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,45 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes.base import Volume
 
-SLAB_BYTES = 2**24
-"""Planes that lie together on disk are read together up to so many bytes."""
+SLAB_BYTES = 2**27
+"""Planes that lie together on disk are read together up to so many bytes: 64 planes of a tile, of 16 bits."""
 WHOLE_PLANES = 2**26
 """Planes of more voxels are read tile by tile."""
+SLABS = 2
+"""So many slabs are kept: nets look from one into the next."""
+
+
+class Slabs(NamedTuple):
+    """What is read of a volume at a time, and how much of it is kept.
+
+    Attributes
+    ----------
+    whole : bool
+        Whole planes, or tiles of them.
+    depth : int
+        Planes.
+    kept : int
+        Slabs that are kept.
+    bytes_of_one : int
+    """
+
+    whole: bool
+    depth: int
+    kept: int
+    bytes_of_one: int
+
+
+def slabs_of(volume: Volume, tiling: Tiling, *, frames: int, by_package: bool) -> Slabs:
+    """Return what is read of a volume at a time; see `PackageReader`."""
+    planes, height, width = volume.shape
+    together = min(volume.chunks[0], planes)
+    whole = height * width <= WHOLE_PLANES
+    if by_package and height * width * together * volume.dtype.itemsize > SLAB_BYTES:
+        whole = False
+    rows, columns = (height, width) if whole else tiling.largest_read
+    bytes_of_plane = rows * columns * volume.dtype.itemsize
+    depth = max(1, min(together, SLAB_BYTES // bytes_of_plane))
+    return Slabs(whole, depth, frames + 3 if depth == 1 else SLABS, depth * bytes_of_plane)
 
 
 class PackageReader:
@@ -32,19 +67,15 @@ class PackageReader:
     tiling : Tiling
     frames : int
         Planes that the deepest net sees at once.
+    by_package : bool
+        Whether all planes of a package are asked for before those of the next one.
     """
 
-    def __init__(self, volume: Volume, tiling: Tiling, *, frames: int) -> None:
+    def __init__(self, volume: Volume, tiling: Tiling, *, frames: int, by_package: bool = False) -> None:
         self._volume = volume
         self._slabs: OrderedDict[Roi, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
-        depth, height, width = volume.shape
-        self._whole = height * width <= WHOLE_PLANES
-        rows, columns = (height, width) if self._whole else tiling.largest_read
-        voxels = rows * columns
-        bytes_of_plane = voxels * volume.dtype.itemsize
-        self._depth = max(1, min(volume.chunks[0], depth, SLAB_BYTES // bytes_of_plane))
-        self._kept = frames + 3 if self._depth == 1 else 3
+        self._whole, self._depth, self._kept, _ = slabs_of(volume, tiling, frames=frames, by_package=by_package)
         self._as_original = tiling.rules.octave_images
         self._class_of = lru_cache(maxsize=None)(self._class_of_first_plane)
         self._original_plane = lru_cache(maxsize=(frames + 1) * tiling.tiles)(self._read_as_original)

@@ -18,15 +18,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import DenoisingEngine, InProcessEngine, PairingEngine, Progress, TrainedModel
+from cdeep3m.engines.base import (
+    DenoisingEngine,
+    InProcessEngine,
+    PairingEngine,
+    Progress,
+    ReachingEngine,
+    TrainedModel,
+)
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
-from cdeep3m.maps.open import chunks_of, format_called
+from cdeep3m.maps.open import FORMATS, chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
 from cdeep3m.prediction.core import BoxPredictor, NetInUse
-from cdeep3m.prediction.elsewhere import MapKind, UnitWork, fill_elsewhere, outputs_of
+from cdeep3m.prediction.elsewhere import MapKind, UnitWork, discard, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
@@ -69,6 +76,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REACH = "reach"
+"""Key of predict.config for how far around a voxel the nets look, where tiles are blended."""
 FOREGROUND = 1
 """The class that the original's maps show."""
 
@@ -114,6 +123,10 @@ class PredictRequest:
         Type of the maps; with more than 8 bits, nets are averaged before anything is rounded.
     fill : {"zeros", "reflect"}
         What nets see beyond the images, further than 12 voxels from them.
+    maps : Address, optional
+        Where the maps go, such as a bucket; default: into `out`, which keeps settings, logs and markers.
+    blend : bool
+        Let tiles overlap by what the nets see around a voxel, and average them.
     label : int
         The class whose probability the maps show.
     calibrated : bool
@@ -140,6 +153,8 @@ class PredictRequest:
     format: str = "png"
     dtype: MapType = "uint8"
     fill: Fill = "zeros"
+    blend: bool = False
+    maps: Address | None = None
     label: int = FOREGROUND
     calibrated: bool = True
 
@@ -159,6 +174,11 @@ class PredictRequest:
         format_called(self.format)
         if self.rules is ORIGINAL and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
+        if self.maps is not None and format_called(self.format).chunks is None:
+            several = ", ".join(one.name for one in FORMATS if one.chunks is not None)
+            raise InputError(f"found --maps with --format {self.format}; expected a format of chunks: {several}")
+        if self.rules.octave_images and self.blend:
+            raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
         if self.rules is ORIGINAL and self.label != FOREGROUND:
             raise InputError("the original shows class 1: use either --exact or --class")
         if self.format == "png" and self.dtype != "uint8":
@@ -239,6 +259,7 @@ def _predict(
     with run.locked("share {} of {}".format(*share) if share else ""):
         run.tidy()
         if request.overwrite:
+            discard(run, request.nets, _kind_of(request))
             run.discard(request.nets)
         if run.is_done():
             _demand_same(request, run)
@@ -259,6 +280,9 @@ def _predict(
             if enhancement is None:
                 _check_gray_values(volume, request)
             chunks = chunks_of(request.format, volume.shape)
+        with run.recording_errors(), failing_with(10):
+            reach = _reach(request, engine, gpu, run, models)
+        with run.recording_errors(), failing_with(4):
             tiling = Tiling.of(
                 volume.shape,
                 rules=request.rules,
@@ -266,13 +290,15 @@ def _predict(
                 fit=request.fit,
                 fill=request.fill,
                 chunks=chunks,
+                reach=reach,
             )
         runs_on = f"{engine.name}, {engine.device(gpu)}, {request.precision}"
-        run.begin(_settings(request, models, volume), models, engine=runs_on)
+        settings = _settings(request, models, volume) | ({} if reach is None else {REACH: str(reach)})
+        run.begin(settings, models, engine=runs_on)
         run.log("prediction", f"engine: {runs_on}")
         write_tiling(tiling, run.folder)
         run.log("preprocess", f"{request.images}: {_size(volume.shape)} voxels, {len(tiling.packages)} packages")
-        begun = {"engine": runs_on, "nets": list(request.nets), "settings": _settings(request, models, volume)}
+        begun = {"engine": runs_on, "nets": list(request.nets), "settings": settings}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
             events.write("images", **facts_of_images(str(request.images), volume, tiling))
@@ -325,6 +351,20 @@ def _as_edition_2(
         run.begin(settings, models, engine=f"{engine.name}, {engine.device(gpu)}")
         predict_as_edition_2(run, images, models, engine, gpu=gpu, speed=request.aug_speed, report=report)
     run.finish()
+
+
+def _reach(
+    request: PredictRequest, engine: Engine, gpu: int, run: PredictionRun, models: dict[str, TrainedModel]
+) -> int | None:
+    """Return how far around a voxel the nets look, as the run found out when it began; None where tiles only meet."""
+    if not request.blend:
+        return None
+    if not isinstance(engine, ReachingEngine):
+        raise InputError(f"the engine {engine.name} cannot tell how far its nets look: leave --blend out")
+    known = run.known(REACH)
+    reach = int(known) if known else max(engine.reach(model, gpu=gpu) for model in models.values())
+    logger.info("Tiles are blended: the nets look %d voxels far", reach)
+    return reach
 
 
 def enhancement_of(request: PredictRequest) -> Enhancement | None:
@@ -418,6 +458,7 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
         "--precision fast": request.fast,
         "--format and --dtype": request.is_new,
         "--fill reflect": request.fill != "zeros",
+        "--blend": request.blend,
         "--class": request.label != FOREGROUND,
         "--roi, --channel, --time, --level, --axes and ::": isinstance(request.images, Address),
         "--workers, --dask, --slurm and --share": elsewhere,
@@ -480,20 +521,22 @@ def _settings_of(request: PredictRequest, models: Mapping[str, TrainedModel]) ->
         "fit": str(request.fit).lower(),
         "precision": request.precision,
         "enhancement": enhancement.text if enhancement else "none",
-        **({"format": request.format, "dtype": request.dtype} if request.is_new else {}),
-        **({"fill": request.fill} if request.fill != "zeros" else {}),
+        "format": request.format,
+        "dtype": request.dtype,
+        "fill": request.fill,
+        "blend": str(request.blend).lower(),
+        "maps": str(request.maps.absolute()) if request.maps else "here",
         **({} if request.rules is ORIGINAL else {"class": str(request.label)}),
         **({"calibration": written(calibrations)} if calibrations else {}),
-        **_selected(request.images),
+        "selection": _selection(request.images),
         **({IMAGES: images} if images else {}),
     }
 
 
-def _selected(images: Path | Address) -> dict[str, str]:
+def _selection(images: Path | Address) -> str:
     """Return which part of the images was asked for, as predict.config says it."""
-    if not isinstance(images, Address) or images.selection == Selection():
-        return {}
-    return {"selection": str(images.selection)}
+    chosen = images.selection if isinstance(images, Address) else Selection()
+    return "all" if chosen == Selection() else str(chosen)
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -501,7 +544,10 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _kind_of(request: PredictRequest) -> MapKind:
-    return MapKind(format=request.format, dtype=request.dtype, source=str(request.images.absolute()))
+    source = str(request.images.absolute())
+    return MapKind(
+        format=request.format, dtype=request.dtype, source=source, place=request.maps and request.maps.absolute()
+    )
 
 
 def _stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from contextlib import ExitStack
 from threading import Lock
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 _AVERAGE = "\0"
 """Stands for the average among the names of nets: it is made of probabilities, and these are not on disk."""
 WAITING = 4
-"""So many boxes may wait to be written."""
+WAITING_BYTES = 2**26
+"""So many boxes may wait to be written, if they are small; of larger ones, one is written while one is predicted."""
 
 
 def missing_boxes(boxes: Sequence[Roi], maps: Mapping[str, Maps]) -> list[tuple[Roi, tuple[str, ...]]]:
@@ -102,21 +104,23 @@ def fill_boxes(
     lacking = Counter(name for _, names in plan for name in names)
     done = {name: len(boxes) - lacking[name] for name in maps}
     to_average = set(averaged.missing(boxes)) if averaged else set()
-    lanes = {name: Lane(each) for name, each in maps.items()}
+    depth = waiting_for(boxes, unrounded)
+    lanes = {name: Lane(each, depth=depth) for name, each in maps.items()}
     with ExitStack() as stack:
         for lane in lanes.values():
             stack.enter_context(lane.writing)
-        averaging = stack.enter_context(Behind(depth=WAITING))
+        averaging = stack.enter_context(Behind(depth=depth))
         for box, found in predictor.predict(plan, before_pass=before_pass) if plan else ():
-            for name, values in found.items():
-                lanes[name].writing.call(lanes[name].write, box, values, unrounded)
+            _hand_over(found, lanes, box, unrounded=unrounded)
             if averaged and unrounded and box in to_average:
                 averaging.call(_write, averaged, box, average_unrounded(list(found.values())), unrounded)
                 to_average.discard(box)
             elif averaged and not unrounded and (box in to_average or found):
                 averaging.call(_average, averaged, box, found, lanes)
                 to_average.discard(box)
-            for name in found:
+            predicted = tuple(found)
+            del found  # the next box is predicted meanwhile, and takes its room
+            for name in predicted:
                 done[name] += 1
                 report(name, Progress(done[name], len(boxes)))
     if averaged:
@@ -133,8 +137,8 @@ class Lane:
         What runs `write`.
     """
 
-    def __init__(self, maps: Maps) -> None:
-        self.writing = Behind(depth=WAITING)
+    def __init__(self, maps: Maps, *, depth: int) -> None:
+        self.writing = Behind(depth=depth)
         self._maps, self._lock = maps, Lock()
 
     def write(self, box: Roi, values: np.ndarray, unrounded: bool) -> None:
@@ -146,6 +150,17 @@ class Lane:
         """Return the values of a box that is there; not while another one is written."""
         with self._lock:
             return self._maps.read(box)
+
+
+def _hand_over(found: Mapping[str, np.ndarray], lanes: Mapping[str, Lane], box: Roi, *, unrounded: bool) -> None:
+    for name, values in found.items():
+        lanes[name].writing.call(lanes[name].write, box, values, unrounded)
+
+
+def waiting_for(boxes: Sequence[Roi], unrounded: bool) -> int:
+    """Return how many boxes may wait to be written."""
+    largest = max((math.prod(box.shape) for box in boxes), default=1)
+    return max(1, min(WAITING, WAITING_BYTES // (largest * (4 if unrounded else 1))))
 
 
 def _write(maps: Maps, box: Roi, values: np.ndarray, unrounded: bool) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
 from cdeep3m.errors import (
+    DownloadError,
     FailedElsewhereError,
     FullDiskError,
     InputError,
@@ -188,6 +189,11 @@ class PredictionRun:
         if config.exists() and self._holds_results():
             self._demand_same(read_config(config), _current(settings, models))
 
+    def known(self, key: str) -> str | None:
+        """Return what predict.config says where results lie that were made by it."""
+        config = self.folder / "predict.config"
+        return read_config(config).get(key) if config.exists() and self._holds_results() else None
+
     def begin(self, settings: Mapping[str, str], models: Mapping[str, TrainedModel], *, engine: str = "") -> None:
         """Write down what this run does, or make sure that it is what an interrupted run here did.
 
@@ -283,11 +289,11 @@ def recording_errors(folder: Path) -> Iterator[None]:
     """Tell those who watch `folder` of what goes wrong in the block, so that they do not wait for ever.
 
     ERROR gets the message and the exit status, a line each, KILL.REQUEST the message, where the folder is there. A stop
-    that was asked for is no error.
+    that was asked for is no error; a full disk and a store that is away need nothing but the same command again.
     """
     try:
         yield
-    except (StoppedError, FullDiskError):
+    except (StoppedError, FullDiskError, DownloadError):
         raise
     except Exception as error:
         if folder.is_dir() and not is_full(error):

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from cdeep3m.geometry import Coordinate, Roi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class SomeOf(Sequence[Roi]):
+    """Some boxes of a grid, each made when it is asked for.
+
+    Attributes
+    ----------
+    grid : Grid
+    numbers : ndarray of int
+        Which ones, in order.
+    """
+
+    grid: Grid
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Roi: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> SomeOf: ...
+
+    def __getitem__(self, index: int | slice) -> Roi | SomeOf:
+        if isinstance(index, slice):
+            return SomeOf(self.grid, self.numbers[index])
+        return self.grid.box(int(self.numbers[index]))
 
 
 @dataclass(frozen=True)
@@ -50,6 +82,9 @@ class Grid:
     def count(self) -> int:
         """Number of boxes."""
         return math.prod(self.counts)
+
+    def __len__(self) -> int:
+        return self.count
 
     def __iter__(self) -> Iterator[Roi]:
         return map(self.box, range(self.count))

@@ -16,21 +16,22 @@ from typing import TYPE_CHECKING, overload
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.matlab_ports import merge_large_data
-from cdeep3m.matlab_ports.break_large_img import HALO, Area, Range, axis_ranges, z_cuts
+from cdeep3m.matlab_ports.break_large_img import CANVAS, HALO, Area, Range, axis_ranges, z_cuts
 from cdeep3m.matlab_ports.preprocess_package import lose_last_voxel, padding_before
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
+from cdeep3m.tiling.blending import RASTER, blend_for, blended_ranges, halo_for, weights
 from cdeep3m.tiling.packages import Fill, Package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
 SMALLEST_SIDE = 14
 """The smallest height and width that can be predicted."""
 LARGEST_PLANE = 2**26
 """Planes of more voxels are predicted tile by tile, and so are planes that are written as chunks, if as many of them as
 a chunk is deep have more than twice as many."""
-LARGEST_TILE = 1000
-"""Voxels that a tile is trusted for along an axis, at most."""
 EVERY_VOXEL = (1, 1, 1)
 
 
@@ -71,11 +72,15 @@ class Tiling:
         Packages have the smallest canvas that holds them, instead of 1024 x 1024.
     fill : {"zeros", "reflect"}
         What stands on the canvas beyond the 12 voxels that are reflected always.
+    blend : int
+        Voxels over which tiles are averaged where they overlap; 0: they meet, as the original's do.
+    halo : int
+        Voxels that a tile reads beyond what it is trusted for.
 
     Raises
     ------
     InputError
-        `ORIGINAL` with `fit`, or with reflected voxels.
+        `ORIGINAL` with `fit`, with reflected voxels or with blended tiles.
     """
 
     shape: Coordinate
@@ -86,12 +91,16 @@ class Tiling:
     folder_input: bool = False
     fit: bool = False
     fill: Fill = "zeros"
+    blend: int = 0
+    halo: int = HALO
 
     def __post_init__(self) -> None:
         if self.rules is ORIGINAL and self.fit:
             raise InputError("the original's canvas is 1024 x 1024 always: use either --exact or --fit")
         if self.rules is ORIGINAL and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
+        if self.rules is ORIGINAL and (self.blend or self.halo != HALO):
+            raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
 
     @classmethod
     def of(
@@ -103,11 +112,14 @@ class Tiling:
         fit: bool = False,
         fill: Fill = "zeros",
         chunks: Coordinate = EVERY_VOXEL,
+        reach: int | None = None,
     ) -> Tiling:
         """Divide a volume of `shape` (z, y, x) as DefDataPackages.m does.
 
         In corrected mode an axis that is not cut is read whole (correction 3). Where results are written as chunks that
-        are too many to be written plane by plane, tiles meet where chunks do instead.
+        are too many to be written plane by plane, tiles meet where chunks do instead. With a `reach`, the voxels that a
+        net sees around each, tiles overlap by it and are averaged; where planes are predicted tile by tile, each of
+        them reads so much more than it is trusted for instead.
 
         Raises
         ------
@@ -122,8 +134,19 @@ class Tiling:
         planes, height, width = shape
         if not rules.octave_areas:
             require_sides(height, width)
-        if _by_tiles(shape, chunks, LARGEST_PLANE) and chunks != EVERY_VOXEL and not rules.octave_areas:
+        by_tiles = _by_tiles(shape, chunks, LARGEST_PLANE) and not rules.octave_areas
+        blend, halo = 0, HALO
+        if by_tiles and reach is not None:
+            halo = halo_for(reach)
+            rows, columns = (
+                _aligned_ranges(side, max(chunk, RASTER), halo)
+                for side, chunk in zip(shape[1:], chunks[1:], strict=True)
+            )
+        elif by_tiles and chunks != EVERY_VOXEL:
             rows, columns = _aligned_ranges(height, chunks[1]), _aligned_ranges(width, chunks[2])
+        elif reach is not None:
+            blend = blend_for(reach)
+            rows, columns = blended_ranges(height, blend), blended_ranges(width, blend)
         else:
             rows, columns = axis_ranges(height, width, skip_first=rules.octave_areas)
         return cls(
@@ -135,6 +158,8 @@ class Tiling:
             folder_input=folder_input,
             fit=fit,
             fill=fill,
+            blend=blend,
+            halo=halo,
         )
 
     @property
@@ -177,23 +202,36 @@ class Tiling:
         y, x = (max(span.read[1] - span.read[0] for span in spans) for spans in (self._y_spans, self._x_spans))
         return y, x
 
-    def boxes(self, *, chunks: Coordinate = EVERY_VOXEL, largest_plane: int = LARGEST_PLANE) -> list[Roi]:
+    def boxes(self, *, chunks: Coordinate = EVERY_VOXEL, largest_plane: int | None = None) -> list[Roi]:
         """Return boxes that cover the volume once, in the order in which they are best predicted.
 
-        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` or the rules scale
-        each plane by itself; else tiles of planes. Where results are written as chunks, as many planes as these are
-        deep at a time.
+        Whole planes, one after the other, where a plane has no more voxels than `largest_plane` (`LARGEST_PLANE`) or
+        the rules scale each plane by itself; else tiles of planes. Where results are written as chunks, as many planes
+        as these are deep at a time, and one tile through all of them, so that what is deep on disk is read once.
         """
         planes, height, width = self.shape
-        if self.rules.scales_planes_alone or not _by_tiles(self.shape, chunks, largest_plane):
+        if self.rules.scales_planes_alone or not _by_tiles(self.shape, chunks, largest_plane or LARGEST_PLANE):
             ranges = [((0, height), (0, width))]
         else:
-            ranges = [(y.write, x.write) for y in self._y_spans for x in self._x_spans]
-        return [
-            Roi((z, y[0], x[0]), (min(z + chunks[0], planes), y[1], x[1]))
-            for z in range(0, planes, chunks[0])
-            for y, x in ranges
-        ]
+            ranges = [(y, x) for y in self._owned(self._y_spans) for x in self._owned(self._x_spans)]
+        depth = chunks[0]
+        places = [(z, y, x) for z in range(0, planes, depth) for y, x in ranges]
+        if depth > 1:
+            places = [(z, y, x) for y, x in ranges for z in range(0, planes, depth)]
+        return [Roi((z, y[0], x[0]), (min(z + depth, planes), y[1], x[1])) for z, y, x in places]
+
+    @property
+    def seams(self) -> tuple[list[int], list[int]]:
+        """Rows, and columns, from which on the next tile is trusted, or trusted more than the one before."""
+        rows, columns = (
+            [span.write[0] + self.blend // 2 for span in spans[1:]] for spans in (self._y_spans, self._x_spans)
+        )
+        return rows, columns
+
+    def weights(self, package: Package) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights along y, and along x, of what a package is trusted for; see `blending.weights`."""
+        row, column = divmod(package.tile - 1, len(self.columns))
+        return self._weights[0][row], self._weights[1][column]
 
     def package(self, tile: int, z_block: int) -> Package:
         """Return the package of a tile and a z-block, both counted from 1.
@@ -233,8 +271,28 @@ class Tiling:
     def _spans(self, reads: tuple[Range, ...], side: int) -> tuple[Span, ...]:
         if self.rules.octave_areas:
             return tuple(self._original_span(read, side) for read in reads)
-        ends = [*(begin + HALO for begin, _ in reads[1:]), side]
-        return tuple(_span(read, end, side) for read, end in zip(reads, ends, strict=True))
+        ends = [*(begin + self.halo + self.blend for begin, _ in reads[1:]), side]
+        return tuple(_span(read, end, side, self.halo) for read, end in zip(reads, ends, strict=True))
+
+    def _owned(self, spans: tuple[Span, ...]) -> list[Range]:
+        """Return the parts of an axis that belong to one tile each: up to the middle of where two are averaged."""
+        cut = self.blend // 2
+        last = len(spans) - 1
+        return [
+            (span.write[0] + (cut if k else 0), span.write[1] - (self.blend - cut if k < last else 0))
+            for k, span in enumerate(spans)
+        ]
+
+    @cached_property
+    def _weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        along_y, along_x = (
+            [
+                weights(end - begin, self.blend, first=k == 0, last=k == len(spans) - 1)
+                for k, (begin, end) in enumerate(span.write for span in spans)
+            ]
+            for spans in (self._y_spans, self._x_spans)
+        )
+        return along_y, along_x
 
     def _original_span(self, read: Range, side: int) -> Span:
         """Return what Merge_LargeData.m writes of a tile, and from where in its canvas (defects 1 to 3 included)."""
@@ -251,24 +309,26 @@ def _by_tiles(shape: Coordinate, chunks: Coordinate, largest_plane: int) -> bool
     return voxels > (largest_plane if chunks == EVERY_VOXEL else 2 * largest_plane)
 
 
-def _aligned_ranges(side: int, chunk: int) -> tuple[Range, ...]:
+def _aligned_ranges(side: int, chunk: int, halo: int = HALO) -> tuple[Range, ...]:
     """Return what the tiles of an axis read, so that what they are trusted for ends where chunks do.
 
     Examples
     --------
     >>> _aligned_ranges(2000, 64)
     ((0, 972), (948, 1932), (1908, 2000))
+    >>> _aligned_ranges(2000, 64, halo=76)
+    ((0, 908), (756, 1740), (1588, 2000))
     """
-    step = max(1, LARGEST_TILE // chunk) * chunk
+    step = max(1, (CANVAS - 2 * halo) // chunk) * chunk
     if side <= step:
         return ((0, side),)
     begins = [begin for begin in range(0, side, step) if side - begin >= SMALLEST_SIDE or begin == 0]
     ends = [*begins[1:], side]
-    return tuple((max(0, b - HALO), min(e + HALO, side)) for b, e in zip(begins, ends, strict=True))
+    return tuple((max(0, b - halo), min(e + halo, side)) for b, e in zip(begins, ends, strict=True))
 
 
-def _span(read: Range, end: int, side: int) -> Span:
-    """Return what a tile is trusted for up to `end`, so that the tiles cover each voxel of the axis once.
+def _span(read: Range, end: int, side: int, halo: int = HALO) -> Span:
+    """Return what a tile is trusted for up to `end`, so that the tiles cover each voxel of the axis.
 
     Examples
     --------
@@ -276,7 +336,7 @@ def _span(read: Range, end: int, side: int) -> Span:
     (1000, 2000)
     """
     loaded = read[0], min(read[1], side)
-    begin = read[0] if read[0] < HALO else read[0] + HALO
+    begin = read[0] if read[0] < HALO else read[0] + halo
     padding = padding_before(loaded[1] - read[0], at_edge=read[0] == 0)
     return Span(loaded, (begin, end), begin - read[0] + padding)
 

@@ -116,14 +116,65 @@ def paste(plane: np.ndarray, package: Package, canvas_plane: np.ndarray, *, begi
     >>> int(plane[0, 0]) == 12 * 1024 + 12
     True
     """
-    to, out_of = [], []
+    to, _, out_of = _shared(plane, package, begin)
+    plane[to] = canvas_plane[out_of]
+
+
+def blend(
+    sums: np.ndarray,
+    package: Package,
+    canvas_plane: np.ndarray,
+    weights: tuple[np.ndarray, np.ndarray],
+    *,
+    begin: tuple[int, int] = (0, 0),
+) -> None:
+    """Add what a package is trusted for to a plane, or a part of it, in place, times its weights.
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (y, x)
+        Zeros at first; once all packages are added, their weighted mean.
+    package : Package
+        Added in the order of `Tiling.packages`, so that sums are the same bytes every time.
+    canvas_plane : ndarray, shape (1024, 1024)
+    weights : tuple of ndarray of float64
+        Along y and along x, for what the package is trusted for; see `Tiling.weights`.
+    begin : tuple of int
+        Row and column of the volume where `sums` begins.
+    """
+    to, of_write, out_of = _shared(sums, package, begin)
+    rows, columns = (along[part] for along, part in zip(weights, of_write, strict=True))
+    sums[to] += canvas_plane[out_of] * np.multiply.outer(rows, columns)
+
+
+def rounded(sums: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return weighted means in the type that packages are stored in; halves of whole numbers round up.
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (y, x)
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray of `dtype`, shape (y, x)
+    """
+    return np.floor(sums + 0.5).astype(dtype) if dtype.kind in "iu" else sums.astype(dtype)
+
+
+def _shared(
+    plane: np.ndarray, package: Package, begin: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]:
+    """Return what a package is trusted for and a plane holds: in the plane, in `package.write`, in the canvas."""
+    parts = []
     for axis in (0, 1):
         first, last = package.write.begin[1 + axis], package.write.end[1 + axis]
         lowest, highest = max(first, begin[axis]), min(last, begin[axis] + plane.shape[axis])
-        canvas = package.canvas_begin[axis] - first
-        to.append(slice(lowest - begin[axis], highest - begin[axis]))
-        out_of.append(slice(lowest + canvas, highest + canvas))
-    plane[tuple(to)] = canvas_plane[tuple(out_of)]
+        parts.append(
+            [slice(lowest - at, highest - at) for at in (begin[axis], first, first - package.canvas_begin[axis])]
+        )
+    to, of_write, out_of = zip(*parts, strict=True)
+    return to, of_write, out_of
 
 
 def scale_by_dtype(plane: np.ndarray) -> int:

@@ -86,6 +86,8 @@ FORMATS: list[Format] = [
 """What can be read, the more general formats first. Each module has `open_address(address, reading) -> Volume`."""
 MAP_SUFFIXES = (".tif", ".h5", ".mrc", ".zarr", ".n5", ".precomputed")
 """Name of a map in a folder of its own, as `cdeep3m predict --format` leaves it; the folder then means the map."""
+ELSEWHERE = "Segmented.address"
+"""Holds the address of a map that was written to another place (`cdeep3m predict --maps`)."""
 OF_THE_ORIGINAL = ("images", "tif", "h5")
 """What exact mode reads."""
 
@@ -153,14 +155,17 @@ def open_volume(
 
 
 def _map_in(address: Address) -> Address:
-    """Return the one file or folder `Segmented` with a suffix that a prediction left in a folder, where it is meant."""
+    """Return the one map that a prediction left in a folder, or tells the address of there, where it is meant."""
     if address.scheme or address.dataset or not os.path.isdir(address.location):
         return address
     found = [
         name
         for name in os.listdir(address.location)
-        if name.startswith(f"{MAP}.") and os.path.splitext(name)[1] in MAP_SUFFIXES
+        if name == ELSEWHERE or (name.startswith(f"{MAP}.") and os.path.splitext(name)[1] in MAP_SUFFIXES)
     ]
+    if found == [ELSEWHERE]:
+        there = (Path(address.location) / ELSEWHERE).read_text(encoding="utf-8").strip()
+        return replace(address, location=there)
     return replace(address, location=os.path.join(address.location, found[0])) if len(found) == 1 else address
 
 

@@ -6,7 +6,7 @@ import io
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,8 @@ NO_FILTER, UP = 0, 2
 """How a row is stored: as it is, or as differences to the row above."""
 FAST = 1
 """The fastest level that compresses."""
+PART = 2**20
+"""So many bytes of a file are in memory while it is only checked."""
 MOST_FROM_A_BYTE = 1100
 """So many bytes deflate can pack into one."""
 
@@ -96,9 +98,10 @@ def is_whole_plane(path: Path, size: tuple[int, ...]) -> bool:
     try:
         if path.is_symlink():
             return False
-        data = path.read_bytes()
-        start = _start(data, path)
-        _checked_chunks(data, path)
+        with path.open("rb") as file:
+            start = _start(file.read(33), path)
+            file.seek(len(SIGNATURE))
+            _check_sums(file, path)
     except (OSError, FormatError):
         return False
     return (start.height, start.width, start.depth, start.colour_type) == (*size, 8, GRAY)
@@ -344,6 +347,23 @@ def _checked_chunks(data: bytes, path: Path) -> _Chunks:
         if kind == b"IEND":
             return chunks
         at = end + 4
+    raise damaged(path, "PNG", "it is truncated")
+
+
+def _check_sums(file: BinaryIO, path: Path) -> None:
+    """Read a file on from a chunk to its end, a little at a time, and check the sums of the critical ones."""
+    while len(head := file.read(8)) == 8:
+        left, kind = int.from_bytes(head[:4], "big"), head[4:]
+        checksum = zlib.crc32(kind)
+        while left and (part := file.read(min(left, PART))):
+            checksum, left = zlib.crc32(part, checksum), left - len(part)
+        told = file.read(4)
+        if left or len(told) < 4 or not kind.isalpha():
+            break
+        if kind[:1].isupper() and checksum != int.from_bytes(told, "big"):
+            raise damaged(path, "PNG", f"wrong checksum in {kind.decode('ascii', 'replace')}")
+        if kind == b"IEND":
+            return
     raise damaged(path, "PNG", "it is truncated")
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BINS = 256
 """Bins of a gray-value histogram, over the range of the type."""
+COUNTED = 2**18
+"""So many values are counted at a time: they take 8 bytes each meanwhile."""
 LARGEST_SIDE = 4096
 """Of larger planes so many rows and columns in their middle stand for the whole."""
 
@@ -33,7 +35,11 @@ def gray_histogram(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:
     >>> gray_histogram(np.array([0, 255, 256, 65535], np.uint16))[[0, 1, 255]].tolist()
     [2, 1, 1]
     """
-    return np.bincount(to_8_bits(values, top=top).ravel(), minlength=BINS)
+    gray = to_8_bits(values, top=top).ravel()
+    parts = (
+        np.bincount(gray[begin : begin + COUNTED], minlength=BINS) for begin in range(0, max(1, len(gray)), COUNTED)
+    )
+    return np.sum(list(parts), axis=0)
 
 
 def to_8_bits(values: np.ndarray, *, top: float = 1.0) -> np.ndarray:

@@ -30,7 +30,7 @@ WEB = ("http", "https")
 REMOTE = ("s3", *WEB)
 RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
 """A server that is away for some 15 seconds is waited for."""
-CACHE_BYTES = 2**28
+CACHE_BYTES = 2**24
 """So much of what was read is kept, decoded, for boxes that share chunks."""
 
 Attributes = dict[str, Any]

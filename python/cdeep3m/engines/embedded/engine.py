@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cdeep3m.engines.base import Precision, PredictJob, TrainedModel, TrainJob
+    from cdeep3m.engines.base import Precision, PredictJob, Rehearsal, TrainedModel, TrainJob
     from cdeep3m.volumes.enhancement import Denoiser
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,20 @@ class EmbeddedEngine:
 
         place = self.place(gpu)
         return denoise_plane if place.type == "cpu" else denoiser_on(place)
+
+    def rehearse(
+        self, model: TrainedModel, sides: tuple[int, int], *, gpu: int = CPU, precision: Precision = "float32"
+    ) -> Rehearsal:
+        """Return what a pass of a canvas costs here."""
+        from cdeep3m.engines.embedded.prediction.rehearsal import rehearse
+
+        return rehearse(model, sides, self.place(gpu), precision=precision)
+
+    def reach(self, model: TrainedModel, *, gpu: int = CPU) -> int:
+        """Return how far around a voxel a net looks, by its gradient."""
+        from cdeep3m.engines.embedded.prediction.reach import reach_of
+
+        return reach_of(model, self.place(gpu))
 
     def predict(self, job: PredictJob, *, report: Callable[[Progress], None] | None = None) -> None:
         """Predict every plane of every stack, a file each."""

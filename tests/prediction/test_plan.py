@@ -1,0 +1,166 @@
+"""What a prediction will take is said beforehand, and is what it then takes: for 1 GB, and for 1 TB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cdeep3m.cli.main import main
+from cdeep3m.engines.identity import IdentityEngine
+from cdeep3m.errors import InputError
+from cdeep3m.prediction.plan import plan_prediction
+from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.tiling import grid
+from cdeep3m.volumes import open_volume
+from example_runs import write_planes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdeep3m.prediction.plan import PredictionPlan
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    for net in ("1fm", "3fm"):
+        folder = tmp_path / "trained" / net / "trainedmodel"
+        folder.mkdir(parents=True)
+        (folder.parent / "deploy.prototxt").touch()
+        (folder / f"{net}_classifer_iter_9.caffemodel").touch()
+    return tmp_path / "trained"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_planes(tmp_path / "images", np.arange(3 * 40 * 50, dtype=np.uint8).reshape(3, 40, 50))
+
+
+def planned(trained: Path, images: Path, out: Path, **options) -> tuple[PredictRequest, PredictionPlan]:
+    nets = options.pop("nets", ("1fm", "3fm"))
+    request = PredictRequest(trained=trained, images=images, out=out, nets=nets, **options)
+    models = {net: TrainedRun(trained).model(net) for net in nets}
+    return request, plan_prediction(request, IdentityEngine(), models, open_volume(images), gpu=-1)
+
+
+@pytest.mark.parametrize("name", ["png", "ome-zarr"])
+def test_boxes_and_disk_are_those_of_the_run(name: str, trained: Path, images: Path, tmp_path: Path) -> None:
+    request, plan = planned(trained, images, tmp_path / "out", aug_speed=10, format=name, fit=True)
+    assert not (tmp_path / "out").exists()
+    seen = []
+    predict(request, IdentityEngine(), gpu=-1, report=lambda net, progress: seen.append(progress))
+    assert plan.boxes == seen[-1].total == (3 if name == "png" else 1)
+    assert plan.box == ((1, 40, 50) if name == "png" else (3, 40, 50))
+    assert plan.disk == 3 * 3 * 40 * 50
+    assert plan.passes == 2 * 3
+
+
+def test_passes_count_tiles_planes_nets_and_their_variants(trained: Path, tmp_path: Path) -> None:
+    wide = write_planes(tmp_path / "wide", np.zeros((2, 20, 1100), np.uint8) + np.arange(1100).astype(np.uint8))
+    _, plan = planned(trained, wide, tmp_path / "out")
+    assert (plan.tiles, plan.boxes) == (2, 2)
+    assert plan.passes == 2 * 2 * (8 + 16)
+
+
+def test_more_nets_and_types_take_more_memory(trained: Path, images: Path, tmp_path: Path) -> None:
+    options = {"trained": trained, "images": images, "out": tmp_path / "out"}
+    one, two = (planned(**options, nets=nets)[1].memory["maps"] for nets in (("1fm",), ("1fm", "3fm")))
+    fine = planned(**options, format="n5", dtype="float32")[1].memory["maps"]
+    assert one < two < fine
+
+
+def test_a_plan_prints_and_writes_nothing(
+    trained: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdeep3m.engines.select.select_engine", lambda *_, **__: (IdentityEngine(), [-1]))
+    assert main(["predict", "--plan", "--models", "1fm", str(trained), str(images), str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["volume", "boxes", "memory", "disk", "time"]
+    assert said[1] == "boxes    3 of 1 x 40 x 50 at most; 1 tiles a plane, 24 passes of the nets"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_engine_over_files_has_no_plan(trained: Path, images: Path, tmp_path: Path) -> None:
+    class Files:
+        name = "caffe"
+
+    request = PredictRequest(trained=trained, images=images, out=tmp_path / "out", nets=("1fm",))
+    with pytest.raises(InputError, match="leave --plan out"):
+        plan_prediction(request, Files(), {}, open_volume(images), gpu=-1)
+
+
+RUN = """
+import json, resource, sys
+from pathlib import Path
+import tensorstore as ts
+from cdeep3m.engines.identity import IdentityEngine
+from cdeep3m.prediction.plan import plan_prediction
+from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.volumes import open_volume
+from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.axes import Selection
+
+side, folder, trained, boxes, format_name, dtype = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *sys.argv[4:]
+grid = {"name": "regular", "configuration": {"chunk_shape": [64] * 3}}
+ts.open(
+    {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/virtual.zarr/"},
+     "metadata": {"shape": [side] * 3, "data_type": "uint8", "chunk_grid": grid, "fill_value": 7}},
+    create=True,
+).result()
+images = Address(f"{folder}/virtual.zarr", selection=Selection(axes="zyx"))
+request = PredictRequest(
+    trained=Path(trained), images=images, out=folder / "out", nets=("1fm",), aug_speed=10,
+    format=format_name, dtype=dtype,
+)
+engine, models = IdentityEngine(), {"1fm": TrainedRun(Path(trained)).model("1fm")}
+plan = plan_prediction(request, engine, models, open_volume(images), gpu=-1)
+
+class Enough(Exception):
+    pass
+
+def report(net, progress):
+    if progress.done == int(boxes):
+        raise Enough
+
+try:
+    predict(request, engine, gpu=-1, report=report)
+except Enough:
+    pass
+used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"boxes": plan.boxes, "planned": plan.bytes_at_most, "used": used, "parts": plan.memory}))
+"""
+
+
+def run(side: int, folder: Path, trained: Path, *, boxes: int, format_name: str, dtype: str) -> dict:
+    """Predict the first boxes of a cube without stored chunks, and compare with the plan."""
+    folder.mkdir()
+    words = [str(side), str(folder), str(trained), str(boxes), format_name, dtype]
+    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("format_name", "dtype"), [("ome-zarr", "uint8"), ("n5", "uint16"), ("png", "uint8")])
+def test_memory_is_what_the_plan_said_for_a_gigabyte_and_for_a_terabyte(
+    format_name: str, dtype: str, trained: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorstore")
+    boxes = 70 if format_name == "png" else 3
+    for side in (1000, 10_000):
+        found = run(side, tmp_path / str(side), trained, boxes=boxes, format_name=format_name, dtype=dtype)
+        assert found["boxes"] >= (side // 1000) ** 2
+        assert found["used"] == pytest.approx(found["planned"], rel=0.15), found
+
+
+def test_tiles_of_large_planes_are_planned(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    wide = write_planes(tmp_path / "wide", np.zeros((2, 40, 2100), np.uint8) + np.arange(2100).astype(np.uint8))
+    _, plan = planned(trained, wide, tmp_path / "out", format="ome-zarr", nets=("1fm",))
+    assert (plan.boxes, plan.box) == (3, (2, 40, 960))
