@@ -101,7 +101,7 @@ $(VENV)-lowest/.installed: pyproject.toml tests/lowest_versions.py $(VENV)/.inst
 
 ## make test-lowest   formats, nets and messages with the lowest versions that pyproject.toml allows (LOWEST="embedded": with PyTorch's, too)
 test-lowest: $(VENV)-lowest/.installed
-	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python3 -m pytest -W "ignore:'parseString' deprecated" -m $(NOT_IN_TEST) -n auto --maxprocesses 8 --dist worksteal --durations 15 \
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python3 -m pytest -W ignore::pyparsing.warnings.PyparsingDeprecationWarning -m $(NOT_IN_TEST) -n auto --maxprocesses 8 --dist worksteal --durations 15 \
 	    $(or $(TESTS),tests/proto tests/nets tests/volumes tests/maps tests/evaluation tests/report $(if $(findstring embedded,$(LOWEST)),tests/engines/embedded/net))
 
 ## make test-slurm    the tests that need Slurm; root starts one of the tests' own (Debian: slurm-wlm, munge)

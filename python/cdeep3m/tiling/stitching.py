@@ -148,7 +148,17 @@ def blend(
 
 
 def rounded(sums: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return weighted means in the type that packages are stored in; halves of whole numbers round up."""
+    """Return weighted means in the type that packages are stored in; halves of whole numbers round up.
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (y, x)
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray of `dtype`, shape (y, x)
+    """
     return np.floor(sums + 0.5).astype(dtype) if dtype.kind in "iu" else sums.astype(dtype)
 
 

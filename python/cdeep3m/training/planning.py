@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.training.estimate import SECONDS, estimate_training
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import Engine, LabelledVolume
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cdeep3m.training.run import SolverSettings, TrainRequest
 
 log = logging.getLogger(__name__)
+TRAINING = logging.getLogger("cdeep3m.training.run")
 
 MEASURING = 0.03
 """Part of the time that is spent on measuring, at most."""
@@ -100,18 +102,31 @@ def plan_iterations(
     """
     measured = max(SHORTEST, min(SECONDS, MEASURING * seconds / len(request.nets)))
     plain = replace(request, retrain=None, own_settings={})
-    costs = estimate_training(
-        plain,
-        engine,
-        training=training,
-        validation=validation,
-        make=make,
-        like=like,
-        seconds=measured,
-        judge=judge,
-    )
+    log.info("Measuring how fast %s can be trained here", ", ".join(request.nets))
+    with _without_words():
+        costs = estimate_training(
+            plain,
+            engine,
+            training=training,
+            validation=validation,
+            make=make,
+            like=like,
+            seconds=measured,
+            judge=judge,
+        )
     left = (seconds - (time.monotonic() - begun)) * (1 - RESERVE)
     return divide(costs, left=left, seconds=seconds, shares=shares, snapshots=snapshots)
+
+
+@contextmanager
+def _without_words() -> Iterator[None]:
+    """Keep to itself what a training says that is thrown away; warnings are said all the same."""
+    before = TRAINING.level
+    TRAINING.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        TRAINING.setLevel(before)
 
 
 def divide(

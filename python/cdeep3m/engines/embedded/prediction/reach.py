@@ -67,6 +67,12 @@ def gradients(scores: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
 def within(gradient: torch.Tensor, share: float) -> int:
     """Return the distance from the middle, along an axis, within which a share of the values lies.
 
+    Parameters
+    ----------
+    gradient : torch.Tensor, shape (x, y)
+    share : float
+        In [0, 1].
+
     Raises
     ------
     NetError
