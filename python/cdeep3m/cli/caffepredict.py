@@ -47,10 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.engines.select import select_engine
     from cdeep3m.errors import failing_with
-    from cdeep3m.prediction.over_files.stages import predict_stacks
+    from cdeep3m.prediction.over_files.stages import NO_FOLDER, predict_stacks
     from cdeep3m.runs.prediction import forget_errors, recording_errors
     from cdeep3m.runs.trained import model_at
+    from cdeep3m.system.files import demand_apart
 
+    with failing_with(NO_FOLDER):
+        demand_apart(options.out, [options.aug, options.model])
     with suppress(OSError):
         options.out.mkdir(parents=True, exist_ok=True)
     forget_errors(options.out)
