@@ -168,8 +168,9 @@ def _bytes_of_boxes(request: PredictRequest, voxels: int, *, nets: int, waiting:
     size = np.dtype(request.dtype).itemsize
     made = 4 if request.dtype != "uint8" else 1
     predicted = voxels * (nets * made + (0 if made == 4 else 2))
-    converted = 0 if request.dtype in ("uint8", "float32") else nets
-    written = voxels * nets * waiting * made + voxels * size * (converted + (nets > 1))
+    # Of whole numbers of 16 bits there are a copy, and about half of one that is being packed.
+    converted = 0 if request.dtype in ("uint8", "float32") else 3 * nets * voxels * size // 2
+    written = voxels * nets * waiting * made + converted + voxels * size * (nets > 1)
     blended = 8 * voxels if request.blend and voxels <= CANVAS**2 else 0
     return predicted + written + blended
 
