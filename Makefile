@@ -19,7 +19,7 @@ ADDRESS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-heavy test-browser test-docker test-slurm test-system test-lowest docs docs-pictures release release-check cloud lint format nets proto \
-    scripts picture bench gpu-check bench-compare fidelity soak clean
+    scripts picture bench gpu-check bench-compare fidelity soak soak-table clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -187,6 +187,10 @@ fidelity: $(VENV)/.fidelity
 ## make soak     kills, full disks, damaged files and hostile situations for hours (SOAK="--minutes 60"; counts in soak.json)
 soak: $(VENV)/.installed
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) -m soak $(SOAK)
+
+## make soak-table  every command against each kind of trouble, as a table (some 20 minutes; SOAK="convert" for some commands)
+soak-table: $(VENV)/.installed
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) -m soak.everywhere $(SOAK)
 
 ## make clean    remove what was built, .venv included
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,17 +118,27 @@ def test_values_that_do_not_fit_are_refused_and_nothing_is_left(
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_there_is_not_written_over(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / NAMES[name]
-    for status in (0, 1):
-        assert convert(source(tmp_path), out, "--format", name) == status
-    assert "is there already; delete it, or choose another name" in capsys.readouterr().err
+    assert convert(source(tmp_path), out, "--format", name) == 0
+    tifffile.imwrite(tmp_path / "other.tif", ADDRESSES[::-1], metadata=None, photometric="minisblack")
+    assert convert(tmp_path / "other.tif", out, "--format", name) == 1
+    assert re.search("is there already.*; delete it, or choose another name", capsys.readouterr().err)
     np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finished_copy_that_is_asked_again_is_a_success_and_stays_as_it_is(name: str, tmp_path: Path) -> None:
+    out, images = tmp_path / NAMES[name], source(tmp_path)
+    assert convert(images, out, "--format", name) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert convert(images, out, "--format", name) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_copy_goes_on_and_one_of_another_volume_does_not(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / NAMES[name]
+    out, images = tmp_path / NAMES[name], source(tmp_path)
     monkeypatch.setattr(copying, "VOXELS_OF_A_BOX", 2 * 64 * 64)
     read = copying.converted
     count = iter(range(100))
@@ -138,12 +149,12 @@ def test_an_interrupted_copy_goes_on_and_one_of_another_volume_does_not(
         return read(*arguments)
 
     monkeypatch.setattr(copying, "converted", fail)
-    assert convert(source(tmp_path), out, "--format", name) == 1
+    assert convert(images, out, "--format", name) == 1
     monkeypatch.setattr(copying, "converted", read)
     tifffile.imwrite(tmp_path / "other.tif", ADDRESSES + 1, metadata=None, photometric="minisblack")
     assert convert(tmp_path / "other.tif", out, "--format", name) == 1
     assert "belongs to another run" in capsys.readouterr().err
-    assert convert(source(tmp_path), out, "--format", name) == 0
+    assert convert(images, out, "--format", name) == 0
     np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)
     assert not [path.name for path in tmp_path.iterdir() if "ledger" in path.name or "partial" in path.name]
 
@@ -185,3 +196,15 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert convert(tmp_path / "nowhere.tif", tmp_path / "v.zarr") == 1
     assert convert(image, tmp_path / "v.docx") == 1
     assert "cannot write to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "png"])
+def test_a_copy_that_was_stopped_at_its_very_end_is_a_success_and_its_ledger_goes(name: str, tmp_path: Path) -> None:
+    out, images = tmp_path / NAMES[name], source(tmp_path)
+    assert convert(images, out, "--format", name) == 0
+    ledger = tmp_path / f"{out.name}.ledger"
+    ledger.mkdir()
+    (ledger / "ledger.json").write_text("{}")
+    assert convert(images, out, "--format", name) == 0
+    assert not ledger.exists()
+    np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)

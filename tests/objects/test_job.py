@@ -301,7 +301,7 @@ def test_maps_that_changed_meanwhile_are_noticed(tmp_path):
     png_folder(tmp_path / "again", maps() // 2)
     for path in (tmp_path / "again").iterdir():
         path.replace(tmp_path / "maps" / path.name)
-    with pytest.raises(RunError, match="last change of the maps"):
+    with pytest.raises(RunError, match="files of the maps"):
         find_objects(request_for(tmp_path))
 
 

@@ -112,3 +112,14 @@ def test_models_are_those_with_the_newest_weights_and_others_are_named(job, tmp_
     (home / "1fm_iter_9 (1).caffemodel").write_text("x")
     job()
     assert "1fm_iter_9 (1).caffemodel is left out" in caplog.text
+
+
+def test_maps_do_not_go_into_a_training_nor_models_into_a_prediction(job, tmp_path):
+    from cdeep3m.training.folder import create_run
+
+    (tmp_path / "other" / "1fm" / "trainedmodel").mkdir(parents=True)
+    with pytest.raises(RunError, match="holds a training"):
+        job(out=tmp_path / "other")
+    job()
+    with pytest.raises(RunError, match="holds a prediction"):
+        create_run(tmp_path / "out")

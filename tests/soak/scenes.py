@@ -51,6 +51,7 @@ MAY_DIFFER = (
     "predict.config",
     "images.txt",
     ".training_images.json",
+    ".made_of.json",
 )
 """Files with dates or whole paths, or that are added to."""
 
@@ -70,6 +71,10 @@ class Scene:
         What they make.
     together : bool
         Whether they run side by side.
+    random : bool
+        Whether what they make differs from one time to the next.
+    once : bool
+        Whether they refuse to do again what is finished.
     """
 
     name: str
@@ -77,6 +82,8 @@ class Scene:
     commands: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...]
     together: bool = False
+    random: bool = False
+    once: bool = False
 
 
 def volume(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +166,6 @@ TINY_TRAINING = (
 )
 
 SCENES = (
-    Scene("predict", _prediction, (("cdeep3m", "predict", *QUICK, "trained", "images", "out"),), ("out",)),
-    Scene("runprediction.sh", _prediction, (("runprediction.sh", *QUICK, "trained", "images", "out"),), ("out",)),
     Scene(
         "workers",
         _workers,
@@ -172,26 +177,14 @@ SCENES = (
         ("out",),
         together=True,
     ),
-    Scene("PreprocessTrainingData", _training, (("PreprocessTrainingData", "images", "labels", "aug"),), ("aug",)),
-    Scene("PreprocessValidation", _training, (("PreprocessValidation", "images", "labels", "val"),), ("val",)),
-    Scene("PreprocessImageData", _prediction, (("PreprocessImageData", "images", "aug"),), ("aug",)),
     Scene(
-        "PreprocessPackage",
+        "packages",
         _prediction,
         (("DefDataPackages", "images", "aug"), ("PreprocessPackage", "images", "aug", "1", "1", "1fm", "10")),
         ("aug",),
     ),
-    Scene("EnsemblePredictions", _maps, (("EnsemblePredictions", "a", "b", "out"),), ("out",)),
-    Scene("Histmatch", _maps, (("Histmatch", "a", "b", "out"),), ("out",)),
-    Scene("overlay.py", _maps, (("overlay.py", "a", "labels", "out"),), ("out",)),
-    Scene(
-        "train",
-        _training,
-        (("cdeep3m", "train", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "images", "labels", "out"),),
-        ("out",),
-    ),
 )
-"""Jobs whose outputs are the same bytes however often they were stopped, but for training, which is random."""
+"""Jobs of several commands; those of one are in `soak.jobs`."""
 
 
 def digest(folder: Path, names: tuple[str, ...], *, contents: bool = True) -> dict[str, str]:
@@ -207,7 +200,16 @@ def digest(folder: Path, names: tuple[str, ...], *, contents: bool = True) -> di
 
 def leftovers(folder: Path) -> list[str]:
     """Return hidden files and folders that are neither locks nor notes."""
-    known = (".lock", ".training_images.json", ".said-")
+    known = (
+        ".lock",
+        ".training_images.json",
+        ".made_of.json",
+        ".said-",
+        ".zarray",
+        ".zattrs",
+        ".zgroup",
+        ".Segmented.partial",
+    )
     hidden = (path for path in folder.rglob(".*") if not path.name.startswith(known))
     return [str(path.relative_to(folder)) for path in hidden]
 

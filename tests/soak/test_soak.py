@@ -13,9 +13,10 @@ HERE = Path(__file__).parent
 SMALL = """
 import json, sys, tempfile
 from pathlib import Path
-from soak import kinds, scenes, strangers, trial
+from soak import kinds, strangers, trial
 
-kinds.SCENES = [scene for scene in scenes.SCENES if scene.name in ("predict", "workers", "EnsemblePredictions")]
+quick = ("workers", "EnsemblePredictions a b out", "cdeep3m convert images o.zarr")
+kinds.SCENES = [scene for scene in kinds.SCENES if scene.name in quick]
 trial.load()
 reference = kinds.references()
 samples = kinds.make_samples(Path(tempfile.mkdtemp(dir=sys.argv[1])))
@@ -23,7 +24,7 @@ wrong = {
     "strangers": strangers.all_of_them()[1],
     "kill": [words for seed in range(4) for words in kinds.kill(seed, reference)],
     "starve": [words for seed in range(2) for words in kinds.starve(seed, reference)],
-    "damage": [words for seed in range(40) for words in kinds.damage(seed, samples)],
+    "damage": [words for found in kinds.damage(range(60), samples) for words in found],
 }
 print(json.dumps(wrong))
 """

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -19,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MODULES = {
@@ -33,6 +36,9 @@ MODULES = {
     "EnsemblePredictions": "ensemble_predictions",
     "Histmatch": "histmatch",
     "Apply3DWatershed": "apply_3d_watershed",
+    "Create_overlays": "create_overlays",
+    "enhance_stack": "enhance_stack",
+    "augconfig.py": "augconfig",
     "SNEMI3D_metrics": "snemi3d_metrics",
     "PlotValidation": "plot_validation",
     "overlay.py": "overlay",
@@ -49,6 +55,7 @@ MODULES = {
     "runvalidation.sh": "runvalidation",
 }
 """Commands, and their modules in cdeep3m.cli."""
+OTHERS = ("convert", "objects", "score", "report", "estimate", "status")
 
 OPERATIONS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
@@ -59,6 +66,10 @@ WRITING = OPERATIONS - {"os.listdir", "os.scandir"}
 MEMORY = 3 * 2**30
 """Bytes of memory that a command may take beyond what the process has from the start."""
 HANG = 600.0
+COUNT = "COUNT"
+"""What a `Stop` is called that stops nothing, and counts."""
+_counted = [0]
+"""File operations of this process."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,9 @@ class Stop:
             if event not in OPERATIONS or not _is_in(folder, arguments):
                 return
             seen += 1
+            _counted[0] = seen
+            if self.what == COUNT:
+                return
             if seen < self.at or (self.what.startswith("SIG") and seen > self.at):
                 return
             if self.what.startswith("SIG"):
@@ -104,6 +118,8 @@ class Ended:
         How long it ran.
     hung : bool
         Whether it was killed because it did not end.
+    operations : int
+        How many file operations it made, where `COUNT` asks for that.
     """
 
     status: int
@@ -111,6 +127,7 @@ class Ended:
     memory: int
     seconds: float
     hung: bool = False
+    operations: int = 0
 
     @property
     def errors(self) -> list[str]:
@@ -135,23 +152,34 @@ class Ended:
 def load() -> None:
     """Load what commands import, so that forked ones start at once."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for module in {*MODULES.values(), "predict", "train", "models", "engines"}:
+    for module in {*MODULES.values(), "predict", "train", "models", "engines", *OTHERS}:
         import_module(f"cdeep3m.cli.{module}")
     for name in ("h5py", "tifffile", "PIL.PngImagePlugin", "torch", "scipy.ndimage", "cdeep3m.prediction.run"):
         import_module(name)
     import_module("cdeep3m.training.run")
+    for name in ("objects.job", "report.write", "report.plots", "evaluation.scoring", "maps.copying", "models.fetch"):
+        import_module(f"cdeep3m.{name}")
+    for name in ("tensorstore", "mrcfile", "matplotlib.figure", "jinja2", "skimage.segmentation", "scipy.io"):
+        import_module(name)
     import_module("cdeep3m.engines.embedded.engine")
 
 
-def start(words: list[str], folder: Path, *, stop: Stop | None = None, limits: dict[int, int] | None = None) -> Running:
-    """Start a command in a folder."""
+def start(
+    words: list[str],
+    folder: Path,
+    *,
+    stop: Stop | None = None,
+    limits: dict[int, int] | None = None,
+    streams: str = "",
+) -> Running:
+    """Start a command in a folder; its `streams` may be closed, a pipe that nobody reads, or a full disk."""
     said = folder / f".said-{os.getpid()}-{time.monotonic_ns()}"
     begin = time.monotonic()
     process = os.fork()
     if process == 0:
         status = 70
         try:
-            status = _command(words, folder, said, stop, limits or {})
+            status = _command(words, folder, said, stop, limits or {}, streams)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -159,13 +187,87 @@ def start(words: list[str], folder: Path, *, stop: Stop | None = None, limits: d
                 sys.stdout.flush()
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
+            if stop and stop.what == COUNT:
+                said.with_name(f"{said.name}.count").write_text(str(_counted[0]))
             os._exit(status)
     return Running(process, said, begin)
 
 
-def run(words: list[str], folder: Path, *, stop: Stop | None = None, limits: dict[int, int] | None = None) -> Ended:
+def run(
+    words: list[str],
+    folder: Path,
+    *,
+    stop: Stop | None = None,
+    limits: dict[int, int] | None = None,
+    streams: str = "",
+) -> Ended:
     """Run a command in a folder to its end."""
-    return start(words, folder, stop=stop, limits=limits).end()
+    return start(words, folder, stop=stop, limits=limits, streams=streams).end()
+
+
+def run_many(calls: Sequence[tuple[list[str], Path]], *, patience: float = 60.0) -> list[Ended]:
+    """Run commands in their folders one after another in one process, or in another one after one that ended it.
+
+    That saves a fork for each. A command that ends the process, or does not end, is the one that did.
+    """
+    ended: list[Ended] = []
+    while len(ended) < len(calls):
+        ended += _run_in_one(calls[len(ended) :], patience)
+    return ended
+
+
+def _run_in_one(calls: Sequence[tuple[list[str], Path]], patience: float) -> list[Ended]:
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(reading)
+        try:
+            for words, folder in calls:
+                begin = time.monotonic()
+                status = _one_of_many(words, folder)
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                os.write(writing, f"{status} {memory} {time.monotonic() - begin}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    base = high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ended: list[Ended] = []
+    with os.fdopen(reading, "rb") as lines:
+        for _, folder in calls:
+            ready, _, _ = select.select([reading], [], [], patience)
+            line = lines.readline() if ready else b""
+            said = _said(folder)
+            if not line:
+                os.kill(process, signal.SIGKILL)
+                _, status = os.waitpid(process, 0)
+                return [*ended, Ended(-os.WTERMSIG(status), said, 0, patience, hung=not ready)]
+            status_, memory, seconds = line.split()
+            grown = max(0, int(memory) - max(base, high)) * 1024
+            high = max(high, int(memory))
+            ended.append(Ended(int(status_), said, grown, float(seconds)))
+    os.waitpid(process, 0)
+    return ended
+
+
+def _said(folder: Path) -> str:
+    path = folder / ".said-many"
+    said = path.read_bytes().decode("utf-8", "backslashreplace") if path.exists() else ""
+    path.unlink(missing_ok=True)
+    return said
+
+
+def _one_of_many(words: list[str], folder: Path) -> int:
+    try:
+        return _command(words, folder, folder / ".said-many", None, {}, "")
+    except BaseException:
+        traceback.print_exc()
+        return 70
+    finally:
+        for handler in list(logging.getLogger().handlers):
+            logging.getLogger().removeHandler(handler)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
 
 
 @dataclass(frozen=True)
@@ -190,9 +292,12 @@ class Running:
             time.sleep(0.005)
         said = self.output.read_bytes().decode("utf-8", "backslashreplace") if self.output.exists() else ""
         self.output.unlink(missing_ok=True)
+        counted = self.output.with_name(f"{self.output.name}.count")
+        operations = int(counted.read_text()) if counted.exists() else 0
+        counted.unlink(missing_ok=True)
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         taken = max(0, used.ru_maxrss - base) * 1024
-        return Ended(code, said, taken, time.monotonic() - self.begin, hung)
+        return Ended(code, said, taken, time.monotonic() - self.begin, hung, operations)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -200,15 +305,21 @@ class Running:
             os.kill(self.process, number)
 
 
-def _command(words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int]) -> int:
+def _command(
+    words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int], streams: str
+) -> int:
     os.chdir(folder)
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = _output(streams) if streams else os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    if streams == "closed":
+        os.close(1)
+        os.close(2)
+        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None
     for number, limit in limits.items():
         resource.setrlimit(number, (limit, limit))
     main = import_module(f"cdeep3m.cli.{MODULES[words[0]]}").main
@@ -219,6 +330,15 @@ def _command(words: list[str], folder: Path, said: Path, stop: Stop | None, limi
         return main(words[1:]) or 0
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _output(streams: str) -> int:
+    """Return a descriptor that nobody reads, or that takes nothing."""
+    if streams != "pipe":
+        return os.open("/dev/full", os.O_WRONLY)
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
 
 
 def _is_in(folder: str, arguments: tuple[object, ...]) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.edition2.settings import Strengths
 from cdeep3m.edition2.tertiary import factor_range
 from cdeep3m.errors import InputError, MissingFileError
+from cdeep3m.system.files import small_text
 
 if TYPE_CHECKING:
     import os
@@ -137,7 +137,7 @@ def strengths_in(path: str | os.PathLike[str]) -> Strengths:
         It is not there, or lacks something.
     """
     try:
-        return Strengths.from_text(Path(path).read_text(encoding="utf-8"))
+        return Strengths.from_text(small_text(path))
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; augconfig.py writes such a file") from None
     except (ValueError, UnicodeDecodeError) as error:

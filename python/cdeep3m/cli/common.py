@@ -10,12 +10,12 @@ import signal
 import sys
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
-from cdeep3m.cli.streams import OneLine, settle
+from cdeep3m.cli.streams import OneLine, give_up_output, settle
 from cdeep3m.errors import CDeep3MError, FullDiskError, describe, printable
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class CommandParser(argparse.ArgumentParser):
         )
         for action in self._actions:
             value = getattr(options, action.dest, None)
-            if not action.option_strings and any(str(item) == NOTHING for item in _as_list(value)):
+            names_something = not action.option_strings or action.type is Path
+            if names_something and any(str(item) == NOTHING for item in _as_list(value)):
                 self.error(f"an empty name for {action.metavar or action.dest}; expected a file or folder")
         for key, value in vars(options).items():
             setattr(options, key, _with_names(value, {**names, NOTHING: ""}))
@@ -201,18 +202,20 @@ def run(
     caught: list[int] = []
     try:
         with as_ctrl_c(caught):
-            return command() or 0
+            status = command() or 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
         return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return BROKEN_PIPE
     except Exception as error:
         if debug:
             logging.exception("traceback, as --debug asks")
         print(printable(f"ERROR, {_said_of(error)}"), file=sys.stderr)
+        give_up_output()
         if exit_code is not None and not isinstance(error, FullDiskError):
             return exit_code
         return error.exit_code if isinstance(error, CDeep3MError) else 1
@@ -236,7 +239,7 @@ def _said_of(error: Exception) -> str:
     """Return what a user reads of an error; what nobody foresaw is called so."""
     if isinstance(error, CDeep3MError | OSError | MemoryError | RecursionError):
         return describe(error)
-    if re.search(r"can't allocate memory|out of memory", str(error)):
+    if re.search(r"can't allocate memory|out of memory|can't start new thread|bad_alloc|map segment", str(error)):
         return describe(MemoryError())
     where = "--debug shows where; please report it with the file that was read"
     return f"unexpected {type(error).__name__}: {printable(str(error), longest=300)}. {where}"

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.preprocess_training_data import add_overwrite_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("DefDataPackages.m", exact=True, description=DESCRIPTION)
     parser.fewest_of_edition_2 = 1
+    add_overwrite_option(parser)
     parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("aug", metavar="AUG")
     options = parser.parse(argv)
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         from cdeep3m.prediction.over_files.prepare import define_packages
 
-        tiling = define_packages(options.images, options.aug, rules=rules_from(options))
+        tiling = define_packages(options.images, options.aug, rules=rules_from(options), overwrite=options.overwrite)
         print(f"Number of XY Packages: {tiling.tiles}, number of z-blocks: {len(tiling.z_cuts) - 1}")
 
     return run(define, debug=options.debug)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
+from cdeep3m.cli.common import run
 from cdeep3m.cli.streams import settle
 from cdeep3m.errors import printable
 
@@ -49,11 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settle()
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help", "help"):
-        print(usage(), end="")
-        return 0
+        return run(lambda: print(usage(), end=""), debug=False)
     if name == "--version":
-        print(f"cdeep3m {__version__}")
-        return 0
+        return run(lambda: print(f"cdeep3m {__version__}"), debug=False)
     if name not in COMMANDS:
         found = f"no command {printable(repr(name))}" if name else "no command given"
         print(f"{usage()}\ncdeep3m: {found}; there are {', '.join(COMMANDS)}", file=sys.stderr)

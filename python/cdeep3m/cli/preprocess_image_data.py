@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.preprocess_training_data import add_overwrite_option
 from cdeep3m.rules import SPEEDS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--augspeed", type=int, choices=SPEEDS, default=1, help="with --models: fewer variants (default: 1, all)"
     )
+    add_overwrite_option(parser)
     parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("aug", metavar="AUG")
     options = parser.parse(argv)
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             speed=options.augspeed,
             rules=rules_from(options),
             ask=wait_for_enter,
+            overwrite=options.overwrite,
         )
         print(f"{len(tiling.packages)} packages defined in {options.aug}")
 

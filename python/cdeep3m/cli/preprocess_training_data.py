@@ -64,14 +64,22 @@ def parser() -> CommandParser:
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of the augmentations (default: 0)")
     made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC [TER]] ... OUT", help="what to read and write")
     add_selection_options(made)
+    add_overwrite_option(made)
     return made
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
+    parser.add_argument("--overwrite", action="store_true", help="make anew what was made of something else")
 
 
 def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.errors import InputError
     from cdeep3m.rules import ORIGINAL
+    from cdeep3m.runs.made_of import STACKS, TRAINING, MadeOf, files_of
     from cdeep3m.system.files import demand_apart
+    from cdeep3m.tiling.variants import VARIANTS
     from cdeep3m.training.volumes_given import SECONDARY, volumes_given
 
     rules = rules_from(args)
@@ -91,18 +99,44 @@ def preprocess(args: argparse.Namespace) -> None:
     else:
         from cdeep3m.training.volume_files import write_volumes
 
-        count = write_volumes(volumes, out, seed=args.seed)
+        made_of = MadeOf(
+            kind=TRAINING,
+            settings={
+                "images": files_of(*(given.images for given in volumes)),
+                "labels": files_of(*(given.labels for given in volumes)),
+                "SEC and TER": ", ".join(f"{given.secondary} {given.tertiary}" for given in volumes),
+                "--seed": str(args.seed),
+                STACKS: str(len(volumes) * len(VARIANTS)),
+            },
+            overwrite=args.overwrite,
+        )
+        made_of.demand(out)
+        count = write_volumes(volumes, out, seed=args.seed, begin=lambda names: made_of.claim(out, writes=names))
     print(f"Wrote {count} training stacks of {len(volumes)} volume{'s' * (len(volumes) > 1)} to {out}")
 
 
 def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
     from cdeep3m.runs.gray_range import write_range
-    from cdeep3m.training.data import load_labelled_volume, training_range, write_training_stacks
+    from cdeep3m.runs.made_of import STACKS, TRAINING, MadeOf, files_of
+    from cdeep3m.training.data import STACK_FILES, load_labelled_volume, training_range, write_training_stacks
 
     images_word, labels_word, out = args.words
     images, labels = address_of(images_word, args), address_of(labels_word, args, labels=True)
+    made_of = MadeOf(
+        kind=TRAINING,
+        settings={
+            "images": files_of(images),
+            "labels": files_of(labels),
+            "--exact": str(rules.octave_images),
+            STACKS: "16",
+        },
+        overwrite=args.overwrite,
+        refuse=not rules.octave_images,
+    )
+    made_of.demand(out)
     data, label = load_labelled_volume(images, labels, rules=rules, confirm=confirm, scratch=out)
     print(f"Read {describe_size(data.shape)} of {images_word} with labels of {labels_word}", flush=True)
+    made_of.claim(out, writes=STACK_FILES.values())
     files = write_training_stacks(out, data, label, rules=rules)
     write_range(Path(out), training_range(images, labels, data))
     print(f"Wrote {len(files)} training stacks to {out}")

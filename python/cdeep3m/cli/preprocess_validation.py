@@ -6,7 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
-from cdeep3m.cli.preprocess_training_data import FEWEST, INPUTS, confirm, describe_size, show_usage_as_success
+from cdeep3m.cli.preprocess_training_data import (
+    FEWEST,
+    INPUTS,
+    add_overwrite_option,
+    confirm,
+    describe_size,
+    show_usage_as_success,
+)
 from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ def parser() -> CommandParser:
     made.fewest_of_edition_2 = FEWEST
     made.add_argument("words", nargs="*", metavar="IMAGES LABELS [SEC] OUT", help="what to read and write")
     add_selection_options(made)
+    add_overwrite_option(made)
     return made
 
 
@@ -68,12 +76,25 @@ def preprocess(args: argparse.Namespace) -> None:
 
         print(f"Wrote {write_validation_data(Given(images, labels, wanted), out, confirm=confirm)}")
         return
+    from cdeep3m.runs.made_of import VALIDATION, MadeOf, files_of
     from cdeep3m.training.data import load_labelled_volume, write_validation_stack
     from cdeep3m.volumes.enhancement import Enhancement
 
+    named = address_of(images, args), address_of(labels, args, labels=True)
+    made_of = MadeOf(
+        kind=VALIDATION,
+        settings={
+            "images": files_of(named[0]),
+            "labels": files_of(named[1]),
+            "SEC": wanted,
+            "--exact": str(rules.octave_images),
+        },
+        overwrite=args.overwrite,
+        refuse=not rules.octave_images,
+    )
+    made_of.demand(out)
     data, label = load_labelled_volume(
-        address_of(images, args),
-        address_of(labels, args, labels=True),
+        *named,
         rules=rules,
         same_size=False,
         confirm=confirm,
@@ -81,6 +102,7 @@ def preprocess(args: argparse.Namespace) -> None:
         enhancement=Enhancement() if wanted == "-1" else None,
     )
     print(f"Read {describe_size(data.shape)} of {images} with labels of {labels}", flush=True)
+    made_of.claim(out)
     print(f"Wrote {write_validation_stack(out, data, label, rules=rules)}")
 
 

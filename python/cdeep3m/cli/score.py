@@ -96,7 +96,10 @@ def _instances(options: argparse.Namespace) -> None:
 
 def _maps(options: argparse.Namespace) -> None:
     from cdeep3m.evaluation.scoring import score_maps
+    from cdeep3m.system.files import demand_apart
 
+    for out in filter(None, (options.csv, options.picture)):
+        demand_apart(out, [options.maps, options.labels, *(options.threshold_from or ())])
     found = score_maps(
         options.maps,
         options.labels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -49,6 +50,15 @@ class OneLine(logging.Formatter):
         return f"{said}\n{self.formatException(record.exc_info)}" if record.exc_info else said
 
 
+def give_up_output() -> None:
+    """Send what nobody takes of standard output nowhere, so that it is no error at the end of the process."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def settle() -> None:
     """Open what is closed, so that no file of a run takes its number, and let every name be shown."""
     for number in (0, 1, 2):
@@ -65,3 +75,4 @@ def settle() -> None:
             stream.reconfigure(errors="backslashreplace")
     if sys.stderr is sys.__stderr__ or sys.__stderr__ is None:
         sys.stderr = Patient(sys.stderr)
+        atexit.register(give_up_output)

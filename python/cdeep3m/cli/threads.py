@@ -71,12 +71,13 @@ def configured() -> dict[str, int]:
     import json
 
     from cdeep3m.errors import InputError
+    from cdeep3m.system.files import small_text
 
     path = Path(os.environ.get(FOLDER, "configs")) / FILE
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(small_text(path))
         return {key: int(value) for key, value in content.items() if key in KEYS}
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {error}; expected JSON of whole numbers for {', '.join(KEYS)}") from None

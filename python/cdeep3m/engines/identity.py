@@ -14,7 +14,7 @@ from cdeep3m.errors import EngineError, InputError, MissingFileError, NetError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
-from cdeep3m.system.files import LEFT_TO_SYSTEM
+from cdeep3m.system.files import LEFT_TO_SYSTEM, appending
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.volumes.hdf5 import read_dataset, write_datasets
 
@@ -218,5 +218,5 @@ def _check_training(job: TrainJob, solver: SolverParameter) -> None:
 
 def _note(log: Path | None, line: str) -> None:
     if log:
-        with log.open("a", encoding="utf-8") as file:
+        with appending(log) as file:
             file.write(f"{line}\n")

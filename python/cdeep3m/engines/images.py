@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.engines.nvidia import Version, dotted, version
 from cdeep3m.errors import FormatError, InputError, reading
-from cdeep3m.system.files import demand_file, write_text
+from cdeep3m.system.files import small_text, write_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -109,8 +109,7 @@ def known_images() -> dict[str, Image]:
 
 def _text_of(path: Path) -> str:
     with reading(path, "TOML file"):
-        demand_file(path)
-        return path.read_text(encoding="utf-8")
+        return small_text(path)
 
 
 def find_image(name: str = "") -> Image:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.prototxt import read_net, read_solver
+from cdeep3m.system.files import small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def _files_of(net: Message, folder: Path, named_in: Path) -> list[Path]:
 
 def listed_files(listing: Path, folder: Path) -> list[Path]:
     """Return the files that a list names, one a line; relative names count from `folder`, empty lines do not count."""
-    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = small_text(listing, errors="surrogateescape").splitlines()
     return [folder / line.strip() for line in lines if line.strip()]
 
 

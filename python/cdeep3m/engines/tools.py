@@ -19,7 +19,7 @@ from cdeep3m.proto.caffe_pb2 import SolverParameter
 from cdeep3m.proto.caffemodel import read_state, write_state
 from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.proto.prototxt import read_solver, write
-from cdeep3m.system.files import scratch_folder
+from cdeep3m.system.files import appending, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -187,7 +187,7 @@ class ToolEngine(ABC):
         last: deque[str] = deque(maxlen=KEPT_LINES)
         before = {path for folder in call.writes for path in half_written(folder)}
         try:
-            with closing(self.run(call)) as lines, open(call.log or os.devnull, "a", encoding="utf-8") as log:
+            with closing(self.run(call)) as lines, appending(call.log or os.devnull) as log:
                 for line in lines:
                     log.write(f"{line}\n")
                     log.flush()

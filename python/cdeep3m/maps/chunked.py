@@ -12,9 +12,10 @@ import numpy as np
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.maps.pyramid import LevelSize, Method, below, downsample
+from cdeep3m.system.files import demand_no_links
 from cdeep3m.system.ledger import HEADER
 from cdeep3m.tiling.boxes import Grid
-from cdeep3m.volumes.stores import Store, reaching
+from cdeep3m.volumes.stores import Store, ledger_beside, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,6 +137,7 @@ class ChunkedMaps:
             What is there was begun by another run.
         """
         if self.sealed:
+            self._finished.forget()
             return []
         for box in boxes:
             _demand_aligned(box, self.spec.shape, self.chunks)
@@ -281,6 +283,10 @@ def _overlap(one: Roi, other: Roi) -> int:
     return math.prod(sides)
 
 
+BEGUN = "begun"
+"""In a ledger: what is in the store is of this run, which may be stopped before the ledger itself is there."""
+
+
 def demand_own(store: Store, ledger: Store, *, sealed: bool) -> None:
     """Make sure that nothing is at an address but what an earlier, interrupted run left there.
 
@@ -288,14 +294,24 @@ def demand_own(store: Store, ledger: Store, *, sealed: bool) -> None:
     ------
     InputError
         Something else is.
+    RunError
+        A folder of it is a symbolic link, through which nothing is written.
     """
-    if not sealed and not store.is_empty() and ledger.read(HEADER) is None:
+    if sealed:
+        return
+    begun = ledger.read(HEADER) is not None or ledger.read(BEGUN) is not None
+    if not begun and not store.is_empty():
         raise InputError(f"{store.url} is there already; delete it, or choose another name")
+    if store.is_local:
+        demand_no_links(store.url)
+        demand_no_links(ledger.url)
+    if not begun:
+        ledger.write(BEGUN, b"")
 
 
 def ledger_of(store: Store) -> Store:
     """Return where the ledger of a map lies until the map is whole: beside it."""
-    return Store(f"{store.url}.ledger")
+    return ledger_beside(store.url)
 
 
 def run_of(spec: MapSpec, kind: str, chunks: Coordinate) -> dict[str, str]:

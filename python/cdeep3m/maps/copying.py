@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cdeep3m.errors import InputError
+from cdeep3m.errors import CDeep3MError, InputError
 from cdeep3m.geometry import Coordinate, Roi
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.chunked import run_of
+from cdeep3m.maps.one_file import hidden_name
 from cdeep3m.maps.open import open_maps
 from cdeep3m.maps.png_folder import PngMaps
 from cdeep3m.maps.progress import Finished
+from cdeep3m.system.files import demand_apart
 from cdeep3m.system.ledger import HEADER
 from cdeep3m.system.threads import Behind, ahead
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.mapped import release, zeros
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import Store, ledger_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from cdeep3m.maps.base import Maps, MapType
     from cdeep3m.volumes.axes import Selection
@@ -38,6 +43,8 @@ OF_A_PYRAMID = 2
 """So many chunks along each axis make one of the next level."""
 WAITING = 2
 """So many boxes are read ahead, and so many wait to be written."""
+
+BYTES_COMPARED = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -183,17 +190,63 @@ def convert(
         shape=volume.shape,
         dtype=cast("MapType", dtype or volume.dtype.name),
         placement=volume.placement,
-        source=f"{source.absolute()} {wanted}",
+        source=f"{source.absolute()} {wanted} {fingerprint(source) or ''}".strip(),
         labels=labels,
         planes="Plane",
     )
-    maps = open_maps(target, spec, format_name=format_name)
-    folder = None if target.scheme else target.path.absolute().parent
-    if getattr(maps, "sealed", False):
-        raise InputError(f"{target} is there already; delete it, or choose another name")
-    with _alone(maps, target):
-        copy_volume(volume, maps, name=str(source), folder=folder, report=report)
-    return maps
+    places = _places_of(target)
+    if places[0].is_local and not source.scheme:
+        demand_apart(places[0].url, [source])
+    fresh = all(place.is_empty() for place in places)
+    try:
+        maps = open_maps(target, spec, format_name=format_name)
+        if _is_whole(maps, places) and not target.scheme:
+            places[1].remove_all()
+            _demand_equal(volume, target, spec)
+            return maps
+        folder = None if target.scheme else target.path.absolute().parent
+        with _alone(maps, target):
+            copy_volume(volume, maps, name=str(source), folder=folder, report=report)
+        return maps
+    except InputError:
+        if fresh:
+            for place in places:
+                place.remove_all()
+        raise
+
+
+def _places_of(target: Address) -> list[Store]:
+    """Return where a copy lies, until it is whole and then, and where its ledger does."""
+    location = re.sub(r"^(zarr|n5|precomputed)://", "", target.location)
+    places = [Store.at(location), ledger_beside(Store.at(location).url)]
+    return [*places, Store(str(hidden_name(Path(location))))] if places[0].is_local else places
+
+
+def _is_whole(maps: Maps, places: Sequence[Store]) -> bool:
+    """Return whether something whole is there, which an earlier call may have made."""
+    if isinstance(maps, PngMaps):
+        return not places[0].is_empty() and places[1].read(HEADER) is None
+    return bool(getattr(maps, "sealed", False))
+
+
+def _demand_equal(volume: Volume, target: Address, spec: MapSpec) -> None:
+    """Let a copy that is there be what was asked for, voxel by voxel: who was killed at the very end asks again.
+
+    Raises
+    ------
+    InputError
+        Something else is there.
+    """
+    there = InputError(f"{target} is there already; delete it, or choose another name")
+    try:
+        found = open_volume(target, role="values")
+    except CDeep3MError:
+        raise there from None
+    if found.shape != spec.shape or found.dtype != np.dtype(spec.dtype):
+        raise there
+    for roi, block in found.blocks(BYTES_COMPARED):
+        if not np.array_equal(block, volume.read(roi).astype(found.dtype), equal_nan=block.dtype.kind == "f"):
+            raise there
 
 
 @contextmanager
@@ -202,7 +255,7 @@ def _alone(maps: Maps, target: Address) -> Iterator[None]:
     if not isinstance(maps, PngMaps):
         yield
         return
-    ledger = Store(f"{maps.folder}.ledger")
+    ledger = ledger_beside(os.fspath(maps.folder))
     if ledger.read(HEADER) is None and maps.folder.exists() and any(maps.folder.iterdir()):
         raise InputError(f"{target} is there already; delete it, or choose another name")
     Finished(ledger, run_of(maps.spec, "PNG", maps.chunks)).begin([])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-import uuid
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ import numpy as np
 from cdeep3m.errors import InputError
 from cdeep3m.maps.chunked import run_of
 from cdeep3m.maps.progress import Finished
+from cdeep3m.system.files import LONGEST_NAME, demand_no_links, flush, scratch_file
 from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.open import open_volume
-from cdeep3m.volumes.stores import Store
+from cdeep3m.volumes.stores import ledger_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from cdeep3m.tiling.boxes import Grid
 
 EVERY_VOXEL: Coordinate = (1, 1, 1)
+MORE = 2**16
+"""So many bytes a format's headers may take."""
 
 
 class FileMaps:
@@ -64,19 +68,20 @@ class FileMaps:
     ) -> None:
         self.spec = spec
         self.path = path
-        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._partial = hidden_name(path)
         self._create, self._mapped, self._complete = create, mapped, complete
-        self._ledger = Store(f"{path}.ledger")
+        self._ledger = ledger_beside(os.fspath(path))
         self._finished = Finished(self._ledger, run_of(spec, kind, EVERY_VOXEL))
         self._array: np.ndarray | None = None
         self._lock = threading.Lock()
-        self.sealed = path.exists()
+        self.sealed = path.exists() and not path.is_symlink()
         if self.sealed:
             _demand_same(path, spec)
 
     def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
         """Return those of `boxes` that are not finished; the first call takes them for all that there are."""
         if self.sealed:
+            self._finished.forget()
             return []
         if not self._finished.count and not self._partial.exists():
             self._ledger.remove_all()
@@ -91,6 +96,7 @@ class FileMaps:
             raise ValueError(f"{values.dtype} values of {values.shape} for {box} of a map of {self.spec.dtype}")
         array = self._open()
         array[box.slices] = values
+        flush(self._partial)
         with self._lock:
             self._finished.mark(number)
         release(array)
@@ -110,36 +116,59 @@ class FileMaps:
             Boxes are missing.
         """
         if self.sealed:
+            self._finished.forget()
             return
         self._finished.demand_all(self._finished.count, str(self.path))
         array = self._open()
         if self._complete is not None:
             self._complete(self._partial, array)
         self._array = None
+        flush(self._partial)
         self._partial.replace(self.path)
+        flush(self.path.parent)
         self.sealed = True
         self._finished.remove()
 
     def _open(self) -> np.ndarray:
         with self._lock:
             if self._array is None:
+                demand_no_links(self._partial)
                 self._array = self._mapped(self._partial)
             return self._array
 
     def _make(self) -> None:
         """Make the file, whole, unless another process does; take room for it on the disk now, not in the middle."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._partial.with_name(f"{self._partial.stem}-{uuid.uuid4().hex}{self._partial.suffix}")
-        try:
+        with scratch_file(self.path) as new:
+            _reserve(new, math.prod(self.spec.shape) * np.dtype(self.spec.dtype).itemsize + MORE)
             self._create(new)
-            with new.open("r+b") as file:
-                size = new.stat().st_size
-                if hasattr(os, "posix_fallocate") and size:
-                    os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(new, new.stat().st_size)
             with suppress(FileExistsError):
                 os.link(new, self._partial)
-        finally:
-            new.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take room on the disk; libraries that write files do not say which error of the system they met."""
+    if hasattr(os, "posix_fallocate") and size:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def hidden_name(path: Path) -> Path:
+    """Return where a file lies until it is whole: beside it, under a name that is not too long.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> hidden_name(Path("maps/Segmented.tif")).name, len(hidden_name(Path("n" * 250 + ".tif")).name)
+    ('.Segmented.partial.tif', 254)
+    """
+    name = f".{path.stem}.partial{path.suffix}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        mark = f"{zlib.crc32(os.fsencode(path.name)):08x}.partial{path.suffix}"
+        room = LONGEST_NAME - 1 - len(os.fsencode(mark))
+        name = f".{os.fsdecode(os.fsencode(path.stem)[:room])}{mark}"
+    return path.with_name(name)
 
 
 def _demand_same(path: Path, spec: MapSpec) -> None:

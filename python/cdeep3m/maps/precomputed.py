@@ -110,7 +110,7 @@ def _array(store: Store, info: Attributes, number: int) -> Any:
     """Open the array of a scale over an info in memory: the store gets its own when the map is whole."""
     ts = tensorstore_module()
     text = json.dumps(info)
-    name = hashlib.sha256(f"{store.url} {text}".encode()).hexdigest()
+    name = hashlib.sha256(f"{store.url} {text}".encode("utf-8", "surrogateescape")).hexdigest()
     layers = [{"base": store.kvstore()}, {"exact": INFO, "base": {"driver": "memory", "path": name}}]
     spec = {
         "driver": DRIVER,

@@ -155,6 +155,10 @@ class Finished:
         if left:
             raise RunError(f"{name}: {left} of {count} boxes are missing; the same command makes them")
 
+    def forget(self) -> None:
+        """Delete what a run that was stopped at its very end left of its ledger."""
+        self._place.remove_all()
+
     def remove(self) -> None:
         """Delete the ledger: the output is whole and says so itself."""
         if self._ledger is not None:

@@ -26,7 +26,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from cdeep3m import __version__
 from cdeep3m.engines.base import Progress
 from cdeep3m.errors import DownloadError, InputError, RunError, describe
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import small_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,7 +296,7 @@ def _validator(response: Any) -> str | None:
 def _read_note(note: Path, url: str) -> Origin:
     """Return where the part came from; for a part of another address, and for none, nothing is known of it."""
     try:
-        begun = Origin(**json.loads(note.read_text(encoding="utf-8")))
+        begun = Origin(**json.loads(small_text(note)))
     except (OSError, ValueError, TypeError):
         return Origin(url)
     return begun if begun.url == url else Origin(url)

@@ -21,7 +21,7 @@ from cdeep3m.models.download import ATTEMPTS, PAUSE, download
 from cdeep3m.models.published import PublishedModel, find, published_models
 from cdeep3m.models.verify import NetReport, net_folders, verify
 from cdeep3m.proto.foreign import PAGE, PROBED, TEXT, looks_like
-from cdeep3m.system.files import flush_tree, scratch_folder, settle_folder, write_text
+from cdeep3m.system.files import flush_tree, scratch_folder, settle_folder, small_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,7 +113,7 @@ def fetch(request: FetchRequest, *, report: Report | None = None) -> list[NetRep
 def _was_fetched(request: FetchRequest) -> bool:
     """Return whether `out` is what the same request fetched before."""
     try:
-        noted = json.loads((request.out / SOURCE).read_text(encoding="utf-8"))
+        noted = json.loads(small_text(request.out / SOURCE))
         source, sha256 = str(noted["source"]), str(noted["sha256"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False

@@ -39,11 +39,12 @@ from cdeep3m.objects.merging import Border, merge, offsets_of
 from cdeep3m.objects.splitting import split_components
 from cdeep3m.objects.tables import write_density, write_objects
 from cdeep3m.runners.base import run_missing
-from cdeep3m.system.files import partial_name, whole_file
+from cdeep3m.system.files import demand_no_links, own_folder, partial_name, whole_file
 from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import format_of
+from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.units import SYMBOLS, known_unit
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class ObjectsJob:
             "maps": _full_name(request.maps),
             "size": " x ".join(map(str, volume.shape)),
             "type": str(volume.dtype),
-            "last change of the maps": _last_change(request.maps),
+            "files of the maps": fingerprint(request.maps) or "",
             "block": " x ".join(map(str, self.grid.block)),
             "threshold": repr(request.threshold),
             "min size": request.min_size,
@@ -471,7 +472,16 @@ def find_objects(
     MissingFileError, FormatError
         As of `open_volume`.
     """
-    job = begin(request)
+    fresh = not request.state.exists()
+    try:
+        return _find(begin(request), runner=runner, report=report, draw=draw)
+    except InputError:
+        if fresh:
+            shutil.rmtree(request.state, ignore_errors=True)
+        raise
+
+
+def _find(job: ObjectsJob, *, runner: Runner | None, report: Report | None, draw: Draw | None) -> Found:
     _run_step("label", job.label, job.ledger("label"), runner, report)
     if not job.is_joined():
         job.join()
@@ -480,7 +490,7 @@ def find_objects(
     first = job.ledger("write").missing()[:1]
     _run_step("write", job.write, job.ledger("write"), None, report, only=first)
     # Machines that write to one file over a network would undo each other's pages.
-    writer = runner if runner and (runner.one_machine or request.writes_chunks) else None
+    writer = runner if runner and (runner.one_machine or job.request.writes_chunks) else None
     _run_step("write", job.write, job.ledger("write"), writer, report)
     return job.finish(draw)
 
@@ -508,7 +518,8 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
         for path in (request.labels, home / OBJECTS, home / DENSITY, home / PICTURE):
             if path.exists():
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
-    request.state.mkdir(parents=True, exist_ok=True)
+    request.state.parent.mkdir(parents=True, exist_ok=True)
+    demand_no_links(own_folder(request.state))
     aligned = CHUNKS if request.writes_chunks else (1, 1, 1)
     block = block_for(volume.shape, volume.chunks, most=request.most_voxels, aligned=aligned)
     placement = volume.placement
@@ -564,11 +575,6 @@ def _with_voxel_size(request: ObjectsRequest, volume: Volume) -> ObjectsRequest:
 
 def _full_name(maps: Address) -> str:
     return str(maps) if maps.scheme else str(replace(maps, location=str(maps.path.absolute())))
-
-
-def _last_change(maps: Address) -> int:
-    """Return when a file or folder changed last; 0 for a store elsewhere."""
-    return 0 if maps.scheme else maps.path.stat().st_mtime_ns
 
 
 def _largest(dtype: np.dtype) -> float:

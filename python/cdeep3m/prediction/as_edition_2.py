@@ -23,7 +23,7 @@ from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.augment_data import restore
 from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import small_text, write_text
 from cdeep3m.tiling.variants import nearest_speed, variant, variants_for
 from cdeep3m.volumes.as_edition_2 import image_source, open_as_edition_2, planes_to_enhance
 from cdeep3m.volumes.hdf5 import Hdf5Volume, read_dataset, write_datasets
@@ -243,7 +243,7 @@ def read_division(folder: str | os.PathLike[str]) -> tuple[list[Area], list[int]
     if not path.is_file():
         raise MissingFileError(f"no {INFO} in {folder}; run DefDataPackages.py IMAGES {folder} first")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(small_text(path))
         height, width, depth = content["imagesize"]
         return [tuple(area) for area in content["packages"]], list(content["z_blocks"]), (depth, height, width)
     except (ValueError, KeyError, TypeError) as error:

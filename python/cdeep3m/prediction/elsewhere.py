@@ -25,7 +25,7 @@ from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
-from cdeep3m.system.files import locked, write_text
+from cdeep3m.system.files import locked, own_folder, write_text
 from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
@@ -182,7 +182,7 @@ def outputs_of(out: Path, nets: Sequence[str], volume: Volume, *, averages: bool
     def opened(folder: Path) -> Maps:
         address = kind.address(folder)
         if kind.format != "png":
-            folder.mkdir(exist_ok=True)
+            own_folder(folder)
         maps = open_maps(address, spec, format_name=kind.format)
         if kind.place is not None:
             write_text(folder / ELSEWHERE, f"{address}\n")

@@ -26,6 +26,10 @@ LENGTH_DELIMITED = 2
 """Protobuf's wire type of a packed array."""
 
 
+MOST_BYTES = 2**31
+"""Of weights or a state: Protocol Buffers hold no more."""
+
+
 def read_model(path: str | os.PathLike[str]) -> NetParameter:
     """Read a .caffemodel.
 
@@ -174,7 +178,7 @@ def _varint(number: int) -> bytes:
 def _read(path: str | os.PathLike[str], message: M) -> M:
     try:
         if Path(path).exists() and not Path(path).is_dir():
-            demand_file(path)
+            demand_file(path, most=MOST_BYTES)
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; expected {_kind(message)}") from None

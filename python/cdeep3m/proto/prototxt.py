@@ -17,7 +17,7 @@ from cdeep3m.proto.edit import with_fields
 from cdeep3m.proto.foreign import TEXT, looks_like
 from cdeep3m.proto.unknown import unknown_fields
 from cdeep3m.proto.upgrade import upgraded
-from cdeep3m.system.files import demand_file, write_text
+from cdeep3m.system.files import MOST_TEXT, demand_file, write_text
 
 if TYPE_CHECKING:
     import os
@@ -268,7 +268,7 @@ def _upgraded(path: str | os.PathLike[str], net: NetParameter) -> NetParameter:
 def _text(path: Path) -> str:
     try:
         if path.exists() and not path.is_dir():
-            demand_file(path)
+            demand_file(path, most=MOST_TEXT)
         content = path.read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{path} is not there; expected a .prototxt file") from None

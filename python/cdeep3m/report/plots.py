@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.errors import needing
+from cdeep3m.errors import needing, printable
 from cdeep3m.evaluation.learning_curves import ITERATION
 from cdeep3m.evaluation.precision_recall import precision_recall
 from cdeep3m.evaluation.scores import score
@@ -28,6 +28,8 @@ INCHES = (8, 7)
 DPI = 120
 FEW = 40
 """Curves of so few points show each of them."""
+
+LONGEST_TEXT = 120
 
 
 def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
@@ -55,7 +57,7 @@ def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
     accuracies = [name for name in curves.test.outputs if "acc" in name.lower()]
     figure = Figure(INCHES, layout="constrained")
     above, *below = figure.subplots(2 if accuracies else 1, 1, sharex=True, squeeze=False)[:, 0]
-    above.set(title=title, ylabel="loss", yscale="log")
+    above.set(title=_plain(title), ylabel="loss", yscale="log")
     _draw(above, curves.train, _losses(curves.train), "training", alpha=0.7, linewidth=1)
     _draw(above, curves.test, _losses(curves.test), "validation")
     for axes in below:
@@ -185,6 +187,11 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(partial, dpi=DPI)
 
 
+def _plain(text: str) -> str:
+    """Return text that is drawn as it is: no formula, no bytes that are no letters, and not without end."""
+    return printable(text, longest=LONGEST_TEXT).replace("$", r"\$")
+
+
 def _losses(table: Table) -> list[str]:
     return [name for name in table.outputs if "loss" in name.lower()]
 
@@ -192,5 +199,5 @@ def _losses(table: Table) -> list[str]:
 def _draw(axes: Axes, table: Table, names: list[str], kind: str = "", **style: Any) -> None:
     marker = "o" if len(table.rows) <= FEW else ""
     for name in names:
-        label = f"{kind} ({name})" if kind else name
+        label = _plain(f"{kind} ({name})" if kind else name)
         axes.plot(table.column(ITERATION), table.column(name), marker=marker, markersize=3, label=label, **style)

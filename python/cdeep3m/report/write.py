@@ -9,7 +9,7 @@ from cdeep3m.evaluation.scores import HALF
 from cdeep3m.report.prediction_page import prediction_page
 from cdeep3m.report.training_page import training_page
 from cdeep3m.runs.states import kind_of
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import demand_apart, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,9 @@ def write_report(
     MissingExtraError
         Without jinja2.
     """
+    path = out or folder / NAME
+    demand_apart(path, [folder, *(read for read in (images, labels) if read)])
+    _demand_page(path)
     kind = kind_of(folder)
     if kind is None:
         raise InputError(f"{folder} holds no run; expected the folder of a training or of a prediction")
@@ -63,6 +66,13 @@ def write_report(
             folder, images=images, labels=labels, threshold=threshold, price=price, count_objects=count_objects
         )
     )
-    path = out or folder / NAME
     write_text(path, page)
     return path
+
+
+def _demand_page(path: Path) -> None:
+    """Refuse to replace a file that is no page, such as one of the maps."""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            if file.read(1) not in (b"<", b""):
+                raise InputError(f"{path} is there already, and is no page; expected another file to write to")

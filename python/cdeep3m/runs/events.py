@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdeep3m import __version__
 from cdeep3m.errors import StoppedError, describe
+from cdeep3m.system.files import no_link, small_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,10 @@ FAILED: Final = "failed"
 INTERRUPTED: Final = "interrupted"
 STOPPED: Final = "stopped"
 """How a run ends; one that was killed has no end."""
+
+
+MOST_BYTES = 2**30
+"""Of the events of a run."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Recorder:
         """Add an event; numbers that JSON does not know (nan, infinite) become null."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **_finite(values)}, default=str)
         try:
-            with open(self._path, "ab", buffering=0) as file:
+            with open(self._path, "ab", buffering=0, opener=no_link) as file:
                 file.write(_after_cut_line(self._path) + line.encode() + b"\n")
         except OSError as error:
             if not self._failed:
@@ -169,8 +174,8 @@ def read_events(path: Path) -> list[Event]:
     Lines that are no events (cut by a kill, or of something else) are left out.
     """
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
+        lines = small_text(path, errors="replace", most=MOST_BYTES).split("\n")
+    except (OSError, ValueError):
         return []
     return [event for line in lines if (event := _event(line))]
 
@@ -205,11 +210,11 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _event(line: bytes) -> Event | None:
+def _event(line: str) -> Event | None:
     try:
         values = json.loads(line)
         return Event(float(values.pop("time")), str(values.pop("event")), values)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import small_text, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def write_range(folder: Path, found: GrayRange) -> None:
 def read_range(folder: Path) -> GrayRange | None:
     """Return what `folder` notes of the images that were trained on; None where it notes nothing that makes sense."""
     try:
-        noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        noted = json.loads(small_text(folder / NOTE))
         low, high, source = float(noted["low"]), float(noted["high"]), str(noted.get("source", ""))
         found = GrayRange(type=str(noted["type"]), low=low, high=high, source=source)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -30,11 +29,12 @@ from cdeep3m.errors import (
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.runs.trained import digest_of
 from cdeep3m.system.files import (
-    demand_file,
+    appending,
     demand_plain_name,
     is_plain_name,
     locked,
     own_folder,
+    small_text,
     sweep_tree,
     write_text,
 )
@@ -81,6 +81,8 @@ class PredictionRun:
     def create(cls, folder: Path) -> PredictionRun:
         """Make `folder` and its logs folder where they are absent; exit status 3 when that fails."""
         with failing_with(3):
+            if any(True for _ in folder.glob("*/trainedmodel")):
+                raise RunError(f"{folder} holds a training; expected another place for maps. Choose another folder")
             folder.mkdir(parents=True, exist_ok=True)
             own_folder(folder / "logs")
         return cls(folder)
@@ -153,7 +155,7 @@ class PredictionRun:
         """
         error = self.folder / ERROR
         if error.exists():
-            said = error.read_text(errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
+            said = small_text(error, errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
             raise FailedElsewhereError(
                 f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
                 "and the same command goes on where it stopped"
@@ -278,9 +280,7 @@ class PredictionRun:
 
     def log(self, stage: str, line: str) -> None:
         """Add `line`, with the time, to logs/<stage>.log (stages: preprocess, prediction, postprocess)."""
-        with open(
-            self.folder / "logs" / f"{stage}.log", "a", encoding="utf-8", errors="surrogateescape", opener=_no_link
-        ) as log:
+        with appending(self.folder / "logs" / f"{stage}.log") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
 
@@ -327,8 +327,7 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        demand_file(path)
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = small_text(path, errors="surrogateescape")
         parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
         return {key: _plain(value) for key, value in parser["default"].items()}
     except (OSError, ValueError, configparser.Error, KeyError) as error:
@@ -386,10 +385,6 @@ def _fingerprint(model: TrainedModel) -> str:
     """Return the weights' file name, and a hash of the net and its weights."""
     parts = [digest_of(path) for path in (model.deploy, model.weights) if path.is_file()]
     return f"{model.weights.name} sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()[:32]}"
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _remove_results(folder: Path) -> None:

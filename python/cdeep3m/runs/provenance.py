@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.edition2.settings import ENHANCED_TEXT
 from cdeep3m.errors import FormatError, InputError
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import small_text, write_text
 from cdeep3m.volumes.enhancement import Enhancement, Normalisation
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
     path = Path(folder) / RECORD
     if path.is_file():
         return _read(path)
-    settings = [file.read_text(encoding="utf-8", errors="replace") for file in sorted(Path(folder).glob(SETTINGS))]
+    settings = [small_text(file, errors="replace") for file in sorted(Path(folder).glob(SETTINGS))]
     if not settings:
         return None
     enhanced = {text.startswith(ENHANCED_TEXT.split("\n")[0]) for text in settings}
@@ -141,7 +141,7 @@ def _enhancement(noted: dict[str, Any]) -> Enhancement:
 
 def _read(path: Path) -> TrainedOn:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(small_text(path))
         enhancement = content.pop("enhancement")
         content["voxel_size"] = tuple(content["voxel_size"]) if content.get("voxel_size") else None
         return TrainedOn(enhancement=_enhancement(enhancement) if enhancement else None, **content)

@@ -17,6 +17,7 @@ from cdeep3m.runs.events import EVENTS, FINISHED, Event, last_attempt, read_even
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.runs.pace import Pace
 from cdeep3m.runs.recipe import followed
+from cdeep3m.system.files import small_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,8 +201,8 @@ def _parts(folder: Path, kind: Kind) -> list[_Part]:
 def _nets_asked_for(folder: Path) -> set[str]:
     """Return the nets in parallel.jobs, where it is there: every twelfth line but one."""
     try:
-        return set((folder / "parallel.jobs").read_text(errors="replace").splitlines()[10::12])
-    except OSError:
+        return set(small_text(folder / "parallel.jobs", errors="replace").splitlines()[10::12])
+    except (OSError, ValueError):
         return set()
 
 
@@ -294,6 +295,6 @@ def _snapshots(folder: Path, net: str) -> JobState:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
-    except OSError:
+        return small_text(path, errors="replace")
+    except (OSError, ValueError):
         return ""

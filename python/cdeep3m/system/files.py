@@ -19,15 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
     from types import TracebackType
+    from typing import TextIO
 
 PARTIAL = re.compile(r"\..*\.partial-\d+(\.[^.]*)?", re.DOTALL)
 """Names of what is being written."""
+SHORT = re.compile(r"\d+ requested and \d+ written")
 LONGEST_NAME = 255
 """Bytes of a name, on the usual file systems."""
 MOST_ON_THEIR_WAY = 32
 """So many files may wait to be brought to the disk; each of them is open."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EROFS, errno.EACCES, errno.EPERM)
 """What some file systems say of locks, or of flushing a folder."""
+
+MOST_TEXT = 64 * 2**20
+"""Bytes of a note, a list or settings."""
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -175,9 +180,26 @@ def whole_file(path: str | os.PathLike[str], *, naming: Naming = AT_ONCE) -> Ite
         yield partial
         naming.name(partial, target)
     except OSError as error:
+        if error.errno is None and SHORT.fullmatch(str(error)):  # of ndarray.tofile, which does not say why
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target)) from error
         if error.errno in NO_ROOM and (not isinstance(error.filename, str) or Path(error.filename) == partial):
             error.filename = os.fspath(target)
         raise
+    finally:
+        partial.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `path`, empty, that is removed after the block, or else by the next call."""
+    _sweep_once(path.parent)
+    partial = partial_name(path)
+    lock = -1
+    try:
+        lock = _owned(partial, os.O_RDWR | os.O_CREAT)
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
         if lock >= 0:
@@ -345,13 +367,19 @@ def write_text(path: str | os.PathLike[str], text: str, *, naming: Naming = AT_O
         partial.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def demand_file(path: str | os.PathLike[str]) -> os.stat_result:
+def demand_file(path: str | os.PathLike[str], *, most: int | None = None) -> os.stat_result:
     """Return the size and times of a regular file; opening anything else may wait for ever, or never end.
+
+    Parameters
+    ----------
+    path : path
+    most : int, optional
+        Bytes that such a file may have.
 
     Raises
     ------
     InputError
-        It is a folder, a pipe, a device or a socket.
+        It is a folder, a pipe, a device or a socket; or larger than files of its kind.
     OSError
         It is not there, or its links go round in circles.
     """
@@ -359,7 +387,41 @@ def demand_file(path: str | os.PathLike[str]) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         kind = next((words for test, words in KINDS if test(found.st_mode)), "something else")
         raise InputError(f"{os.fsdecode(path)} is {kind}; expected a file")
+    if most is not None and found.st_size > most:
+        raise InputError(f"{os.fsdecode(path)} has {found.st_size} bytes; expected at most {most}")
     return found
+
+
+def small_text(path: str | os.PathLike[str], *, errors: str = "strict", most: int = MOST_TEXT) -> str:
+    """Return the text (UTF-8) of a note, a list or a log, which is no pipe, no device and no flood.
+
+    Parameters
+    ----------
+    path : path
+    errors : str
+        What becomes of bytes that are no UTF-8, as for `bytes.decode`.
+    most : int
+        Bytes that such a file may have.
+
+    Raises
+    ------
+    InputError
+        It is no regular file, or a larger one.
+    OSError, UnicodeDecodeError
+        It cannot be read.
+    """
+    demand_file(path, most=most)
+    return Path(path).read_text(encoding="utf-8", errors=errors)
+
+
+def appending(path: str | os.PathLike[str], *, buffering: int = -1) -> TextIO:
+    """Open a log to add lines to (UTF-8); nothing is written through a link, and a pipe is not waited for."""
+    return open(path, "a", encoding="utf-8", errors="surrogateescape", buffering=buffering, opener=no_link)
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file, as the `opener` of `open`, unless it is a symbolic link, or a pipe that nobody reads."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def demand_apart(
@@ -435,6 +497,14 @@ def own_folder(folder: Path) -> Path:
         )
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def demand_no_links(folder: str | os.PathLike[str]) -> None:
+    """Raise RunError when what is written to, or a folder below it, is a symbolic link."""
+    places = [os.fspath(folder), *(os.path.join(home, name) for home, names, _ in os.walk(folder) for name in names)]
+    link = next((place for place in places if os.path.islink(place)), None)
+    if link is not None:
+        raise RunError(f"{link} is a symbolic link; nothing is written through links. Remove it")
 
 
 def own_folders(base: Path, folder: Path) -> Path:

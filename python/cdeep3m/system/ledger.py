@@ -99,7 +99,7 @@ class LedgerFolder:
 
     def add(self, writer: str, entries: bytes) -> None:
         """Append in one write, and close: shared file systems show to others what has been closed."""
-        file = os.open(self.folder / f"{writer}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        file = os.open(self.folder / f"{writer}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
         try:
             written = os.write(file, entries)
         finally:

@@ -12,7 +12,7 @@ from cdeep3m import __version__
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.matlab_ports.break_large_img import Area, Range, from_octave_area, to_octave_area
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.system.files import write_text
+from cdeep3m.system.files import small_text, write_text
 from cdeep3m.tiling.grid import Tiling
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_tiling(folder: str | os.PathLike[str], *, rules: Rules = CORRECTED, fol
     if not path.is_file() and (Path(folder) / JSON).is_file():
         return _of_edition_2(Path(folder) / JSON, rules=rules, folder_input=folder_input)
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = small_text(path, errors="replace")
     except FileNotFoundError:
         raise MissingFileError(f"no {INFO} in {folder}; run DefDataPackages IMAGES {folder} first") from None
     said = parse_info(text, path)
@@ -66,7 +66,7 @@ def _of_edition_2(path: Path, *, rules: Rules, folder_input: bool) -> Tiling:
         When it is not such a file, or the packages form no grid.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(small_text(path))
         areas = [tuple(int(side) for side in area) for area in content["packages"]]
         height, width, planes = (int(side) for side in content["imagesize"])
         cuts = tuple(int(cut) for cut in content["z_blocks"])

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VALIDATION_FILE = "validation_stack_v1.h5"
+STACK_FILES = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
 ENOUGH_VALUES = max(FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES + 1)
 BLOCK_BYTES = 64 * 2**20
 """So much of a volume is read at a time."""
@@ -276,8 +277,7 @@ def write_training_stacks(
         The files, variant 1 first.
     """
     data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
-    names = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
-    return _write_stacks(Path(folder), names, data, label, rules=rules)
+    return _write_stacks(Path(folder), STACK_FILES, data, label, rules=rules)
 
 
 def write_validation_stack(

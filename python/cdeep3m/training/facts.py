@@ -8,6 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import from_caffe_axes
+from cdeep3m.system.files import small_text
 from cdeep3m.volumes.labels import IGNORED
 from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits, white_of
 from cdeep3m.volumes.units import in_nanometers
@@ -104,6 +105,6 @@ def _stretched(patch: np.ndarray) -> np.ndarray:
 def _listed(path: Path) -> list[str]:
     """Return the lines of a list of files, none where there is no list."""
     try:
-        return [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
+        return [line.strip() for line in small_text(path, errors="replace").splitlines() if line.strip()]
+    except (OSError, ValueError):
         return []

@@ -18,8 +18,9 @@ from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
+from cdeep3m.runs.made_of import STACKS, read_note
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
-from cdeep3m.system.files import demand_apart, sweep_tree, whole_folder, write_text
+from cdeep3m.system.files import demand_apart, own_folders, sweep_tree, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,12 @@ def create_run_over_files(
             f"{augmented} holds {len(training_files)} .h5 files, expected {TRAINING_STACKS} for every volume (one "
             "per variant). Make them with PreprocessTrainingData"
         )
+    expected = read_note(augmented).get(STACKS)
+    if expected is not None and expected != str(len(training_files)):
+        raise InputError(
+            f"{augmented} holds {len(training_files)} .h5 files, {expected} were to be made: PreprocessTrainingData "
+            "was stopped, or a file was added. Run the same PreprocessTrainingData again"
+        )
     validation_files = training_files if validation is None else h5_files(validation, as_given=rules.paths_as_given)
     if not validation_files:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
@@ -126,6 +133,8 @@ def create_run(
         `out` holds models of other nets, or of other images.
     """
     home = Path(os.path.abspath(out))
+    if (home / "predict.config").exists():
+        raise RunError(f"{home} holds a prediction; expected another place for models. Choose another folder")
     count = len(lists[TRAIN_LIST]) if lists else None
     named = out if as_given else home
     nets = {net: _messages(net, named, make=make, like=like, files_to_read=count) for net in NETS}
@@ -136,7 +145,7 @@ def create_run(
         for name, paths in (lists or {}).items():
             write_text(folder / name, list_file(paths))
         for net, files in nets.items():
-            (folder / net / "trainedmodel").mkdir(parents=True, exist_ok=True)
+            own_folders(folder, folder / net / "trainedmodel")
             for name, message in files.items():
                 _write(folder / net / name, message)
         write_text(folder / "VERSION", f"{__version__}\n")
@@ -226,16 +235,17 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
 def _messages(
     net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int | None
 ) -> dict[str, Message]:
+    place = str(home) if _is_utf_8(home) else ".."  # a prototxt holds no other name; engines begin in the net's folder
     files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like, make) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
         if layer.type == "PatchData":
             training = any(rule.phase == TRAIN for rule in layer.include)
-            layer.data_provider_param.data_source = str(home / (TRAIN_LIST if training else VALID_LIST))
+            layer.data_provider_param.data_source = str(Path(place) / (TRAIN_LIST if training else VALID_LIST))
             if training and files_to_read is not None:
                 layer.data_provider_param.batch_size = files_to_read
     settings = prototxts.solver(net)
-    settings.snapshot_prefix = snapshot_prefix(str(home), net)
+    settings.snapshot_prefix = snapshot_prefix(place, net)
     return {**files, SOLVER: settings}
 
 
@@ -254,6 +264,14 @@ def _taken_over(net: str, like: Path, make: NetMake | None) -> dict[str, Message
         return {DEPLOY: deploy, TRAIN_VAL: training_net(net, deploy, make=make)}
     except NetError as error:
         raise NetError(f"{predicting} cannot be trained: {error}") from None
+
+
+def _is_utf_8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _net(message: Message) -> NetParameter:

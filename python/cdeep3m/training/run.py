@@ -32,7 +32,7 @@ from cdeep3m.runs.events import recorded
 from cdeep3m.runs.recipe import demand_same_recipe
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
-from cdeep3m.system.files import locked, whole_file, write_text
+from cdeep3m.system.files import locked, own_folder, small_text, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
 from cdeep3m.training.judging import JudgedNet, Judging
@@ -507,7 +507,7 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
         set_options(folder / SOLVER, settings)
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
-            (folder / name).mkdir(exist_ok=True)
+            own_folder(folder / name)
 
 
 def ignore_voxels_of(out: Path) -> None:
@@ -602,7 +602,7 @@ def _note(job: NetTraining, line: str) -> None:
     """Add `line` to the run's readme.txt, once."""
     readme = job.folder.parent / "readme.txt"
     with _README:
-        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+        text = small_text(readme, errors="replace") if readme.exists() else ""
         if line not in text.splitlines():
             write_text(readme, f"{text}\n{line}\n")
 

@@ -29,17 +29,24 @@ from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.training.volumes_given import Given
+    from cdeep3m.volumes import Volume
 
 FILE = "training_full_stacks_v{}_{}.h5"
 DRAWS = "draws_v{}.json"
 SETTINGS = "ConfigSettings_v{}.txt"
 
 
-def write_volumes(volumes: Sequence[Given], out: str | os.PathLike[str], *, seed: int) -> int:
+def write_volumes(
+    volumes: Sequence[Given],
+    out: str | os.PathLike[str],
+    *,
+    seed: int,
+    begin: Callable[[Collection[str]], None] = lambda _: None,
+) -> int:
     """Write 16 files a volume, `training_full_stacks_v<volume>_<variation>.h5`, and beside them what was drawn.
 
     Stacks have Caffe's axes (x, y, z); the variation says the orientation, as in the first edition. Planes are enhanced
@@ -53,6 +60,8 @@ def write_volumes(volumes: Sequence[Given], out: str | os.PathLike[str], *, seed
         Folder; made when it is missing.
     seed : int
         The same one gives the same files.
+    begin : callable
+        Called with the names of the files once all volumes are known to fit, before the first one is written.
 
     Returns
     -------
@@ -73,9 +82,11 @@ def write_volumes(volumes: Sequence[Given], out: str | os.PathLike[str], *, seed
             "can be predicted in one way only. Give every volume a SEC"
         )
     enhancement = Enhancement() if enhanced.pop() else None
+    opened = [_open(given, enhancement) for given in volumes]
+    begin([FILE.format(k, variant.index) for k in range(1, len(volumes) + 1) for variant in VARIANTS])
     noted = []
     for number, (given, augmentation) in enumerate(zip(volumes, augmentations, strict=True), start=1):
-        data, label = _read(given, enhancement)
+        data, label = map(read_all, opened[number - 1])
         noted.append(training_range(given.images, given.labels, data))
         _write_volume(folder, number, data, label, augmentation, seed=seed)
         write_text(folder / SETTINGS.format(number), settings_text(given.secondary, given.tertiary))
@@ -96,11 +107,11 @@ def _augmentation(given: Given) -> Augmentation:
     return augmentation_of("0" if enhanced else given.secondary, int(given.tertiary))
 
 
-def _read(given: Given, enhancement: Enhancement | None) -> tuple[np.ndarray, np.ndarray]:
+def _open(given: Given, enhancement: Enhancement | None) -> tuple[Volume, Volume]:
     check_numbers(given.images, given.labels)
     images, labels = open_enhanced(given.images, enhancement), open_volume(given.labels, role="label")
     check_same_size(images.shape, labels.shape)
-    return read_all(images), read_all(labels)
+    return images, labels
 
 
 def _write_volume(

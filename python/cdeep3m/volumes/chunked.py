@@ -8,6 +8,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Roi
+from cdeep3m.volumes.chunk_files import check_chunks
 from cdeep3m.volumes.stores import reaching
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class ChunkedVolume:
         dtype = np.dtype(array.dtype.numpy_dtype)
         if dtype.kind not in NUMBERS:
             raise InputError(f"{name} holds {array.dtype.name} values; expected whole numbers or floating point")
+        decoded = array.chunk_layout.read_chunk.shape or ()
+        sides = [side or 1 for side in decoded]
+        check_chunks(array.spec().to_json(), name=name, item_bytes=dtype.itemsize, chunk=sides)
         self.shape = layout.shape
         self.dtype = dtype.newbyteorder("=")
         self.chunks = layout.in_space(_chunk_shape(array), missing=1)

@@ -125,7 +125,9 @@ def _files_in(folder: Path) -> list[str]:
                 continue
             if entry.is_file():
                 names.append(entry.name)
-            elif entry.name.lower().endswith((*PNG, *TIFF)) and not entry.is_dir():
+            elif entry.name.lower().endswith((*PNG, *TIFF)) and entry.is_dir():
+                logger.warning("Warning: %s is a folder, and left out; expected an image file", folder / entry.name)
+            elif entry.name.lower().endswith((*PNG, *TIFF)):
                 _refuse(folder / entry.name)
     return names
 

@@ -198,6 +198,10 @@ def listing(names: Sequence[str]) -> str:
     return f"{', '.join(names[:FEW])}{more}"
 
 
+MOST_OF_TWO = 4
+"""With two steps alone, one of 1 and another of so much at most are a gap rather than two numbers of other things."""
+
+
 def missing_numbers(numbers: Sequence[int]) -> list[int]:
     """Return the numbers that are missing where the others count on in equal steps.
 
@@ -205,9 +209,13 @@ def missing_numbers(numbers: Sequence[int]) -> list[int]:
     --------
     >>> missing_numbers([1, 2, 5, 6, 7]), missing_numbers([0, 10, 20, 40]), missing_numbers([3, 14, 15])
     ([3, 4], [30], [])
+    >>> missing_numbers([1, 2, 4]), missing_numbers([1, 3])
+    ([3], [])
     """
     ordered = sorted(numbers)
     steps = [b - a for a, b in pairwise(ordered)]
+    if len(steps) == 2 and min(steps) == 1 and 2 <= max(steps) <= MOST_OF_TWO:
+        return [*range(ordered[0], ordered[1])][1:] + [*range(ordered[1], ordered[2])][1:]
     if len(steps) < FEW:
         return []
     step, often = Counter(steps).most_common(1)[0]

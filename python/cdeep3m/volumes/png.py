@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from cdeep3m.errors import FormatError, InputError
+from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement
 from cdeep3m.system.files import AT_ONCE, Naming, demand_file, whole_file
 from cdeep3m.system.threads import spread
@@ -98,11 +98,12 @@ def is_whole_plane(path: Path, size: tuple[int, ...]) -> bool:
     try:
         if path.is_symlink():
             return False
+        demand_file(path)
         with path.open("rb") as file:
             start = _start(file.read(33), path)
             file.seek(len(SIGNATURE))
             _check_sums(file, path)
-    except (OSError, FormatError):
+    except (OSError, InputError):
         return False
     return (start.height, start.width, start.depth, start.colour_type) == (*size, 8, GRAY)
 

@@ -6,10 +6,12 @@ and AWS_SECRET_ACCESS_KEY, AWS_PROFILE and ~/.aws, the machine's role; AWS_NO_SI
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,8 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cdeep3m.errors import CDeep3MError, DownloadError, FormatError, InputError, MissingFileError, needing
-from cdeep3m.system.files import whole_file
+from cdeep3m.errors import (
+    NESTED,
+    CDeep3MError,
+    DownloadError,
+    FormatError,
+    FullDiskError,
+    InputError,
+    MissingFileError,
+    describe,
+    needing,
+)
+from cdeep3m.system.files import LONGEST_NAME, MOST_TEXT, demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
 
 if TYPE_CHECKING:
@@ -30,9 +42,11 @@ WEB = ("http", "https")
 REMOTE = ("s3", *WEB)
 RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
 """A server that is away for some 15 seconds is waited for."""
+PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1"}
+"""A server that says nothing for a minute counts as gone."""
+LEDGER = ".ledger"
 CACHE_BYTES = 2**24
 """So much of what was read is kept, decoded, for boxes that share chunks."""
-
 Attributes = dict[str, Any]
 
 
@@ -79,7 +93,7 @@ class Store:
         """Return how tensorstore names it."""
         scheme, parts = scheme_of(self.url), urlsplit(self.url)
         if scheme is None:
-            return {"driver": "file", "path": f"{Path(self.url).absolute()}/"}
+            return {"driver": "file", "path": f"{_in_utf_8(os.path.abspath(self.url))}/"}
         if scheme in WEB:
             query = {"path": f"{parts.path}/"}
             return {"driver": "http", "base_url": f"{scheme}://{parts.netloc}", **query}
@@ -95,9 +109,13 @@ class Store:
         """
         if self.is_local:
             try:
-                return (Path(self.url) / key).read_bytes()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                path = Path(self.url) / key
+                if path.is_dir():
+                    return None
+                demand_file(path, most=MOST_TEXT)
+            except (FileNotFoundError, NotADirectoryError):
                 return None
+            return path.read_bytes()
         with reaching(self.url):
             found = self._keys().read(key).result()
         return found.value if found.state == "value" else None
@@ -115,8 +133,9 @@ class Store:
             return None
         try:
             found = json.loads(text)
-        except ValueError as error:
-            raise FormatError(f"{self.url}/{key} is no JSON ({error}). Copy or export it again") from error
+        except (ValueError, RecursionError) as error:
+            reason = NESTED if isinstance(error, RecursionError) else error
+            raise FormatError(f"{self.url}/{key} is no JSON ({reason}). Copy or export it again") from error
         if not isinstance(found, dict):
             raise FormatError(f"{self.url}/{key} holds a JSON {type(found).__name__}; expected an object")
         return found
@@ -154,15 +173,18 @@ class Store:
     def remove_all(self) -> None:
         """Remove all that is stored there."""
         if self.is_local:
-            shutil.rmtree(self.url, ignore_errors=True)
+            if os.path.isdir(self.url) and not os.path.islink(self.url):
+                shutil.rmtree(self.url, ignore_errors=True)
+            else:
+                Path(self.url).unlink(missing_ok=True)
             return
         ts = tensorstore_module()
         with reaching(self.url):
             self._keys().delete_range(ts.KvStore.KeyRange()).result()
 
     def is_empty(self) -> bool:
-        """Return whether nothing is stored there."""
-        return not self.names()
+        """Return whether nothing is stored there, nor a file of that name."""
+        return not self.names() and not (self.is_local and os.path.lexists(self.url) and not os.path.isdir(self.url))
 
     def open_array(self, driver: str, *, name: str = "", **spec: Any) -> tensorstore.TensorStore:
         """Open an array that is there.
@@ -213,6 +235,15 @@ class Store:
         return ts.KvStore.open(self.kvstore(), context=context()).result()
 
 
+def ledger_beside(url: str) -> Store:
+    """Return where the ledger of what is written to a store, or a file, lies until that is whole."""
+    home, _, name = url.rpartition("/")
+    if len(os.fsencode(name)) + len(LEDGER) > LONGEST_NAME:
+        kept = os.fsdecode(os.fsencode(name)[: LONGEST_NAME - len(LEDGER) - 8])
+        name = f"{kept}{zlib.crc32(os.fsencode(name)):08x}"
+    return Store(f"{home}/{name}{LEDGER}" if home or url.startswith("/") else f"{name}{LEDGER}")
+
+
 def whole_store(url: str) -> Store:
     """Return the store of an address to read from.
 
@@ -222,7 +253,7 @@ def whole_store(url: str) -> Store:
         A run is writing to it, or was stopped while it did: a ledger lies beside it.
     """
     store = Store.at(url)
-    if Store(f"{store.url}.ledger").read(HEADER) is not None:
+    if ledger_beside(store.url).read(HEADER) is not None:
         raise InputError(f"{store.url} is not whole yet; run the command that writes it to its end")
     return store
 
@@ -269,7 +300,9 @@ def tensorstore_module() -> Any:
     with needing("tensorstore", extra="zarr", module="tensorstore"):
         import tensorstore
 
-        return tensorstore
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    return tensorstore
 
 
 @lru_cache(maxsize=1)
@@ -309,6 +342,20 @@ def reaching(name: str) -> Iterator[None]:
         raise _failure(name, error) from error
 
 
+@lru_cache(maxsize=64)
+def _in_utf_8(folder: str) -> str:
+    """Return a folder's path as tensorstore takes it; one that is not UTF-8 is held open, and called by its number."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        os.makedirs(folder, exist_ok=True)
+        return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY)}"
+    return folder
+
+
+NUMBERS = {"EDQUOT": errno.EDQUOT, "EFBIG": errno.EFBIG, "File too large": errno.EFBIG}
+
+
 def _failure(name: str, error: Exception) -> CDeep3MError:
     text = " ".join(str(error).split())
     status, _, rest = text.partition(": ")
@@ -319,6 +366,9 @@ def _failure(name: str, error: Exception) -> CDeep3MError:
             f"{name} is not open to these credentials ({words[:300]}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE, or "
             "AWS_NO_SIGN_REQUEST=YES for public data"
         )
+    full = re.search(r"\b(ENOSPC|EDQUOT|EFBIG)\b|[Nn]o space left|[Qq]uota exceeded|File too large", text)
+    if full:
+        return FullDiskError(describe(OSError(NUMBERS.get(full[0], errno.ENOSPC), "", name)))
     if status == "NOT_FOUND":
         return MissingFileError(f"{name} is not there, or is no such array ({words[:300]})")
     if status in ("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNKNOWN"):

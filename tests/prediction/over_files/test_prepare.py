@@ -190,7 +190,7 @@ def test_too_small_images_leave_nothing(tmp_path):
 def test_prepared_images_are_found_again(tmp_path, images, monkeypatch):
     monkeypatch.chdir(tmp_path)
     preprocess_images("images", "aug")
-    assert sorted(path.name for path in (tmp_path / "aug").iterdir()) == sorted(
+    assert sorted(path.name for path in (tmp_path / "aug").glob("[!.]*")) == sorted(
         [INFO, IMAGES, "package_processing_info.txt"]
     )
     assert is_package_folder("aug")

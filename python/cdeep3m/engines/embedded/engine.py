@@ -9,6 +9,7 @@ import torch
 
 from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress
 from cdeep3m.engines.embedded.prediction.predictor import Predictor, read_trained
+from cdeep3m.system.files import appending
 from cdeep3m.volumes.enhancement import denoise_plane
 
 if TYPE_CHECKING:
@@ -118,5 +119,5 @@ def use_plain_float32() -> None:
 
 def _note(log: Path | None, line: str) -> None:
     if log:
-        with log.open("a") as file:
+        with appending(log) as file:
             file.write(f"{line}\n")

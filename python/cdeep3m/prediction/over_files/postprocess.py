@@ -18,7 +18,7 @@ from cdeep3m.matlab_ports.imread import imread
 from cdeep3m.matlab_ports.merge_16_probs import file_of_plane, wanted_files
 from cdeep3m.rules import CORRECTED, ORIGINAL, Rules
 from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE, MAP_PLANES
-from cdeep3m.system.files import LEFT_TO_SYSTEM, Naming, Settling, demand_apart, write_text
+from cdeep3m.system.files import LEFT_TO_SYSTEM, Naming, Settling, demand_apart, own_folder, write_text
 from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.info_file import read_tiling
@@ -235,7 +235,7 @@ def gather_planes(folder: Path, package: Package, listed: Callable[[Path, int], 
             f"{source} holds {len(found)} averaged planes; expected {planes}. "
             f"Run StartPostprocessing {source} first, or predict this package again"
         )
-    targets[0].parent.mkdir(exist_ok=True)
+    own_folder(targets[0].parent)
     for k, path in found.items():
         path.replace(targets[k])
 

@@ -17,8 +17,9 @@ from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.rules import CORRECTED, Rules
+from cdeep3m.runs.made_of import PACKAGES, MadeOf, files_of, read_note
 from cdeep3m.runs.names import DONE
-from cdeep3m.system.files import Settling, demand_apart, write_text
+from cdeep3m.system.files import Settling, demand_apart, demand_plain_name, own_folders, small_text, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -46,7 +47,13 @@ CANVAS_BYTES = 128 * 2**20
 logger = logging.getLogger(__name__)
 
 
-def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str], *, rules: Rules = CORRECTED) -> Tiling:
+def define_packages(
+    images: str | os.PathLike[str],
+    aug: str | os.PathLike[str],
+    *,
+    rules: Rules = CORRECTED,
+    overwrite: bool = False,
+) -> Tiling:
     """Divide a volume into packages and write how to `aug` (DefDataPackages.m).
 
     Parameters
@@ -57,6 +64,8 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
         Gets `de_augmentation_info.mat` and `package_processing_info.txt`; made when it is not there.
     rules : Rules
         Keep the original's defects.
+    overwrite : bool
+        Remove packages of other images, which are refused otherwise.
 
     Returns
     -------
@@ -65,14 +74,25 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str],
     Raises
     ------
     CDeep3MError
-        The images cannot be read, or are too small.
+        The images cannot be read, or are too small; `aug` holds packages of other images.
     """
     demand_apart(aug, [images])
+    made_of = _made_of(images, rules, overwrite=overwrite)
+    made_of.demand(aug)
     volume = open_volume(images, rules=rules)
     tiling = Tiling.of(volume.shape, rules=rules, folder_input=volume.is_folder)
-    Path(aug).mkdir(parents=True, exist_ok=True)
+    made_of.claim(aug)
     write_tiling(tiling, aug)
     return tiling
+
+
+def _made_of(images: str | os.PathLike[str], rules: Rules, *, overwrite: bool = False) -> MadeOf:
+    return MadeOf(
+        kind=PACKAGES,
+        settings={"images": files_of(images), "--exact": str(rules.octave_images)},
+        overwrite=overwrite,
+        refuse=not rules.octave_images,
+    )
 
 
 def preprocess_package(
@@ -160,6 +180,7 @@ class PackageSource:
         """
         if rules.octave_images:
             refuse_space_in_folder(aug)
+        demand_apart(aug, [images])
         volume = open_enhanced(images, enhancement, rules=rules)
         tiling = read_tiling(aug, rules=rules, folder_input=volume.is_folder)
         if volume.shape != tiling.shape:
@@ -167,15 +188,17 @@ class PackageSource:
                 f"{Path(aug) / INFO} was made for {_size(tiling.shape)} voxels (z, y, x); expected those of the images "
                 f"in {images}, {_size(volume.shape)}. Run DefDataPackages again"
             )
+        if read_note(Path(aug)):
+            MadeOf(kind=PACKAGES, settings={"images": files_of(images)}).demand(aug)
         return cls(volume, images, aug, tiling)
 
     def write(self, tile: int, z_block: int, net: str, speed: int, *, ask: Callable[[str], None] | None = None) -> Path:
         """Write the variants of a package, `DONE` last, and return its folder; see `preprocess_package`."""
+        demand_plain_name(net, what="the net")
         package = self.tiling.package(tile, z_block)
         padded = padded_stack(self.volume, package)
         check_values(padded, self.images, ask=ask if self.tiling.rules.octave_images else None)
-        folder = Path(self.aug) / net / package.name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = own_folders(Path(self.aug), Path(self.aug) / net / package.name)
         write_variants(padded, package, folder, net=net, speed=speed)
         return folder
 
@@ -287,6 +310,7 @@ def preprocess_images(
     speed: int = 1,
     rules: Rules = CORRECTED,
     ask: Callable[[str], None] | None = None,
+    overwrite: bool = False,
 ) -> Tiling:
     """Divide images into packages and remember where the images lie (the paper's PreprocessImageData).
 
@@ -302,12 +326,16 @@ def preprocess_images(
         --augspeed of those packages.
     rules, ask
         As for `preprocess_package`.
+    overwrite : bool
+        As for `define_packages`.
 
     Returns
     -------
     Tiling
     """
-    tiling = define_packages(images, aug, rules=rules)
+    for net in nets:
+        demand_plain_name(net, what="the net")
+    tiling = define_packages(images, aug, rules=rules, overwrite=overwrite)
     write_text(Path(aug) / IMAGES, f"{absolute(images)}\n")
     if nets:
         source = PackageSource.open(images, aug, rules=rules)
@@ -331,7 +359,7 @@ def images_of_packages(aug: str | os.PathLike[str]) -> str:
         When `aug` does not name its images, or they are no longer there.
     """
     try:
-        images = (Path(aug) / IMAGES).read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+        images = small_text(Path(aug) / IMAGES, errors="surrogateescape").rstrip("\n")
     except FileNotFoundError:
         raise MissingFileError(
             f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "

@@ -299,7 +299,8 @@ def predict_stacks(
         made.
     """
     with failing_with(NO_FOLDER):
-        (out / "log").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        own_folder(out / "log")
     stacks = {variant.index: path for variant in VARIANTS for path in sorted(aug.glob(STACK_OF.format(variant.index)))}
     with failing_with(ENGINE_FAILED):
         if not stacks:
@@ -310,11 +311,15 @@ def predict_stacks(
         for job in jobs:
             shutil.rmtree(job.partial, ignore_errors=True)
             job.partial.mkdir()
-    with failing_with(ENGINE_FAILED):
-        if isinstance(engine, ParallelEngine) and len(gpus) > 1:
-            _deal(jobs, model, engine, gpus, log=out / "out.log", between=between)
-        elif jobs:
-            _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log", between=between)
+    try:
+        with failing_with(ENGINE_FAILED):
+            if isinstance(engine, ParallelEngine) and len(gpus) > 1:
+                _deal(jobs, model, engine, gpus, log=out / "out.log", between=between)
+            elif jobs:
+                _predict_jobs(jobs, model, engine, gpus[0], log=out / "out.log", between=between)
+    finally:
+        for job in jobs:
+            shutil.rmtree(job.partial, ignore_errors=True)
     write_text(out / PREDICTED, PREDICTED_WELL)
     return len(stacks)
 

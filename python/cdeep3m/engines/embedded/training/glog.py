@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from cdeep3m.system.files import appending
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -27,7 +29,7 @@ class GLog:
         self._files = ExitStack()
         self._streams = [stream] if stream else []
         if path is not None:
-            self._streams.append(self._files.enter_context(path.open("a", encoding="utf-8", buffering=1)))
+            self._streams.append(self._files.enter_context(appending(path, buffering=1)))
 
     def __enter__(self) -> GLog:
         return self
