@@ -113,6 +113,12 @@ def test_a_few_planes_stand_for_many_and_all_volumes_are_scored():
     assert sum(net.windows for net in loaded) == MOST_PLANES + 2
 
 
+def test_maps_that_tell_nothing_apart_are_not_calibrated():
+    held = part()
+    held.data[:] = 77
+    assert Judge(IdentityEngine(), [held]).calibrate(MODEL) is None
+
+
 def test_nothing_is_calibrated_on_background_alone():
     held = part()
     held.label[:] = 0

@@ -132,6 +132,14 @@ def test_without_held_out_planes_maps_are_calibrated_and_nothing_is_scored(out):
     assert validation_of(out / "1fm").planes == ""
 
 
+def test_maps_that_tell_nothing_apart_are_said_to_be_and_left(out, caplog):
+    judge = FakeJudge()
+    judge.calibrate = lambda model: None
+    train(asks(out, calibrate=True), InProcess(), judge=judge)
+    assert "they are not calibrated. Train for longer" in caplog.text
+    assert validation_of(out / "1fm").calibration is None
+
+
 def test_a_training_as_the_original_trains_leaves_no_record(out):
     train(TrainRequest(out=out, nets=("1fm",), settings=SolverSettings(numiterations=5)), InProcess())
     assert not (out / "1fm" / "validation.json").exists()

@@ -48,6 +48,30 @@ def fitted(counts: np.ndarray) -> tuple[float, float]:
     return scale, -scale * centre
 
 
+def tells_apart(counts: np.ndarray) -> bool:
+    """Return whether some threshold does better than to call everything foreground.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (2, steps)
+        As of `fitted`.
+
+    Examples
+    --------
+    >>> tells_apart(np.array([[90, 8, 2], [1, 9, 90]])), tells_apart(np.array([[10, 10], [10, 10]]))
+    (True, False)
+    """
+    f1 = _f1(counts)
+    return bool(f1.max() > f1[0] + NEARLY_BEST)
+
+
+def _f1(counts: np.ndarray) -> NDArray[np.float64]:
+    """Return the F1 of every threshold: from that step on is foreground."""
+    background, foreground = (row[::-1].cumsum()[::-1].astype(np.float64) for row in counts)
+    values: NDArray[np.float64] = 2 * foreground / (foreground + background + foreground[0])
+    return values
+
+
 def _logits(steps: int) -> NDArray[np.float64]:
     """Return the logit of every step; the ends count as a quarter of a step away from 0 and 1."""
     probability = np.arange(steps) / (steps - 1)
@@ -59,8 +83,7 @@ def _logits(steps: int) -> NDArray[np.float64]:
 
 def _best_logit(counts: np.ndarray, logits: NDArray[np.float64]) -> float:
     """Return the logit of the best threshold: the middle of the stretch around it whose F1 is as good as the best."""
-    background, foreground = (row[::-1].cumsum()[::-1].astype(np.float64) for row in counts)
-    f1 = 2 * foreground / (foreground + background + foreground[0])
+    f1 = _f1(counts)
     best = int(np.argmax(f1))
     good = f1 >= f1[best] - NEARLY_BEST
     first, last = best, best

@@ -12,7 +12,7 @@ import numpy as np
 
 from cdeep3m.engines.base import CPU
 from cdeep3m.errors import InputError
-from cdeep3m.evaluation.calibrating import fitted
+from cdeep3m.evaluation.calibrating import fitted, tells_apart
 from cdeep3m.evaluation.scores import best_threshold, score
 from cdeep3m.geometry import Roi
 from cdeep3m.prediction.core import NetInUse, predict_boxes
@@ -73,8 +73,8 @@ class Judge:
             f1_at_half=_number(score(counts).f1),
         )
 
-    def calibrate(self, model: TrainedModel) -> Calibration:
-        """Return the calibration of the weights that predict.
+    def calibrate(self, model: TrainedModel) -> Calibration | None:
+        """Return the calibration of the weights that predict; None where no threshold tells anything apart.
 
         Raises
         ------
@@ -87,6 +87,8 @@ class Judge:
             counts += self._counted(label, steps, STEPS + 1)
         if not counts.any(axis=1).all():
             raise InputError(f"{self.words}: background or foreground alone; expected both, or nothing is calibrated")
+        if not tells_apart(counts):
+            return None
         scale, offset = fitted(counts)
         return Calibration(weights=model.weights.name, scale=scale, offset=offset, planes=self.words)
 

@@ -30,8 +30,8 @@ class Judge(Protocol):
     def score(self, model: TrainedModel) -> Scored:
         """Return how weights do."""
 
-    def calibrate(self, model: TrainedModel) -> Calibration:
-        """Return what makes 0.5 the right threshold of their maps."""
+    def calibrate(self, model: TrainedModel) -> Calibration | None:
+        """Return what makes 0.5 the right threshold of their maps; None where no threshold is any good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,14 @@ class JudgedNet:
             return
         if record.calibration is None or record.calibration.weights != weights.name:
             calibration = self.judge.calibrate(with_deploy(weights, self.folder.name))
+            if calibration is None:
+                log.warning(
+                    "Warning: %s: no threshold of its maps does better on %s than to call everything foreground; "
+                    "they are not calibrated. Train for longer",
+                    self.folder.name,
+                    self.judge.words,
+                )
+                return
             replace(record, calibration=calibration).write(self.folder)
             log.info("%s: maps are calibrated: %s", self.folder.name, calibration.words)
 
