@@ -161,7 +161,7 @@ def hidden_name(path: Path) -> Path:
     --------
     >>> from pathlib import Path
     >>> hidden_name(Path("maps/Segmented.tif")).name, len(hidden_name(Path("n" * 250 + ".tif")).name)
-    ('.Segmented.partial.tif', 254)
+    ('.Segmented.partial.tif', 255)
     """
     name = f".{path.stem}.partial{path.suffix}"
     if len(os.fsencode(name)) > LONGEST_NAME:
