@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFERENCE = Path(os.environ.get("CDEEP3M_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C and hanging up end the tests' commands, also where nohup or a shell in the background ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
