@@ -1,4 +1,4 @@
-# make demo   train compact nets on a synthetic volume, predict another one, score the result
+# make demo   train a compact net on a synthetic volume, predict another one, score the result
 # make test   the whole test suite, but for what needs a Docker engine, a browser or Slurm: make test-docker test-browser test-slurm
 #
 # Each makes its own virtual environment in .venv first. Without a GPU, the CPU build of PyTorch saves some 2 GB of
@@ -62,7 +62,7 @@ $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
-## make demo     train, predict and score on a synthetic volume (6 minutes on 2 cores)
+## make demo     train, predict and score on a synthetic volume (5 minutes on 2 cores)
 demo: $(VENV)/.installed
 	$(BIN)/cdeep3m demo
 
