@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from urllib.error import URLError
 
 import pytest
 
@@ -114,7 +116,6 @@ def test_fetch_of_a_published_model_by_name(published, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["fetch", "vesicles"], "https://doi.org/10.7295/W9CDEEP3M50682"),
         (["fetch", "nonsense"], "neither a file, nor an address, nor the name of a published model"),
         (["fetch", "--sha256", "1", "vesicles"], "64 hexadecimal digits"),
         (["fetch", "ftp://x/y.tar"], "no address that begins with https://"),
@@ -129,6 +130,19 @@ def test_what_cannot_be_done_is_one_line(words, complaint, capsys):
     assert shown.err.startswith("ERROR, ")
     assert complaint in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_without_a_network_a_published_model_names_its_page(monkeypatch, capsys):
+    def no_network(*_, **__):
+        raise URLError(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+
+    monkeypatch.setattr("cdeep3m.models.download.urlopen", no_network)
+    monkeypatch.setattr("cdeep3m.models.download.time.sleep", lambda seconds: None)
+    assert typed("fetch", "vesicles") == 1
+    shown = capsys.readouterr().err
+    assert "https://doi.org/10.7295/W9CDEEP3M50682: no connection" in shown
+    assert "by hand" in shown
+    assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["bla"], ["info"], ["info", "a", "b"], ["list", "a"], ["fetch"], ["verify"]])

@@ -241,6 +241,7 @@ def test_command_that_does_not_exist_is_one_line(s3, machine):
     )
 
 
+@pytest.mark.heavy
 def test_prediction_that_a_spot_machine_lost_goes_on_on_a_new_one(s3, machine, tmp_path):
     """The bytes are those of a prediction that nothing interrupted."""
     lab = tmp_path / "lab"
