@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,6 @@ from dask_cluster import IGNORING, local_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cdeep3m.runners.base import Runner
 
@@ -73,6 +73,36 @@ def test_a_caller_that_stops_early_leaves_nothing_to_do(runner, tmp_path):
         done = now
         time.sleep(0.5)
     assert 0 < done < 900
+
+
+PEAKS = """
+import gc, sys, tracemalloc
+from box_work import nothing
+from cdeep3m.runners.dask import OnDask
+
+for boxes in (200, 1500, 4500):  # the first one imports and connects
+    gc.collect()
+    tracemalloc.start()
+    assert sum(1 for _ in OnDask(sys.argv[1]).run(nothing, range(boxes))) == boxes
+    print(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+"""
+
+
+@pytest.mark.heavy
+def test_memory_here_does_not_grow_with_the_boxes_of_a_cluster(cluster):
+    """A future that was kept would take some kilobytes; 100,000 boxes have to fit as well as 4,500 do."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, cluster],  # the scheduler is in this process, and has a memory of its own
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    _, few, many = map(int, done.stdout.split())
+    assert (many - few) / 3000 < 200
 
 
 def test_a_box_whose_process_is_killed_is_done_by_another(cluster, tmp_path):

@@ -199,7 +199,9 @@ def test_convert_reads_and_writes_s3(keys: str, tmp_path: Path) -> None:
     assert main(["convert", str(tmp_path / "v.zarr"), there]) == 0
     assert main(["convert", there, str(tmp_path / "back.tif"), "--roi", "0:5,0:100,0:70"]) == 0
     np.testing.assert_array_equal(read_all(open_volume(tmp_path / "back.tif")), ADDRESSES[:, :100])
-    assert main(["convert", str(tmp_path / "v.zarr"), there]) == 1
+    assert main(["convert", str(tmp_path / "v.zarr"), there]) == 0  # finished already
+    write(str(tmp_path / "w.zarr"), "ome-zarr")
+    assert main(["convert", str(tmp_path / "w.zarr"), there]) == 1
 
 
 def test_an_address_without_a_suffix_is_looked_at(keys: str) -> None:

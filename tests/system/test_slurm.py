@@ -90,12 +90,14 @@ def test_a_requeued_share_goes_on(slurm, tmp_path):
     job = slurm.submit(share_script(tmp_path, shares=1, seconds=0.1), "--array=1-1", "--requeue")
     wait_until(5, tmp_path)
     slurm.run("scontrol", "requeue", f"{job}_1")
-    done = len(boxes_in(tmp_path))
-    deadline = time.monotonic() + 30
-    while slurm.states(job) != ["PENDING"] and time.monotonic() < deadline:
+    log = slurm.folder / f"job-{job}_1.log"
+    deadline = time.monotonic() + 60
+    while "goes on where this one stopped" not in log.read_text() or slurm.states(job) != ["PENDING"]:
+        assert time.monotonic() < deadline, f"{slurm.states(job)}: {log.read_text()}"
         time.sleep(0.2)
-    # Slurm holds a requeued job back for two minutes.
-    slurm.run("scontrol", "update", f"JobId={job}_1", "StartTime=now")
+    done = len(boxes_in(tmp_path))
+    time.sleep(2)  # what the first try ended with must not be taken for the second one's
+    slurm.run("scontrol", "update", f"JobId={job}_1", "StartTime=now")  # Slurm holds it back for two minutes
     wait_until(done + 5, tmp_path, 150)
     slurm.wait_for(job)
     assert boxes_in(tmp_path) == SQUARES

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 FEWEST_AT_ONCE = 64
 """So many boxes are with the scheduler at least, so that clusters that adapt see work for more workers."""
 SECONDS_TO_CONNECT = 30
+KEPT_MESSAGES = "distributed.admin.low-level-log-length"
+"""So many batches of messages a client keeps for whoever looks for faults in it: 2.4 KB a box, up to 1,000 batches."""
 MOST_DEATHS = 10
 """A box may outlive so many workers of a cluster that is started here: those that Slurm ends are no fault of a box."""
 
@@ -60,12 +62,12 @@ def connected(address: str) -> Iterator[Any]:
         Without distributed.
     """
     with needing("distributed", extra="dask", module="distributed"):
+        import dask
         from distributed import Client
+    where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        if Path(address).is_file():
-            client = Client(scheduler_file=address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-        else:
-            client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+        with dask.config.set({KEPT_MESSAGES: 0}):
+            client = Client(**where, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RunError(
             f"no Dask scheduler at {address} ({error}); expected an address such as tcp://host:8786, or a scheduler "
