@@ -24,7 +24,7 @@ ONLY_IN = {
     "markupsafe": ("report.page",),
     "skimage": ("matlab_ports.apply_3d_watershed", "objects.splitting", "edition2.secondary"),
     "distributed": ("runners.dask", "runners.slurm"),
-    "dask": ("runners.slurm",),
+    "dask": ("runners.dask", "runners.slurm"),
     "dask_jobqueue": ("runners.slurm",),
     "cc3d": ("objects.components",),
     "h5py": ("volumes", "maps"),

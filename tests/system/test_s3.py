@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -200,8 +201,11 @@ def test_convert_reads_and_writes_s3(keys: str, tmp_path: Path) -> None:
     assert main(["convert", there, str(tmp_path / "back.tif"), "--roi", "0:5,0:100,0:70"]) == 0
     np.testing.assert_array_equal(read_all(open_volume(tmp_path / "back.tif")), ADDRESSES[:, :100])
     assert main(["convert", str(tmp_path / "v.zarr"), there]) == 0  # finished already
-    write(str(tmp_path / "w.zarr"), "ome-zarr")
-    assert main(["convert", str(tmp_path / "w.zarr"), there]) == 1
+    assert main(["convert", str(tmp_path / "v.zarr"), there, "--roi", "0:5,0:100,0:70"]) == 1
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["w"] = ADDRESSES[::-1]
+    assert main(["convert", str(tmp_path / "w.h5"), there, "--axes", "zyx"]) == 1
+    np.testing.assert_array_equal(read_all(open_volume(there)), ADDRESSES)
 
 
 def test_an_address_without_a_suffix_is_looked_at(keys: str) -> None:

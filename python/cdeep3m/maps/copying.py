@@ -200,7 +200,7 @@ def convert(
     fresh = all(place.is_empty() for place in places)
     try:
         maps = open_maps(target, spec, format_name=format_name)
-        if _is_whole(maps, places) and not target.scheme:
+        if _is_whole(maps, places):
             places[1].remove_all()
             _demand_equal(volume, target, spec)
             return maps
