@@ -115,7 +115,8 @@ RECORDED = {
     "test_ensemblepredictions_writes_what_it_wrote": "`EnsemblePredictions.py`",
     "test_create_overlays_writes_what_it_wrote": "`Create_overlays.py`",
     "test_a_prediction_is_the_recorded_one": "`runprediction.sh`",
-    "test_a_prediction_ends_with_the_recorded_status": "statuses of `runprediction.sh`",
+    "test_createtrainjob_names_folders_as_they_were_typed": "`CreateTrainJob.py`",
+    "test_a_command_ends_with_the_recorded_status": "statuses of commands",
 }
 """Tests of the second edition's recordings, and what each is about."""
 

@@ -161,3 +161,10 @@ def test_recordings_of_the_second_edition_are_counted_and_named(tmp_path):
     assert (first.run, first.broken) == (2, ("b",))
     assert not any(kind.run for kind in others)
     assert "Does not hold: enhanced planes, b" in page(measured(recordings=[first]))
+
+
+def test_every_kind_of_recordings_has_a_test_of_that_name_and_cases_that_ran():
+    tests = "\n".join(path.read_text() for path in (Path(__file__).parents[1] / "edition2").glob("test_*.py"))
+    for name, what in RECORDED_2.items():
+        assert f"def {name}(" in tests
+        assert re.search(rf"^\| {re.escape(what)} \| [1-9]", COMMITTED, re.MULTILINE)
