@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from cdeep3m.cli.main import main
 from cdeep3m.geometry import Roi
-from cdeep3m.volumes import open_volume
+from cdeep3m.volumes import open_volume, read_all
 from cdeep3m.volumes.synthetic import synthesize
 from dask_cluster import IGNORING, local_cluster
 from octave_cases import png_folder
@@ -25,8 +26,6 @@ from slurm_machine import PrivateSlurm, find_obstacle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(find_obstacle() is not None, reason=str(find_obstacle())),
@@ -34,9 +33,6 @@ pytestmark = [
 ]
 
 SHAPE = (12, 192, 192)
-THRESHOLD = "0.7"
-"""Some of the maps of random weights lie above it."""
-
 CUT = 3
 """So many planes, each a box, are there when somebody dies, or more."""
 
@@ -68,14 +64,17 @@ def maps_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("Segmented_*.png"))}
 
 
+def threshold_of(lab: Path) -> str:
+    """Return a threshold that some of the maps of random weights lie above."""
+    return f"{np.quantile(read_all(open_volume(lab / 'one' / 'ensembled')), 0.8) / 255:.4f}"
+
+
 def cells_of(lab: Path, name: str, *options: str) -> dict[str, bytes]:
     """Labels and tables of the objects in the maps of a run."""
     out = lab / f"{name}-cells"
     out.mkdir()
-    assert (
-        main(["objects", "--threshold", THRESHOLD, *options, str(lab / name / "ensembled"), str(out / "labels.tif")])
-        == 0
-    )
+    command = ["objects", "--threshold", threshold_of(lab), *options, str(lab / name / "ensembled")]
+    assert main([*command, str(out / "labels.tif")]) == 0
     return {part: (out / part).read_bytes() for part in ("labels.tif", "objects.csv", "density.csv")}
 
 
