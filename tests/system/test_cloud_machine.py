@@ -165,10 +165,10 @@ def test_user_without_rights_runs_commands_in_the_folder_of_work(machine):
 
 def test_failure_is_told_with_its_reason(machine, provider):
     provider.signals.clear()
-    shell(machine, "cp -p /etc/cdeep3m/cloud.json /root/kept")
+    shell(machine, "cp -p /etc/cdeep3m/cloud.json /var/tmp/kept")
     shell(machine, """sed -i 's/"device": "auto"/"device": "cuda"/' /etc/cdeep3m/cloud.json""")
     done = machine.exec_run(["cdeep3m-boot"])
-    shell(machine, "cp -p /root/kept /etc/cdeep3m/cloud.json")
+    shell(machine, "cp -p /var/tmp/kept /etc/cdeep3m/cloud.json")
     assert done.exit_code == 1
     ((signal, _),) = provider.signals
     assert signal["Status"] == "FAILURE"
@@ -179,7 +179,7 @@ def test_archive_that_is_not_the_release_s_is_refused_and_told(machine, provider
     provider.signals.clear()
     shell(machine, f"""sed -i 's/"sha256": ".*"/"sha256": "{"0" * 64}"/' /etc/cdeep3m/cloud.json""")
     assert machine.exec_run(["cdeep3m-boot"]).exit_code == 1
-    shell(machine, "cp -p /root/kept /etc/cdeep3m/cloud.json")
+    shell(machine, "cp -p /var/tmp/kept /etc/cdeep3m/cloud.json")
     assert provider.signals[0][0]["Reason"].startswith(f"expected an archive with the SHA-256 {'0' * 64}, found ")
 
 
