@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 USUAL_REACH = 76
 """How far nets look, where tiles are blended and it has not been measured yet."""
-BYTES_OF_AN_ACCOUNT = 380
+BYTES_OF_AN_ACCOUNT = 430
 """What is known of a box, whether it is done or not."""
 
 

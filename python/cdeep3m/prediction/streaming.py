@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.engines.base import Progress
 from cdeep3m.prediction.core import average_nets, average_unrounded, to_map_type
+from cdeep3m.system.memory import give_back
 from cdeep3m.system.threads import Behind
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _AVERAGE = "\0"
 WAITING = 4
 WAITING_BYTES = 2**26
 """So many boxes may wait to be written, if they are small; of larger ones, one is written while one is predicted."""
+LARGE_BOX = 2**24
+"""From so many voxels on, what a box leaves behind in memory is worth the milliseconds to give it back."""
 
 
 def missing_boxes(boxes: Sequence[Roi], maps: Mapping[str, Maps]) -> list[tuple[Roi, tuple[str, ...]]]:
@@ -120,6 +123,8 @@ def fill_boxes(
                 to_average.discard(box)
             predicted = tuple(found)
             del found  # the next box is predicted meanwhile, and takes its room
+            if math.prod(box.shape) >= LARGE_BOX:
+                give_back()
             for name in predicted:
                 done[name] += 1
                 report(name, Progress(done[name], len(boxes)))
