@@ -6,7 +6,7 @@ import pytest
 
 from cdeep3m.system import memory
 from cdeep3m.system import threads as background
-from cdeep3m.system.memory import GIVE_BACK, KEEP, kept_memory
+from cdeep3m.system.memory import GLIBCS_OWN, KEEP, kept_memory
 from cdeep3m.system.threads import for_each
 
 
@@ -25,13 +25,13 @@ def test_blocks_that_overlap_keep_it_until_the_last_one_ends(told):
     first.__exit__(None, None, None)
     assert told == [KEEP]
     second.__exit__(None, None, None)
-    assert told == [KEEP, GIVE_BACK]
+    assert told == [KEEP, GLIBCS_OWN]
 
 
 def test_an_error_gives_it_back(told):
     with pytest.raises(OSError, match="full"), kept_memory():
         raise OSError("full")
-    assert told == [KEEP, GIVE_BACK]
+    assert told == [KEEP, GLIBCS_OWN]
 
 
 @pytest.mark.parametrize("processors", [1, 3])
@@ -40,4 +40,4 @@ def test_it_is_kept_from_one_item_to_the_next(processors, told, monkeypatch):
     seen = []
     for_each(lambda _: seen.append(list(told)), range(4))
     assert seen == [[KEEP]] * 4
-    assert told == [KEEP, GIVE_BACK]
+    assert told == [KEEP, GLIBCS_OWN]
