@@ -13,6 +13,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from cdeep3m.volumes.tiff import write_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.connection import Connection
 
     from benchmarks.settings import Settings
     from cdeep3m.runners.base import Runner, Work
@@ -100,7 +102,7 @@ def few_boxes(settings: Settings) -> int:
 
 
 def hard_boxes(settings: Settings) -> int:
-    return 4 if settings.small else 300
+    return 4 if settings.small else 60
 
 
 def dask(folder: Path, settings: Settings) -> Iterator[Figure]:
@@ -150,13 +152,27 @@ def taken(runner: Runner, work: Work, boxes: int, folder: Path) -> float:
 
 @contextmanager
 def cluster(workers: int) -> Iterator[str]:
-    """Yield the address of a Dask cluster of this machine."""
+    """Yield the address of a Dask cluster of this machine, whose scheduler is another process."""
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(workers, there))
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send("end")
+        process.join()
+
+
+def serve(workers: int, end: Connection) -> None:
+    """Run a cluster, tell its address, and end it when something is said."""
     from distributed import LocalCluster
 
     with LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as made:
-        yield made.scheduler_address
+        end.send(made.scheduler_address)
+        end.recv()
 
 
 def resident() -> int:

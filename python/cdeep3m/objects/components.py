@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from cdeep3m.errors import RunError
+
 Connectivity = Literal[6, 26]
 
 
@@ -65,3 +67,31 @@ def label_components(mask: np.ndarray, connectivity: Connectivity) -> tuple[np.n
         np.ascontiguousarray(mask).view(np.uint8), connectivity=connectivity, return_N=True
     )
     return labels, int(count)
+
+
+def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the number of every voxel's label.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned or signed int, shape (z, y, x)
+        From 0.
+    numbers : ndarray of uint32 or uint64, shape (labels,)
+        Of each label, that of background, 0, included.
+
+    Returns
+    -------
+    ndarray, shape (z, y, x)
+        Of the type of `numbers`.
+
+    Raises
+    ------
+    RunError
+        There is a label without a number: the maps are others than before.
+    """
+    if labels.size and labels.max() >= len(numbers):
+        raise RunError(f"expected {len(numbers) - 1} objects in a block, found {labels.max()}: its maps have changed")
+    made = np.empty(labels.shape, numbers.dtype)
+    for plane, its in zip(made, labels, strict=True):  # the numbers' places as NumPy wants them fit into the cache
+        np.take(numbers, its, out=plane, mode="clip")
+    return made

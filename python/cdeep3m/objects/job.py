@@ -30,7 +30,7 @@ from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.chunked import CHUNK
 from cdeep3m.maps.open import FORMATS, open_maps
-from cdeep3m.objects.components import Connectivity, foreground, label_components
+from cdeep3m.objects.components import Connectivity, foreground, label_components, renumbered
 from cdeep3m.objects.density import densities
 from cdeep3m.objects.faces import Faces, contacts, faces_of, matching, touching, two_planes_of
 from cdeep3m.objects.grid import MOST_VOXELS, BlockGrid, block_for, forward_directions
@@ -234,7 +234,7 @@ class ObjectsJob:
     def write(self, number: int) -> None:
         """Write a block's objects."""
         labels = self._labelled(number).labels if self.request.split is None else self._kept(number, "labels")
-        numbered = np.take(self._numbers(number), labels)
+        numbered = renumbered(labels, self._numbers(number))
         with _TURN:
             target = _target_of(self)
         target.write(self.grid.roi(number), numbered)
