@@ -151,14 +151,18 @@ def figures(pattern: str) -> list[float]:
 
 def test_other_devices_took_what_results_say():
     """To 10 %, in one of the tables of the page, which has several of some devices."""
-    cpu, float32, fast = MEASURED
+    cpu, float32, fast, newer_float32, newer_fast = MEASURED
     for found, told in (
         (figures(r"three nets, 40 variants, by `runprediction.sh`: float32 \| ([\d.]+) s"), float32.predicting(4000)),
+        (figures(r"variants, by `runprediction.sh`: float32 \| ([\d.]+) s"), newer_float32.predicting(4000)),
         (figures(r"40 variants.*\n.*\n\| the same, fast \| ([\d.]+) s"), fast.predicting(4000)),
+        (figures(r"40 variants.*\n.*\n\| the same, fast \| ([\d.]+) s"), newer_fast.predicting(4000)),
         (figures(r"^\| 1fm, a window, float32 \| ([\d.]+) ms"), 1000 * float32.window),
         (figures(r"a window, fast \| ([\d.]+)"), 1000 * fast.window),
         (figures(r"batches of 5 patches a second, float32 \| ([\d.]+)"), 1 / float32.batch),
         (figures(r"batches of 5 patches a second, float32.*\n\| the same, fast \| ([\d.]+)"), 1 / fast.batch),
+        (figures(r"batches of 5 patches a second, float32 \| ([\d.]+)"), 1 / newer_float32.batch),
+        (figures(r"batches of 5 patches a second, float32.*\n\| the same, fast \| ([\d.]+)"), 1 / newer_fast.batch),
         (figures(r"^\| prediction, a plane of 1024 x 1024, 1fm \| ([\d.]+) s"), cpu.window),
         (figures(r"^\| training, a batch of .*, 1fm \| ([\d.]+) s"), cpu.batch),
         (figures(r"^\| `runprediction.sh` with one plane.*? \| ([\d.]+) s"), cpu.predicting(1)),
@@ -178,7 +182,7 @@ def test_what_other_devices_take_is_a_line_each(capsys):
 
     elsewhere = {device: device.training(1000) for device in MEASURED}
     command._say(Options, [], seconds=1.0, disk=1, elsewhere=elsewhere)
-    lines = capsys.readouterr().out.splitlines()[-3:]
+    lines = capsys.readouterr().out.splitlines()[-len(MEASURED) :]
     assert lines[0] == "there      1 h 49 min   on 2 cores of an AMD EPYC, float32 (docs/results.md)"
     assert lines[1] == "there            43 s   on NVIDIA H100, float32 (docs/results.md)"
     Options.json = True

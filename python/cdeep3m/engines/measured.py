@@ -49,4 +49,6 @@ MEASURED = (
     Device(name="2 cores of an AMD EPYC", precision="float32", start=2.4, window=3.96, batch=6.54),
     Device(name="NVIDIA H100", precision="float32", start=13.0, window=0.0225, batch=1 / 23.1),
     Device(name="NVIDIA H100", precision="fast", start=11.6, window=0.0041, batch=1 / 66.8),
+    Device(name="NVIDIA H200", precision="float32", start=7.3, window=0.0225, batch=1 / 26.9),
+    Device(name="NVIDIA H200", precision="fast", start=9.9, window=0.0035, batch=1 / 101.9),
 )
