@@ -11,11 +11,19 @@ from numpy.testing import assert_array_equal
 
 import cdeep3m
 from address_volumes import ArrayVolume, addresses, maps_of, read_folder
+from cdeep3m import api
 from cdeep3m.api import Model, predict
-from cdeep3m.engines.identity import IdentityNet
+from cdeep3m.cli import train
+from cdeep3m.engines import select
+from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.prediction.core import NetInUse
+from cdeep3m.runs.recipe import followed
+from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.runs.validation import validation_of
 from cdeep3m.tiling.variants import VARIANTS
+from cdeep3m.training import planning
+from cdeep3m.training.estimate import NetCost
 from cdeep3m.volumes.enhancement import Enhancement, enhance
 from octave_cases import png_folder
 
@@ -71,6 +79,111 @@ def test_a_training_goes_on_where_it_stopped(tmp_path):
     cdeep3m.train(images, images > 127, tmp_path / "trained", iterations=2, **options)
     weights = sorted(path.name for path in (tmp_path / "trained/1fm/trainedmodel").glob("*.caffemodel"))
     assert weights == ["1fm_classifer_iter_1.caffemodel", "1fm_classifer_iter_2.caffemodel"]
+
+
+@pytest.fixture
+def identity(monkeypatch):
+    """An engine that trains nothing, for commands and calls alike."""
+    engine = IdentityEngine()
+    monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (engine, [-1]))
+    monkeypatch.setattr(api, "select_engine", lambda name, *, gpu: (engine, [-1]))
+    return engine
+
+
+@pytest.fixture
+def labelled():
+    z, y, x = np.indices((9, 40, 48))
+    images = ((z * 13 + y * 5 + x * 3) % 200).astype(np.uint8)
+    return images, (images > 120) * np.uint8(255)
+
+
+COMPACT = {"nets": ["1fm"], "width": 32, "patch_side": 32, "seed": 1}
+
+
+def test_a_recipe_is_followed_as_by_the_command(identity, labelled, tmp_path, caplog):
+    caplog.set_level("INFO")
+    places = [
+        str(png_folder(tmp_path / name, stack)) for name, stack in zip(("images", "labels"), labelled, strict=True)
+    ]
+    how = {**COMPACT, "recipe": "quick", "iterations": 6, "holdout": "20%", "keep": "best"}
+    cdeep3m.train(*places, tmp_path / "call", **how)
+    words = [
+        "--models",
+        "1fm",
+        "--width",
+        "32",
+        "--patch_side",
+        "32",
+        "--seed",
+        "1",
+        "--recipe",
+        "quick",
+        "--no-report",
+    ]
+    words += ["--numiterations", "6", "--holdout", "20%", "--keep", "best"]
+    for folder in (tmp_path / "command", tmp_path / "call"):
+        assert train.main([*words, *places, str(folder)]) == 0
+    assert "1fm has reached iteration 6 of 6: nothing to do" in caplog.text
+    call, command = (followed(tmp_path / name) for name in ("call", "command"))
+    assert call == command
+    for name in ("trained_on.json", ".training_images.json", "1fm/validation.json", "1fm/deploy.prototxt"):
+        assert (tmp_path / "call" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+
+
+def test_arrays_are_held_out_scored_and_the_best_snapshot_is_kept(identity, labelled, tmp_path):
+    folder = cdeep3m.train(
+        *labelled, tmp_path / "out", recipe="quick", iterations=4, holdout=0.2, keep="best", **COMPACT
+    )
+    record = validation_of(folder / "1fm")
+    assert (record.keep, record.planes) == ("best", "planes 8 to 9 of 9, held out")
+    assert [scored.iteration for scored in record.scored] == [2, 4]
+    assert followed(folder).options["holdout"] == "0.2"
+
+
+def test_a_time_plans_the_iterations_once(identity, labelled, tmp_path, monkeypatch):
+    calls = []
+
+    def plan(request, engine, **options):
+        calls.append(options["seconds"])
+        return [
+            NetCost(net=net, start=1.0, iteration=1.0, test=0.0, score=0.0, iterations=7, tests=1)
+            for net in request.nets
+        ]
+
+    monkeypatch.setattr(planning, "plan", plan)
+    for time in ("2m", 120):
+        cdeep3m.train(*labelled, tmp_path / "out", recipe="quick", time=time, **COMPACT)
+    assert calls == [120.0]
+    assert followed(tmp_path / "out").iterations == {"1fm": 7}
+    assert TrainedRun(tmp_path / "out").highest_iteration("1fm") == 7
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"recipe": "slow"}, "no recipe is called slow; expected one of original, quick, best"),
+        ({"time": "soon"}, "expected a time as in 30m"),
+        ({"time": "5m", "iterations": 3}, "both say how long to train"),
+        ({"keep": "best"}, "without held-out planes"),
+        ({"holdout": "120%"}, "expected a part of the planes"),
+    ],
+)
+def test_what_cannot_be_together_is_refused(how, message, labelled, tmp_path):
+    with pytest.raises(InputError, match=message):
+        cdeep3m.train(*labelled, tmp_path / "out", **how)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_recipe_in_the_same_folder_is_refused(identity, labelled, tmp_path):
+    cdeep3m.train(*labelled, tmp_path / "out", recipe="quick", iterations=2, **COMPACT)
+    with pytest.raises(RunError, match="this one asks for none"):
+        cdeep3m.train(*labelled, tmp_path / "out", iterations=2, **COMPACT)
+
+
+def test_the_original_leaves_no_record_of_a_recipe(identity, labelled, tmp_path):
+    cdeep3m.train(*labelled, tmp_path / "out", iterations=2, **COMPACT)
+    assert not (tmp_path / "out" / "recipe.json").exists()
+    assert not (tmp_path / "out" / "1fm" / "validation.json").exists()
 
 
 def test_the_interface_is_loaded_when_it_is_asked_for():

@@ -20,7 +20,7 @@ from cdeep3m.prediction.estimate import estimate_prediction
 from cdeep3m.prediction.run import PredictRequest
 from cdeep3m.proto import prototxt
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.training.estimate import estimate_training
+from cdeep3m.training.estimate import CALIBRATION, estimate_training
 from cdeep3m.training.run import SolverSettings, TrainRequest
 from cdeep3m.volumes import open_volume
 from example_runs import write_planes
@@ -104,7 +104,7 @@ def test_cost_is_that_of_the_hours(capsys):
 
 
 def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images, monkeypatch, capsys):
-    monkeypatch.setattr(command, "_engine", lambda options: (FakeTrainingEngine(), options.gpu))
+    monkeypatch.setattr(command, "_engine", lambda options: (IdentityEngine(), options.gpu))
     labels = write_planes(tmp_path / "labels", (np.indices((3, 40, 50)).sum(0) // 9 % 2 * 255).astype(np.uint8))
     how = ["--models", "1fm", "--width", "32", "--patch_side", "32", "--iter_size", "1", "--numiterations", "500"]
     how += ["--augment", "5", "--resize", "2", "--gpu", "-1", "--seconds", "0.1", "--json"]
@@ -114,6 +114,86 @@ def test_a_training_is_estimated_with_the_options_of_a_training(tmp_path, images
     assert told["elsewhere"] == []
     assert [(net["net"], net["iterations"]) for net in told["nets"]] == [("1fm", 500)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels"]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Nine planes whose foreground is the brighter part, and their labels."""
+    z, y, x = np.indices((9, 40, 48))
+    data = ((z * 13 + y * 5 + x * 3) % 200).astype(np.uint8)
+    return [
+        str(write_planes(tmp_path / "images", data)),
+        str(write_planes(tmp_path / "labels", (data > 120) * np.uint8(255))),
+    ]
+
+
+class Observed(IdentityEngine):
+    """Keeps the jobs that it is given."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def train(self, job, *, report=None):
+        solver = prototxt.read_solver(job.solver)
+        self.jobs.append((job, solver.type, prototxt.read_net(job.folder / "deploy.prototxt")))
+        super().train(job, report=report)
+
+
+SMALL = ("--width", "32", "--least_channels", "2", "--patch_side", "32", "--gpu", "-1", "--seconds", "0.1", "--json")
+
+
+def test_a_training_is_estimated_by_its_recipe(labelled, monkeypatch, capsys):
+    engine = Observed()
+    monkeypatch.setattr(command, "_engine", lambda options: (engine, options.gpu))
+    how = ["--recipe", "best", *SMALL, "--numiterations", "95", "--holdout", "20%", "--shares", "1,2,2"]
+    assert command.main(["train", *how, *labelled]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(net["net"], net["iterations"], net["scores"]) for net in told["nets"]] == [
+        (net, 95, 10 + CALIBRATION) for net in ("1fm", "3fm", "5fm")
+    ]
+    assert {solver for _, solver, _ in engine.jobs} == {"Adam"}
+    assert all(job.learning.decay == 1e-2 and job.augmentation.jitter == 0.2 for job, _, _ in engine.jobs)
+    assert {volume.data.shape[-1] for job, _, _ in engine.jobs for volume in job.training} == {5}, "2 held out, gap 2"
+    assert {volume.data.shape[-1] for job, _, _ in engine.jobs for volume in job.validation} == {2}
+
+
+def test_an_estimate_of_quick_is_of_its_own_nets(labelled, monkeypatch, capsys):
+    engine = Observed()
+    monkeypatch.setattr(command, "_engine", lambda options: (engine, options.gpu))
+    assert command.main(["train", "--recipe", "quick", "--gpu", "-1", "--seconds", "0.1", "--json", *labelled]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(net["net"], net["iterations"]) for net in told["nets"]] == [("1fm", 900)]
+    assert told["elsewhere"] == []
+    expected = deploy("1fm", width=8, least=16)
+    assert all(net == expected for _, _, net in engine.jobs)
+
+
+def test_an_estimate_for_a_time_tells_the_iterations_that_fit(labelled, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (IdentityEngine(), options.gpu))
+    how = ["--recipe", "quick", *SMALL, "--time", "60s"]
+    assert command.main(["train", *how, *labelled]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (net,) = told["nets"]
+    assert 0.5 * 60 < told["seconds"] < 60
+    assert net["seconds"] == pytest.approx(net["iterations"] * net["seconds_an_iteration"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--recipe", "quick", "--exact"), "the original follows no recipe"),
+        (("--time", "5m", "--numiterations", "3"), "both say how long to train"),
+    ],
+)
+def test_what_no_training_takes_is_not_estimated(words, message, labelled, capsys):
+    assert command.main(["train", *words, *labelled]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_engines_over_files_are_not_estimated_with_what_they_cannot_do(labelled, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (FakeTrainingEngine(), options.gpu))
+    assert command.main(["train", "--recipe", "quick", *labelled]) == 1
+    assert "the engine fake" in capsys.readouterr().err
 
 
 def test_what_is_estimated_is_trained_as_it_will_be(tmp_path):

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cdeep3m.engines.base import CPU, InProcessEngine, Precision
 from cdeep3m.engines.select import select_engine
 from cdeep3m.errors import EngineError, InputError, RunError
+from cdeep3m.evaluation.held_out import judge_for
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
-from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
-from cdeep3m.runs.provenance import trained_on
+from cdeep3m.runs.gray_range import GrayRange
+from cdeep3m.runs.provenance import keep_record, trained_on
+from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import calibration_for
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
-from cdeep3m.training.data import fill_volumes, training_variants
+from cdeep3m.training.by_options import (
+    RECIPES,
+    as_planned,
+    called_options,
+    followed_by,
+    full_request_of,
+    hold_out_what_there_is,
+    make_of,
+    normalisation_of,
+    plan_by,
+    seconds_of,
+    split_of,
+)
+from cdeep3m.training.data import fill_volumes, training_range, training_variants
 from cdeep3m.training.folder import create_run
-from cdeep3m.training.run import SolverSettings, TrainRequest, default_nets
+from cdeep3m.training.holding_out import training_planes
 from cdeep3m.training.run import train as train_run
+from cdeep3m.training.sources import Loaded, record_of
 from cdeep3m.volumes.arrays import ArrayVolume
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.open import open_volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import SimpleNamespace
 
     from cdeep3m.geometry import Roi
     from cdeep3m.volumes.base import Volume
@@ -200,10 +218,14 @@ def train(
     labels: np.ndarray | Address,
     out: Address,
     *,
+    recipe: str = RECIPES[0],
     nets: Sequence[str] | None = None,
-    iterations: int = 30000,
-    width: int = 1,
-    patch_side: int = 320,
+    iterations: int | None = None,
+    time: str | float | None = None,
+    width: int | None = None,
+    patch_side: int | None = None,
+    holdout: str | float | None = None,
+    keep: Literal["last", "best"] | None = None,
     seed: int | None = None,
     gpu: str | int = "all",
 ) -> Path:
@@ -217,14 +239,24 @@ def train(
         0 for background and one other value.
     out : path
         Folder of the training.
+    recipe : {"original", "quick", "best"}
+        A set of options, as of `cdeep3m train --recipe`; what is given beside it counts more.
     nets : sequence of str, optional
-        Default: 1fm, 3fm and 5fm; on a single plane 1fm alone.
-    iterations : int
-        Of each net.
-    width : int
-        Divisor of the nets' numbers of features: 8 makes nets that a laptop can train.
-    patch_side : int
-        Side of the training patches, a multiple of 16.
+        Default: those of the recipe; of the original, 1fm, 3fm and 5fm, or on a single plane 1fm alone.
+    iterations : int, optional
+        Of each net. Default: those of the recipe; 30000 of the original.
+    time : str or float, optional
+        How long the whole training may take, as in "30m", or in seconds: plans the iterations from a measurement.
+    width : int, optional
+        Divisor of the nets' numbers of features: 8 makes nets that a laptop can train. Default: the recipe's; 1.
+    patch_side : int, optional
+        Side of the training patches, a multiple of 16. Default: the recipe's; 320.
+    holdout : str or float, optional
+        Part of the planes, as in "10%" or 0.1, that is not trained on: snapshots are scored on it. Default: the
+        recipe's; 0, none.
+    keep : {"last", "best"}, optional
+        The snapshot that predicts: the last one, or the one that does best on the held-out planes. Default: the
+        recipe's; "last".
     seed : int, optional
         Makes the training repeatable.
     gpu : "all" or int
@@ -238,18 +270,78 @@ def train(
     Raises
     ------
     CDeep3MError
-        Images and labels cannot be read or do not fit each other, or `out` holds models of other nets.
+        Images and labels cannot be read or do not fit each other, options cannot be together, or `out` holds models of
+        other nets or of another recipe.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> z, y, x = np.indices((6, 40, 48))
+    >>> images = ((z * 13 + y * 5 + x * 3) % 200).astype(np.uint8)
+    >>> how = {"recipe": "quick", "iterations": 2, "width": 32, "patch_side": 32, "seed": 1}
+    >>> with TemporaryDirectory() as folder:
+    ...     trained = train(images, images > 120, folder, **how, holdout=0.2, keep="best")
+    ...     predict(images, load_model(trained, aug_speed=10), fit=True).shape
+    (6, 40, 48)
     """
-    data, label = fill_volumes(_volume(images), _labels(labels))
-    training = training_variants(data, label)
-    engine, gpus = select_engine("embedded", gpu=str(gpu))
+    given = {
+        "models": None if nets is None else ",".join(nets),
+        "numiterations": iterations,
+        "training_time": seconds_of(time) if isinstance(time, str) else time,
+        "width": width,
+        "patch_side": patch_side,
+        "holdout": None if holdout is None else str(holdout),
+        "keep": keep,
+        "seed": seed,
+    }
+    begun = monotonic()
+    options = called_options(recipe, {name: value for name, value in given.items() if value is not None})
     folder = Path(out)
-    create_run(folder, make=NetMake(width=width, patch_side=patch_side))
-    request = TrainRequest(
-        out=folder,
-        nets=tuple(nets or default_nets(data.shape[0])),
-        settings=SolverSettings(numiterations=iterations, seed=seed),
-        gpus=tuple(gpus) or (CPU,),
-    )
-    train_run(request, engine, training=training, validation=training[:1])
+    options.out = folder
+    full_request_of(options, planes=0)  # tells of wrong settings before images are read
+    loaded = _loaded(options, images, labels)
+    request = full_request_of(options, planes=loaded.training[0].data.shape[-1])
+    wanted = followed_by(options)
+    earlier = demand_same_recipe(folder, wanted)
+    engine, gpus = select_engine("embedded", gpu=str(gpu))
+    create_run(folder, make=make_of(options), images=loaded.images)
+    keep_record(folder, record_of(loaded, enhancement=normalisation_of(options), augmentation=request.augmentation))
+    request = replace(request, gpus=tuple(gpus) or (CPU,))
+    judge = judge_for(request, engine, request.gpus[0], loaded.known)
+    how: dict[str, Any] = {
+        "training": loaded.training,
+        "validation": loaded.tested_on(held_out=request.judging.held_out),
+        "judge": judge,
+    }
+    if wanted and options.training_time:
+        planned = dict(earlier.iterations) if earlier else {}
+        if not planned:
+            costs = plan_by(options, request, engine, begun=begun, **how)
+            planned = {cost.net: cost.iterations for cost in costs}
+        wanted, request = replace(wanted, iterations=planned), as_planned(options, request, planned)
+    if wanted:
+        keep_recipe(folder, wanted)
+    train_run(request, engine, **how)
     return folder
+
+
+def _loaded(options: SimpleNamespace, images: np.ndarray | Address, labels: np.ndarray | Address) -> Loaded:
+    """Read a volume into memory; hold planes out and normalise as the options say."""
+    volume, nets = _volume(images), full_request_of(options, planes=0).nets
+    hold_out_what_there_is(options, nets, volume.shape[0])
+    normalisation = normalisation_of(options)
+    if normalisation:
+        volume = enhanced(volume, normalisation, name="the images")
+    data, label = fill_volumes(volume, _labels(labels))
+    files = isinstance(images, str | os.PathLike) and isinstance(labels, str | os.PathLike)
+    noted = training_range(os.fspath(images), os.fspath(labels), data) if files else GrayRange.of(data)
+    split, known = split_of(options, nets), training_planes(data, label)
+    if split:
+        data, label, known = split.of(data, label)
+    return Loaded(
+        training=training_variants(data, label, orientations=options.orientations),
+        known=[known],
+        images=noted,
+        voxel_size=volume.placement.voxel_size,
+        volumes=1,
+    )

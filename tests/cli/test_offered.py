@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from cdeep3m.cli import convert, recipe_options, training_options, volume_options
+from cdeep3m.cli import convert, training_options, volume_options
 from cdeep3m.evaluation import scoring
 from cdeep3m.maps import open as maps_open
 from cdeep3m.maps.base import MapType
 from cdeep3m.nets.prototxts import LR_POLICIES
 from cdeep3m.rules import SPEEDS
+from cdeep3m.training.by_options import RECIPES
 from cdeep3m.training.recipes import recipes
 
 COMMANDS = Path(convert.__file__).parent
@@ -35,7 +36,7 @@ def test_policies_of_the_learning_rate():
 
 
 def test_recipes():
-    assert tuple(recipes()) == recipe_options.RECIPES
+    assert tuple(recipes()) == RECIPES
 
 
 def test_speeds():

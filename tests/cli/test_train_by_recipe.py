@@ -154,7 +154,7 @@ def measured(monkeypatch):
 
     def estimate(request, engine, **options):
         calls.append(options["seconds"])
-        costs = {"start": 1.0, "iteration": 0.1, "test": 0.0, "score": 0.0, "iterations": 0, "tests": 0, "disk": 0}
+        costs = {"start": 1.0, "iteration": 0.1, "test": 0.0, "score": 0.0, "iterations": 0, "tests": 0}
         return [NetCost(net=net, **costs) for net in request.nets]
 
     monkeypatch.setattr(planning, "estimate_training", estimate)

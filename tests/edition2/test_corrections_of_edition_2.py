@@ -152,7 +152,7 @@ def test_runtraining_has_a_help_text_and_trains_one_net_alone(capsys):
     with pytest.raises(SystemExit) as end:
         runtraining.main(["-h"])
     assert end.value.code == 0
-    from cdeep3m.cli.training_options import nets_of
+    from cdeep3m.training.by_options import nets_of
 
     options = runtraining._parser().parse(["--1fmonly", "aug", "out"])
     assert nets_of(options, planes=9) == ("1fm",)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cdeep3m.errors import InputError
-from cdeep3m.training.estimate import NetCost
-from cdeep3m.training.planning import PASSES, Snapshots, divide
+from cdeep3m.training.estimate import CALIBRATION, NetCost
+from cdeep3m.training.planning import Snapshots, divide
 
 
 def cost(net, iteration, **others):
-    values = {"start": 2.0, "test": 0.0, "score": 0.0, "iterations": 0, "tests": 0, "disk": 0} | others
+    values = {"start": 2.0, "test": 0.0, "score": 0.0, "iterations": 0, "tests": 0} | others
     return NetCost(net=net, iteration=iteration, **values)
 
 
@@ -33,7 +33,7 @@ def test_scores_and_the_calibration_are_counted_where_they_are_made():
     one = cost("1fm", 1.0, test=1.0, score=2.0)
     assert Snapshots(count=4).seconds(one) == 4
     assert Snapshots(count=4, scored=True).seconds(one) == 12
-    assert Snapshots(count=4, scored=True, calibrated=True).seconds(one) == 12 + 2 * PASSES
+    assert Snapshots(count=4, scored=True, calibrated=True).seconds(one) == 12 + 2 * CALIBRATION
 
 
 def test_too_little_time_is_refused_with_what_is_needed():

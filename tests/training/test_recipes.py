@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cdeep3m.cli import train
-from cdeep3m.cli.recipe_options import NOT_SET_BY_RECIPES
 from cdeep3m.errors import InputError
 from cdeep3m.nets.prototxts import NETS
+from cdeep3m.training.by_options import NOT_SET_BY_RECIPES, ORIGINAL, seconds_of, shares_of
 from cdeep3m.training.recipes import recipe_called, recipes
 
 
@@ -42,8 +42,15 @@ def test_every_recipe_can_be_asked_for_as_it_is(name, parsed):
     request = train._request(options, planes=0)
     assert request.recipe is (name != "original")
     assert set(request.nets) <= set(NETS)
-    train.shares_of(options, request.nets)
+    shares_of(options, request.nets)
     assert recipe_called(name).version >= 1
+
+
+def test_a_call_from_python_begins_with_the_options_of_a_command_line_that_gives_none(parsed):
+    options = vars(parsed())
+    assert {name: value for name, value in options.items() if name not in NOT_SET_BY_RECIPES} == {
+        name: value for name, value in ORIGINAL.items() if name not in NOT_SET_BY_RECIPES
+    }
 
 
 def test_options_that_are_given_count_more_than_the_recipe(parsed):
@@ -77,11 +84,7 @@ def test_a_time_with_a_unit_is_how_long_and_one_without_is_which(parsed, words, 
 
 @pytest.mark.parametrize("text", ["soon", "30", "m", "0s", "-5m", "5d"])
 def test_what_is_no_time_is_refused(text):
-    from argparse import ArgumentTypeError
-
-    from cdeep3m.cli.recipe_options import seconds_of
-
-    with pytest.raises(ArgumentTypeError, match="expected a time"):
+    with pytest.raises(InputError, match="expected a time"):
         seconds_of(text)
 
 
@@ -107,4 +110,4 @@ def test_what_cannot_be_together_is_refused_before_images_are_read(words, messag
 
 def test_a_recipe_s_shares_of_other_nets_are_not_used(parsed):
     options = parsed("--recipe", "quick", "--models", "1fm,3fm")
-    assert train.shares_of(options, ("1fm", "3fm")) == {"1fm": 1.0, "3fm": 1.0}
+    assert shares_of(options, ("1fm", "3fm")) == {"1fm": 1.0, "3fm": 1.0}

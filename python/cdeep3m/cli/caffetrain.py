@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.cli.training_options import add_solver_options, learning_from, settings_of
+from cdeep3m.cli.training_options import add_solver_options
+from cdeep3m.training.by_options import learning_from, settings_of
 
 if TYPE_CHECKING:
     import argparse

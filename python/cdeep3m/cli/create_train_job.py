@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.training.by_options import make_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-    from cdeep3m.nets.prototxts import NetMake
 
 DESCRIPTION = """\
 Make the folder of a training, ready for trainworker.sh.
@@ -74,15 +73,6 @@ def add_classes_option(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="classes in the labels, numbered from 0, background (default: 2, where any number but 0 is foreground)",
     )
-
-
-def make_of(options: argparse.Namespace) -> NetMake | None:
-    """Return what the options of `add_net_options` and --classes say, or None where none was given."""
-    from cdeep3m.nets.prototxts import NetMake
-
-    names = ("width", "least_channels", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
-    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
-    return NetMake(**given) if given else None
 
 
 def like_of(options: argparse.Namespace, retrain: Path | None) -> Path | None:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of
 from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
+from cdeep3m.cli.recipe_options import add_recipe_options, given_in, options_by_recipe
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
-from cdeep3m.engines.measured import MEASURED, PATCH, SIDE
+from cdeep3m.engines.measured import BATCH, MEASURED, PATCH, SIDE
 from cdeep3m.rules import rules_of
+from cdeep3m.training.by_options import (
+    as_read,
+    full_request_of,
+    hold_out_what_there_is,
+    make_of,
+    normalisation_of,
+    plan_by,
+    split_of,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +34,9 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine
     from cdeep3m.engines.measured import Device
     from cdeep3m.proto.caffe_pb2 import NetParameter
+    from cdeep3m.training.estimate import NetCost
+    from cdeep3m.training.run import TrainRequest
+    from cdeep3m.training.sources import Loaded
 
 DESCRIPTION = """\
 Say how long a training or a prediction will take here, how much memory and disk, and what it will cost, from a
@@ -38,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     kind, rest = (words[0], words[1:]) if words and words[0] in ("train", "predict") else ("", words)
     if kind == "train":
-        options = _train_parser().parse(rest)
+        parser = _train_parser()
+        parser.set_defaults(**options_by_recipe(rest))
+        options = parser.parse(rest)
+        options.given = given_in(rest)
         return run(lambda: _train(options), debug=options.debug)
     if kind == "predict":
         options = _predict_parser().parse(rest)
@@ -64,6 +81,8 @@ def _train_parser() -> CommandParser:
     add_augmentation_options(parser)
     add_net_options(parser)
     add_classes_option(parser)
+    add_recipe_options(parser)
+    parser.set_defaults(denoise=0)
     _add_shared_options(parser)
     parser.add_argument("images", type=Path, metavar="IMAGES")
     parser.add_argument("labels", type=Path, metavar="LABELS")
@@ -85,55 +104,76 @@ def _predict_parser() -> CommandParser:
 def _train(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from cdeep3m.cli.trainworker import request_of
-    from cdeep3m.training.data import load_labelled_volume, training_variants
+    from cdeep3m.evaluation.held_out import judge_for
     from cdeep3m.training.estimate import SECONDS, estimate_training
-    from cdeep3m.training.run import check_retrain
-    from cdeep3m.volumes.labels import IGNORED, Labelling
+    from cdeep3m.training.run import check_engine, check_retrain
 
+    begun = time.monotonic()
     options.out = Path("estimate")
-    request_of(options, planes=0)
-    rules = rules_of(exact=options.exact)
-    labelling = Labelling(classes=options.classes or 2, ignore=options.ignore)
-    volume = load_labelled_volume(options.images, options.labels, rules=rules, labelling=labelling)
-    training = training_variants(*volume)
-    request = request_of(options, planes=training[0].data.shape[-1])
-    if options.ignore is not None:
-        loss = replace(request.learning.loss, ignore=IGNORED)
-        request = replace(request, learning=replace(request.learning, loss=loss))
+    loaded, request = _as_it_will_be_trained(options)
     check_retrain(request.retrain)
     engine, gpu = _engine(options)
-    costs = estimate_training(
-        replace(request, gpus=(gpu,), retrain=None),
-        engine,
-        training=training,
-        validation=training[:1],
-        make=make_of(options),
-        like=like_of(options, request.retrain),
-        seconds=options.seconds or SECONDS,
-    )
-    rows = [
-        {
-            "net": cost.net,
-            "seconds": cost.seconds,
-            "iterations": cost.iterations,
-            "seconds_an_iteration": cost.iteration,
-            "tests": cost.tests,
-            "seconds_a_test": cost.test,
-        }
-        for cost in costs
-    ]
-    elsewhere = {}
-    if options.width in (None, 1) and options.patch_side in (None, PATCH) and request.retrain is None:
-        batches = sum(cost.iterations for cost in costs) * request.settings.iter_size
-        elsewhere = {device: device.training(batches) for device in MEASURED}
+    judge = judge_for(request, engine, gpu, loaded.known)
+    check_engine(request, engine, judge)
+    tested = loaded.tested_on(held_out=request.judging.held_out)
+    how: dict[str, Any] = {"training": loaded.training, "validation": tested, "judge": judge}
+    alone = replace(request, gpus=(gpu,), retrain=None)
+    if options.training_time:
+        costs = plan_by(options, alone, engine, begun=begun, measured=options.seconds, **how)
+    else:
+        like, seconds = like_of(options, request.retrain), options.seconds or SECONDS
+        costs = estimate_training(alone, engine, make=make_of(options), like=like, seconds=seconds, **how)
     _say(
         options,
-        rows,
+        [_row_of(cost) for cost in costs],
         seconds=sum(cost.seconds for cost in costs),
         disk=sum(cost.disk for cost in costs),
-        elsewhere=elsewhere,
+        elsewhere=_elsewhere(options, request, sum(cost.iterations for cost in costs)),
     )
+
+
+def _as_it_will_be_trained(options: argparse.Namespace) -> tuple[Loaded, TrainRequest]:
+    """Read the volume as a training with these options will, and return what they ask for."""
+    from cdeep3m.training.sources import Source, load_sources
+    from cdeep3m.volumes import open_volume
+    from cdeep3m.volumes.labels import Labelling
+
+    rules = rules_of(exact=options.exact)
+    nets = full_request_of(options, planes=0, rules=rules).nets
+    if split_of(options, nets):
+        hold_out_what_there_is(options, nets, open_volume(options.images, rules=rules).shape[0])
+        full_request_of(options, planes=0, rules=rules)
+    loaded = load_sources(
+        [Source(options.images, options.labels)],
+        rules=rules,
+        enhancement=normalisation_of(options),
+        labelling=Labelling(classes=options.classes or 2, ignore=options.ignore),
+        split=split_of(options, nets),
+        orientations=options.orientations,
+    )
+    planes = loaded.training[0].data.shape[-1]
+    return loaded, as_read(full_request_of(options, planes=planes, rules=rules))
+
+
+def _row_of(cost: NetCost) -> dict[str, Any]:
+    row = {
+        "net": cost.net,
+        "seconds": cost.seconds,
+        "iterations": cost.iterations,
+        "seconds_an_iteration": cost.iteration,
+        "tests": cost.tests,
+        "seconds_a_test": cost.test,
+    }
+    return {**row, "scores": cost.scores, "seconds_a_score": cost.score} if cost.scores else row
+
+
+def _elsewhere(options: argparse.Namespace, request: TrainRequest, iterations: int) -> dict[Device, float | None]:
+    """Return what nets of full size take on devices that were measured; nothing of others."""
+    full_size = options.width in (None, 1) and options.patch_side in (None, PATCH) and request.retrain is None
+    if not full_size:
+        return {}
+    batches = iterations * request.settings.iter_size * (options.batch or BATCH) / BATCH
+    return {device: device.training(batches) for device in MEASURED}
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.cli.create_train_job import add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_net_options, like_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 from cdeep3m.cli.trainworker import request_of, train_with
+from cdeep3m.training.by_options import make_of
 
 if TYPE_CHECKING:
     import argparse

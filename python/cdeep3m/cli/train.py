@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from functools import partial
@@ -10,42 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
-from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of, make_of
+from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.preprocess_training_data import confirm
-from cdeep3m.cli.recipe_options import (
-    LENGTH,
-    OWN,
-    add_recipe_options,
-    followed_by,
-    given_in,
-    judging_of,
-    learning_with_sampling,
-    normalisation_of,
-    options_by_recipe,
-    share_of,
-    shares_of,
-    snapshots_of,
-    split_of,
-)
+from cdeep3m.cli.recipe_options import add_recipe_options, given_in, options_by_recipe
 from cdeep3m.cli.report import add_report_option, report_at_end
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
-from cdeep3m.cli.trainworker import engine_of, request_of, train_by
+from cdeep3m.cli.trainworker import engine_of, train_by
 from cdeep3m.cli.volume_options import add_selection_options, path_or_address
+from cdeep3m.training.by_options import (
+    as_planned,
+    as_read,
+    followed_by,
+    full_request_of,
+    hold_out_what_there_is,
+    make_of,
+    normalisation_of,
+    plan_by,
+    share_of,
+    split_of,
+)
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from cdeep3m.engines.base import Engine, LabelledVolume
-    from cdeep3m.evaluation.held_out import Judge
+    from cdeep3m.engines.base import LabelledVolume
     from cdeep3m.runs.recipe import Followed
+    from cdeep3m.training.estimate import NetCost
     from cdeep3m.training.run import TrainRequest
-    from cdeep3m.training.sources import Loaded
     from cdeep3m.volumes.address import Address
     from cdeep3m.volumes.enhancement import Enhancement
-
-logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Train nets on IMAGES and their LABELS.
@@ -126,6 +120,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    from cdeep3m.evaluation.held_out import judge_for
     from cdeep3m.nets.prototxts import NETS
     from cdeep3m.runs.provenance import keep_record, warn_of_other_images
     from cdeep3m.runs.recipe import demand_same_recipe
@@ -157,22 +152,23 @@ def _train(options: argparse.Namespace) -> None:
         split=split_of(options, asked.nets),
         orientations=options.orientations,
     )
-    request = _as_read(_request(options, planes=loaded.training[0].data.shape[-1]))
+    request = as_read(_request(options, planes=loaded.training[0].data.shape[-1]))
     if options.show_augmentation:
         _show(options, request, loaded.training)
         return
-    validation = _validation(options, loaded, partial(load, [Source(*pairs[-1])]))
+    held_out = share_of(options.holdout) > 0
+    validation = load([Source(*pairs[-1])]).training[:1] if options.validation else loaded.tested_on(held_out=held_out)
     like = like_of(options, request.retrain)
     create_run(options.out, make=make_of(options), like=like, images=loaded.images)
     record = record_of(loaded, enhancement=enhancement, augmentation=request.augmentation)
     warn_of_other_images(request.retrain, record)
     keep_record(options.out, record)
     engine, gpus = engine_of(options)
-    judge = _judge(request, engine, gpus[0], loaded)
+    judge = judge_for(request, engine, gpus[0], loaded.known)
     request = replace(request, gpus=tuple(gpus))
     if wanted:
-        volumes = loaded.training, validation
-        plan = partial(_plan, options, request, engine, volumes, judge=judge, begun=begun)
+        data = {"training": loaded.training, "validation": validation}
+        plan = partial(plan_by, options, request, engine, begun=begun, judge=judge, **data)
         request = _by_recipe(options, request, wanted, earlier, plan)
     train_by(request, engine, training=loaded.training, validation=validation, judge=judge)
     report_at_end(options)
@@ -184,7 +180,7 @@ def _by_recipe(
     request: TrainRequest,
     wanted: Followed,
     earlier: Followed | None,
-    plan: Callable[[], dict[str, int]],
+    plan: Callable[[], list[NetCost]],
 ) -> TrainRequest:
     """Note what is followed; return the request with the iterations that were planned, or are planned now."""
     from dataclasses import replace
@@ -192,117 +188,24 @@ def _by_recipe(
     from cdeep3m.runs.recipe import keep_recipe
 
     if options.training_time:
-        planned = earlier.iterations if earlier and earlier.iterations else plan()
-        wanted, request = replace(wanted, iterations=planned), _as_planned(options, request, planned)
+        known = earlier.iterations if earlier else {}
+        planned = known or {cost.net: cost.iterations for cost in plan()}
+        wanted, request = replace(wanted, iterations=planned), as_planned(options, request, planned)
     keep_recipe(options.out, wanted)
     return request
 
 
-def _as_read(request: TrainRequest) -> TrainRequest:
-    """Return a request whose ignored label is the number that labels have in memory."""
-    from dataclasses import replace
-
-    from cdeep3m.volumes.labels import IGNORED
-
-    loss = request.learning.loss
-    if loss.ignore is None:
-        return request
-    return replace(request, learning=replace(request.learning, loss=replace(loss, ignore=IGNORED)))
-
-
 def _request(options: argparse.Namespace, *, planes: int) -> TrainRequest:
-    """Return what the options ask for, with what the original's commands do not know."""
-    from dataclasses import replace
-
-    from cdeep3m.errors import InputError
-
-    recipe = followed_by(options) is not None
-    if recipe and options.exact:
-        raise InputError("the original follows no recipe, plans no time and scores no snapshots: use --exact or these")
-    request, judging = request_of(options, planes=planes), judging_of(options)
-    if options.training_time and (options.retrain or LENGTH in options.given):
-        other = "--retrain" if options.retrain else "--numiterations"
-        raise InputError(f"--time and {other} both say how long to train: leave one of them out")
-    shares_of(options, request.nets)
-    learning = learning_with_sampling(options, request.learning)
-    settings = request.settings
-    if options.snapshots is not None:
-        from cdeep3m.training.planning import settings_for
-
-        settings = settings_for(settings, settings.numiterations, snapshots=snapshots_of(options, judging).count)
-    return replace(request, learning=learning, judging=judging, recipe=recipe, settings=settings)
+    return full_request_of(options, planes=planes, rules=rules_from(options))
 
 
 def _demand_enough_planes(options: argparse.Namespace, request: TrainRequest, images: Sequence[Path | Address]) -> None:
     """Hold nothing out where a recipe asks for that, not the command line, and a volume has too few planes."""
-    from cdeep3m.training.holding_out import FEWEST_TRAINED
     from cdeep3m.volumes import open_volume
 
-    split = split_of(options, request.nets)
-    if split is None or "holdout" in options.given:
-        return
-    planes = min(open_volume(each, rules=rules_from(options)).shape[0] for each in images)
-    if split.left(planes) < FEWEST_TRAINED:
-        logger.info("%d planes: too few to hold some out as the recipe %s does; none are", planes, options.recipe)
-        options.holdout = OWN["holdout"]
-
-
-def _validation(options: argparse.Namespace, loaded: Loaded, load: Callable[[], Loaded]) -> list[LabelledVolume]:
-    """Return what nets are tested on: a volume of its own, what was held out, or else what is trained on."""
-    from cdeep3m.training.data import labelled_volume
-
-    if options.validation:
-        return load().training[:1]
-    if share_of(options.holdout):
-        return [labelled_volume(part.data[part.first :], part.label[part.first :]) for part in loaded.known]
-    return loaded.training[:1]
-
-
-def _judge(request: TrainRequest, engine: Engine, gpu: int, loaded: Loaded) -> Judge | None:
-    """Return what scores and calibrates snapshots, where that is asked for and the engine can."""
-    from cdeep3m.engines.base import InProcessEngine
-    from cdeep3m.evaluation.held_out import Judge
-
-    if not request.judging.is_needed or not isinstance(engine, InProcessEngine):
-        return None
-    return Judge(engine, loaded.known, gpu=gpu, precision=request.precision)
-
-
-def _plan(
-    options: argparse.Namespace,
-    request: TrainRequest,
-    engine: Engine,
-    volumes: tuple[Sequence[LabelledVolume], Sequence[LabelledVolume]],
-    *,
-    judge: Judge | None,
-    begun: float,
-) -> dict[str, int]:
-    """Measure how many iterations of each net fit into the time."""
-    from cdeep3m.training.planning import plan_iterations
-
-    return plan_iterations(
-        request,
-        engine,
-        seconds=options.training_time,
-        begun=begun,
-        shares=shares_of(options, request.nets),
-        snapshots=snapshots_of(options, request.judging),
-        training=volumes[0],
-        validation=volumes[1],
-        judge=judge,
-        make=make_of(options),
-    )
-
-
-def _as_planned(options: argparse.Namespace, request: TrainRequest, planned: Mapping[str, int]) -> TrainRequest:
-    """Return the request with the iterations of each net."""
-    from dataclasses import replace
-
-    from cdeep3m.training.planning import settings_for
-
-    count = snapshots_of(options, request.judging).count
-    own = {net: settings_for(request.settings, iterations, snapshots=count) for net, iterations in planned.items()}
-    return replace(request, own_settings=own)
+    if split_of(options, request.nets):
+        planes = min(open_volume(each, rules=rules_from(options)).shape[0] for each in images)
+        hold_out_what_there_is(options, request.nets, planes)
 
 
 def _weights(text: str | None, count: int) -> list[float]:

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cdeep3m.training.by_options import ADAMW, SETTINGS, SOLVERS
 
 if TYPE_CHECKING:
     import argparse
 
-    from cdeep3m.augmentation.settings import Augmentation
-    from cdeep3m.engines.learning import Learning
-    from cdeep3m.training.run import SolverSettings
-
 _SETTINGS = (
-    ("numiterations", int, 30000, "iterations to train to"),
-    ("base_learn", float, 1e-2, "learning rate at the start"),
-    ("power", float, 0.8, "exponent with which the poly policy lowers the learning rate"),
-    ("momentum", float, 0.9, "part of the last update that the next one keeps"),
-    ("weight_decay", float, 5e-4, "pull of the weights towards 0"),
-    ("average_loss", int, 16, "iterations over which the reported loss is averaged"),
+    ("numiterations", "iterations to train to"),
+    ("base_learn", "learning rate at the start"),
+    ("power", "exponent with which the poly policy lowers the learning rate"),
+    ("momentum", "part of the last update that the next one keeps"),
+    ("weight_decay", "pull of the weights towards 0"),
+    ("average_loss", "iterations over which the reported loss is averaged"),
     (
         "lr_policy",
-        str,
-        "poly",
         "how the learning rate falls: fixed, step, exp, inv, multistep, poly, sigmoid; beyond Caffe, cosine, linear",
     ),
-    ("iter_size", int, 8, "batches in one iteration"),
-    ("snapshot_interval", int, 2000, "iterations between snapshots"),
+    ("iter_size", "batches in one iteration"),
+    ("snapshot_interval", "iterations between snapshots"),
 )
-
-OUR_POLICIES = ("cosine", "linear")
-ADAMW = "AdamW"
-SOLVERS: dict[str, dict[str, float]] = {
-    "SGD": {},
-    "Nesterov": {},
-    "AdaGrad": {"momentum": 0.0},
-    "RMSProp": {"momentum": 0.0, "base_learn": 1e-3, "rms_decay": 0.99},
-    "AdaDelta": {"base_learn": 1.0, "delta": 1e-6},
-    "Adam": {"base_learn": 1e-3},
-    ADAMW: {"base_learn": 1e-3, "weight_decay": 1e-2},
-}
-"""The solvers, and where their defaults differ from SGD's, at whose rate they would diverge or hardly move."""
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
     """Add what changes a solver.prototxt, and what goes beyond it."""
-    for name, kind, default, meaning in _SETTINGS:
+    for name, meaning in _SETTINGS:
+        default = SETTINGS[name]
         others = [f"{its[name]:g} with {solver}" for solver, its in SOLVERS.items() if name in its]
         shown = "; ".join([str(default), *([", ".join(others)] if others else [])])
-        parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{meaning} (default: {shown})")
+        parser.add_argument(f"--{name}", type=type(default), metavar="N", help=f"{meaning} (default: {shown})")
     parser.add_argument(
         "--test_interval", type=int, metavar="N", help="iterations between tests (default: the net's own, 20 or 10)"
     )
@@ -107,22 +91,6 @@ def _add_learning_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def learning_from(options: argparse.Namespace) -> Learning:
-    """Return what goes beyond a solver.prototxt, as `add_solver_options` parsed it."""
-    from dataclasses import replace
-
-    from cdeep3m.engines.learning import Learning, Loss, Schedule, class_weights_of, loss_of
-
-    loss = Loss() if options.loss is None else loss_of(options.loss)
-    if options.class_weights is not None:
-        loss = replace(loss, class_weights=class_weights_of(options.class_weights))
-    shape: Any = options.lr_policy if options.lr_policy in OUR_POLICIES else "caffe"
-    decay = settings_in(options)["weight_decay"] if options.solver == ADAMW else 0.0
-    loss = replace(loss, ignore=options.ignore)
-    schedule = Schedule(shape=shape, warm_up=options.warm_up)
-    return Learning(loss=loss, schedule=schedule, decay=decay, average=options.average)
-
-
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
     """Add --precision."""
     parser.add_argument(
@@ -169,42 +137,3 @@ def add_augmentation_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="change contrast and brightness of each patch by up to this part, as in 0.2 (default: 0)",
     )
-
-
-def augmentation_from(options: argparse.Namespace) -> Augmentation:
-    """Return the augmentation as `add_augmentation_options` parsed it."""
-    from dataclasses import replace
-
-    from cdeep3m.augmentation.settings import augmentation_of
-
-    return replace(augmentation_of(options.augment, options.resize), jitter=options.jitter)
-
-
-def settings_of(options: argparse.Namespace) -> SolverSettings:
-    """Return the solver's settings as `add_solver_options` parsed them."""
-    from cdeep3m.training.run import SolverSettings
-
-    named = settings_in(options)
-    if options.lr_policy in OUR_POLICIES:
-        named["lr_policy"] = "fixed"
-    if options.solver == ADAMW:
-        named |= {"weight_decay": 0.0, "solver": "Adam"}
-    return SolverSettings(seed=options.seed, test_interval=options.test_interval, **named)
-
-
-def settings_in(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the options, and the defaults of the chosen solver for those that were not given."""
-    names = [*(name for name, *_ in _SETTINGS), "solver", "momentum2", "rms_decay", "delta", "clip_gradients"]
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return {name: default for name, _, default, _ in _SETTINGS} | SOLVERS.get(options.solver, {}) | given
-
-
-def nets_of(options: argparse.Namespace, *, planes: int) -> tuple[str, ...]:
-    """Return the nets as `add_run_options` parsed them; where none was named, those for images of so many planes."""
-    from cdeep3m.training.run import default_nets
-
-    if options.only_1fm:
-        return ("1fm",)
-    if options.models is not None:
-        return tuple(net.strip() for net in options.models.split(","))
-    return default_nets(planes)

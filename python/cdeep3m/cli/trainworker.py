@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.cli.training_options import (
-    add_augmentation_options,
-    add_run_options,
-    add_solver_options,
-    augmentation_from,
-    learning_from,
-    nets_of,
-    settings_of,
-)
+from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
 
 if TYPE_CHECKING:
     import argparse
@@ -61,19 +53,9 @@ def _train(options: argparse.Namespace) -> None:
 
 def request_of(options: argparse.Namespace, *, planes: int) -> TrainRequest:
     """Return what the options ask for, of training volumes of so many planes (0: not known)."""
-    from cdeep3m.training.run import TrainRequest
+    from cdeep3m.training import by_options
 
-    return TrainRequest(
-        out=options.out,
-        nets=nets_of(options, planes=planes),
-        settings=settings_of(options),
-        retrain=Path(options.retrain) if options.retrain else None,
-        additerations=options.additerations,
-        rules=rules_from(options),
-        precision=options.precision,
-        augmentation=augmentation_from(options),
-        learning=learning_from(options),
-    )
+    return by_options.request_of(options, planes=planes, rules=rules_from(options))
 
 
 def train_with(options: argparse.Namespace, request: TrainRequest) -> None:

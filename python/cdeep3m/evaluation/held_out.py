@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdeep3m.engines.base import CPU
+from cdeep3m.engines.base import CPU, InProcessEngine
 from cdeep3m.errors import InputError
 from cdeep3m.evaluation.calibrating import fitted, tells_apart
 from cdeep3m.evaluation.scores import best_threshold, score
@@ -27,8 +27,9 @@ from cdeep3m.volumes.labels import IGNORED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cdeep3m.engines.base import InProcessEngine, Precision, TrainedModel
+    from cdeep3m.engines.base import Engine, Precision, TrainedModel
     from cdeep3m.training.holding_out import HeldOut
+    from cdeep3m.training.run import TrainRequest
 
 MOST_PLANES = 6
 """So many planes, evenly spread, stand for all that were held out."""
@@ -111,6 +112,13 @@ class Judge:
         """Count values, apart for background and foreground, without voxels that do not count; shape (2, steps)."""
         rows = [values[label == 0], values[(label != 0) & (label != IGNORED)]]
         return np.stack([np.bincount(row, minlength=steps) for row in rows])
+
+
+def judge_for(request: TrainRequest, engine: Engine, gpu: int, known: Sequence[HeldOut]) -> Judge | None:
+    """Return what scores and calibrates snapshots, where a training asks for that and the engine can."""
+    if not request.judging.is_needed or not isinstance(engine, InProcessEngine):
+        return None
+    return Judge(engine, known, gpu=gpu, precision=request.precision)
 
 
 def _number(value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Progress
     from cdeep3m.nets.prototxts import NetMake
-    from cdeep3m.training.judging import Judge
+    from cdeep3m.training.judging import Judge, Judging
     from cdeep3m.training.run import TrainRequest
 
 SECONDS = 20.0
@@ -29,6 +30,8 @@ FEWEST, MOST = 4, 60
 """Iterations that are measured."""
 WARM = 2
 NEVER = 10**9
+CALIBRATION = 8
+"""A calibration takes so many times as long as a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +47,10 @@ class NetCost:
         Seconds of an iteration, and of a test on the validation volume.
     score : float
         Seconds in which a snapshot is scored; 0 where none is.
-    iterations, tests : int
-        How many there will be.
-    disk : int
-        Bytes of all snapshots.
+    iterations, tests, scores, snapshots : int
+        How many there will be; a calibration counts as `CALIBRATION` scores.
+    snapshot : int
+        Bytes of one, model and state.
     """
 
     net: str
@@ -57,12 +60,20 @@ class NetCost:
     score: float
     iterations: int
     tests: int
-    disk: int
+    scores: int = 0
+    snapshots: int = 1
+    snapshot: int = 0
 
     @property
     def seconds(self) -> float:
         """How long the whole training takes."""
-        return self.start + self.iteration * (self.iterations - 1) + self.test * self.tests
+        beside = self.test * self.tests + self.score * self.scores
+        return self.start + self.iteration * (self.iterations - 1) + beside
+
+    @property
+    def disk(self) -> int:
+        """Bytes of all snapshots."""
+        return self.snapshots * self.snapshot
 
 
 def estimate_training(
@@ -138,7 +149,7 @@ def _estimate(
     train(WARM + count, tested)
     gaps = [after - before for before, after in zip(moments[1:], moments[2:], strict=False)]
     iteration = median(gaps)
-    snapshots = max(1, wanted.numiterations // wanted.snapshot_interval)
+    snapshots = math.ceil(wanted.numiterations / wanted.snapshot_interval)
     return NetCost(
         net=net,
         start=start,
@@ -147,8 +158,15 @@ def _estimate(
         score=_seconds_of_a_score(folder, judge) if judge else 0.0,
         iterations=wanted.numiterations,
         tests=wanted.numiterations // every,
-        disk=snapshots * _snapshot_bytes(folder),
+        scores=_scores(request.judging, snapshots) if judge else 0,
+        snapshots=snapshots,
+        snapshot=_snapshot_bytes(folder),
     )
+
+
+def _scores(judging: Judging, snapshots: int) -> int:
+    """Return how many times as long as a score all that happens with snapshots takes."""
+    return (snapshots if judging.held_out else 0) + (CALIBRATION if judging.calibrate else 0)
 
 
 def _seconds_of_a_score(folder: Path, judge: Judge) -> float:

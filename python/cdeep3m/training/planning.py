@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError
-from cdeep3m.training.estimate import SECONDS, estimate_training
+from cdeep3m.training.estimate import CALIBRATION, SECONDS, estimate_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +33,6 @@ RESERVE = 0.02
 """Part of the time that is kept for what was not measured."""
 FEWEST = 10
 """Iterations below which a training makes no sense."""
-PASSES = 8
-"""A calibration takes so many times as long as a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +51,17 @@ class Snapshots:
     scored: bool = False
     calibrated: bool = False
 
+    @property
+    def scores(self) -> int:
+        """How many scores are made, or what takes as long."""
+        return (self.count if self.scored else 0) + (CALIBRATION if self.calibrated else 0)
+
     def seconds(self, cost: NetCost) -> float:
         """Return how long all of it takes for one net."""
-        scores = (self.count if self.scored else 0) + (PASSES if self.calibrated else 0)
-        return self.count * cost.test + scores * cost.score
+        return self.count * cost.test + self.scores * cost.score
 
 
-def plan_iterations(
+def plan(
     request: TrainRequest,
     engine: Engine,
     *,
@@ -72,7 +74,8 @@ def plan_iterations(
     judge: Judge | None = None,
     make: NetMake | None = None,
     like: Path | None = None,
-) -> dict[str, int]:
+    measured: float | None = None,
+) -> list[NetCost]:
     """Measure every net for a moment, and divide the time that is left.
 
     Parameters
@@ -89,18 +92,21 @@ def plan_iterations(
     snapshots : Snapshots
     training, validation, judge, make, like
         As of `estimate_training`.
+    measured : float, optional
+        Seconds to measure each net for; None: a small part of the time.
 
     Returns
     -------
-    dict of str to int
-        Iterations of each net.
+    list of NetCost
+        What each net costs with the iterations that fit.
 
     Raises
     ------
     InputError
         The time is too short.
     """
-    measured = max(SHORTEST, min(SECONDS, MEASURING * seconds / len(request.nets)))
+    if measured is None:
+        measured = max(SHORTEST, min(SECONDS, MEASURING * seconds / len(request.nets)))
     plain = replace(request, retrain=None, own_settings={})
     log.info("Measuring how fast %s can be trained here", ", ".join(request.nets))
     with _without_words():
@@ -115,7 +121,12 @@ def plan_iterations(
             judge=judge,
         )
     left = (seconds - (time.monotonic() - begun)) * (1 - RESERVE)
-    return divide(costs, left=left, seconds=seconds, shares=shares, snapshots=snapshots)
+    planned = divide(costs, left=left, seconds=seconds, shares=shares, snapshots=snapshots)
+    count = snapshots.count
+    return [
+        replace(cost, iterations=planned[cost.net], tests=count, snapshots=count, scores=snapshots.scores)
+        for cost in costs
+    ]
 
 
 @contextmanager

@@ -299,6 +299,23 @@ def train(
         What stopped a net; the others have been trained all the same.
     """
     check_retrain(request.retrain)
+    check_engine(request, engine, judge)
+    if not request.recipe:
+        demand_same_recipe(request.out, None)
+    with failing_with(NO_NET_FOLDER):
+        _check_folders(request)
+    jobs = prepare(request)
+    write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
+
+    def run(job: NetTraining) -> None:
+        with failing_with(JOB_FAILED):
+            train_net(job, engine, report=report, training=training, validation=validation, judge=judge)
+
+    _train_all(jobs, run, engine)
+
+
+def check_engine(request: TrainRequest, engine: Engine, judge: Judge | None = None) -> None:
+    """Raise InputError where an engine over files is asked for what Caffe cannot do."""
     if request.augmentation and not isinstance(engine, InProcessEngine):
         raise InputError(
             f"the engine {engine.name} draws patches as Caffe does: leave --augment, --resize and --jitter out, or "
@@ -314,18 +331,6 @@ def train(
             f"the engine {engine.name} scores and calibrates no snapshots: leave --holdout and --calibrate out, or use "
             "--engine embedded"
         )
-    if not request.recipe:
-        demand_same_recipe(request.out, None)
-    with failing_with(NO_NET_FOLDER):
-        _check_folders(request)
-    jobs = prepare(request)
-    write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
-
-    def run(job: NetTraining) -> None:
-        with failing_with(JOB_FAILED):
-            train_net(job, engine, report=report, training=training, validation=validation, judge=judge)
-
-    _train_all(jobs, run, engine)
 
 
 def _train_all(jobs: Sequence[NetTraining], run: Callable[[NetTraining], None], engine: Engine) -> None:

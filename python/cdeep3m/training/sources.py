@@ -10,7 +10,7 @@ import numpy as np
 from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.provenance import TrainedOn
 from cdeep3m.tiling.variants import VARIANTS
-from cdeep3m.training.data import load_labelled_volume, training_range, training_variants
+from cdeep3m.training.data import labelled_volume, load_labelled_volume, training_range, training_variants
 from cdeep3m.training.holding_out import HeldOut, Split, training_planes
 from cdeep3m.volumes.enhancement import Normalisation
 from cdeep3m.volumes.open import open_volume
@@ -67,6 +67,12 @@ class Loaded:
     images: GrayRange
     voxel_size: tuple[float, float, float] | None
     volumes: int
+
+    def tested_on(self, *, held_out: bool) -> list[LabelledVolume]:
+        """Return what nets are tested on during a training: what was held out, or else what is trained on."""
+        if not held_out:
+            return self.training[:1]
+        return [labelled_volume(part.data[part.first :], part.label[part.first :]) for part in self.known]
 
 
 def load_sources(
