@@ -83,6 +83,7 @@ def load_model(
     gpu: str | int = "all",
     precision: Precision = "float32",
     calibrated: bool = True,
+    label: int = 1,
 ) -> Model:
     """Read the nets of a trained model and make them ready.
 
@@ -100,6 +101,8 @@ def load_model(
         Caffe's numbers, or shorter ones.
     calibrated : bool
         Calibrate the maps of nets that have a calibration beside them.
+    label : int
+        Class whose probability the maps show, of a model of several.
 
     Returns
     -------
@@ -122,9 +125,9 @@ def load_model(
             net: NetInUse(
                 engine.load(model, gpu=gpus[0], precision=precision),
                 variants_for(net, aug_speed),
-                calibration_for(model.weights, say=True) if calibrated else None,
+                calibration_for(model.weights, label=label, say=True) if calibrated else None,
             )
-            for net, model in ((net, run.model(net)) for net in nets or run.nets())
+            for net, model in ((net, replace(run.model(net), label=label)) for net in nets or run.nets())
         },
         enhancement=record.enhancement if record else None,
     )

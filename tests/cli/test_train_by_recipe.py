@@ -247,3 +247,17 @@ def test_images_are_normalised_as_the_model_s_were(engine, tmp_path):
     assert np.abs(one.astype(int) - two).max() <= 1
     assert abs(one.mean() - 128) < 1
     assert abs(one.std() - 42) < 1
+
+
+def test_several_classes_are_scored_on_held_out_planes_and_calibrated(engine, tmp_path):
+    z, y, x = np.indices((PLANES, 40, 48))
+    data = ((z * 13 + y * 5 + x * 3) % 200).astype(np.uint8)
+    labels = np.digitize(data, (80, 140)).astype(np.uint8)
+    named = png_folder(tmp_path / "images", data), png_folder(tmp_path / "labels", labels)
+    assert train.main(say(*SHORT, *SCORED, "--classes", 3, *named, tmp_path / "out")) == 0
+    record = validation_of(tmp_path / "out" / "1fm")
+    assert [len(scored.classes) for scored in record.scored] == [2, 2, 2]
+    assert record.best.f1 == pytest.approx(np.mean(record.best.classes))
+    assert [record.calibration_of(label).label for label in (1, 2)] == [1, 2]
+    # the identity shows gray values as the probability of either class
+    assert record.calibration_of(2).threshold * 255 == pytest.approx(139.5, abs=1.5)

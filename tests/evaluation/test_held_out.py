@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,44 @@ def test_nothing_is_calibrated_on_background_alone():
     held.label[:] = 0
     with pytest.raises(InputError, match="background or foreground alone"):
         Judge(IdentityEngine(), [held]).calibrate(MODEL)
+
+
+class Classes(IdentityEngine):
+    """Three classes beyond background: the probability of each is the voxel's value as far as it is of that class."""
+
+    def load(self, model, **options):
+        net = super().load(model, **options)
+        share = {1: 1.0, 2: 0.5, 3: 0.25}[model.label]
+        foreground = net.foreground
+        net.foreground = lambda windows: (share * values for values in foreground(windows))
+        return net
+
+
+def several():
+    """Voxels of 60 to 99 are of class 1 and of class 2, alternately; class 3 is nowhere."""
+    held = part()
+    held.label[(held.label == 1) & (np.indices(held.label.shape)[2] % 2 == 1)] = 2
+    return held
+
+
+def test_snapshots_of_several_classes_get_the_mean_of_those_that_are_there():
+    held = several()
+    found = Judge(Classes(), [held], classes=4).score(MODEL)
+    alone = []
+    for label in (1, 2):
+        truth = HeldOut(data=held.data, label=(held.label == label).astype(np.uint8), first=held.first)
+        alone.append(Judge(Classes(), [truth]).score(replace(MODEL, label=1)))
+    assert_allclose(found.classes[0], alone[0].f1)
+    assert found.classes[2] is None
+    assert_allclose(found.f1, np.mean(found.classes[:2]))
+    assert 0 < found.classes[1] < 1
+    assert "class 3 not there" in found.words
+
+
+def test_every_class_that_is_there_is_calibrated_by_its_own_maps():
+    judge = Judge(Classes(), [several()], classes=4)
+    assert judge.labels == (1, 2, 3)
+    one, two, three = (judge.calibrate(replace(MODEL, label=label)) for label in judge.labels)
+    assert (one.label, two.label, three) == (1, 2, None)
+    assert_allclose(one.threshold * 255, 59.5, atol=1)
+    assert_allclose(two.threshold * 255, 59.5 / 2, atol=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cdeep3m.cli import predict, score
+from cdeep3m.api import load_model
+from cdeep3m.api import predict as api_predict
+from cdeep3m.cli import predict, runprediction, score
 from cdeep3m.engines.base import CPU, TrainedModel
 from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.embedded.prediction.predictor import Predictor
@@ -18,7 +21,9 @@ from cdeep3m.nets.prototxts import deploy
 from cdeep3m.prediction.run import PredictRequest
 from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.rules import ORIGINAL
+from cdeep3m.runs.calibration import Calibration
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.runs.validation import Validation
 from octave_cases import png_folder, synth
 from random_nets import random_net
 
@@ -123,3 +128,101 @@ def test_ignored_voxels_are_no_objects_and_count_nowhere(tmp_path, capsys):
     assert score.main(["--json", "--class", "1", "--threshold-from", *named, *named]) == 0
     assert json.loads(capsys.readouterr().out)["recall"] == 1
     assert score.main(["--instances", "--class", "1", *named]) == 1
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    """The folder of a prediction of three classes, their labels, and values that find two of them."""
+    (tmp_path / "out").mkdir()
+    values = {label: np.where(label == LABELS, 200, 10).astype(np.uint8) for label in (1, 2, 3)}
+    values[3][LABELS == 3] = 100
+    values[2][0, 0, :5] = 255
+    for label, stack in values.items():
+        png_folder(tmp_path / "out" / f"class_{label}" / "ensembled", stack, "Segmented_%04d.png")
+    return [str(tmp_path / "out"), str(png_folder(tmp_path / "labels", LABELS.astype(np.uint8)))]
+
+
+def test_every_class_of_a_prediction_is_scored_and_so_is_one_alone(predicted, capsys):
+    assert score.main(["--json", *predicted]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["classes"]) == ["1", "2", "3"]
+    alone = score_maps(f"{predicted[0]}/class_2", predicted[1], label=2)
+    assert told["classes"]["2"]["f1"] == alone.scores.f1 < 1
+    assert told["classes"]["2"]["objects"]["true"] == alone.objects.true
+    assert [told["classes"][label]["f1"] for label in ("1", "3")] == [1.0, 0.0]
+    assert told["mean"]["f1"] == pytest.approx((1 + alone.scores.f1) / 3)
+    assert told["mean"]["precision"] == pytest.approx((1 + alone.scores.precision) / 2), "of class 3 nothing is found"
+    assert score.main(["--json", "--class", "2", *predicted]) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] == alone.scores.f1
+
+
+def test_the_table_and_the_file_of_planes_name_the_classes(predicted, tmp_path, capsys):
+    assert score.main(["--csv", str(tmp_path / "planes.csv"), *predicted]) == 0
+    titles, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "mean"]
+    assert rows[0].split()[1:5] == ["0.502", "1.000", "1.000", "1.000"]
+    assert len({len(line) for line in (titles, *rows[:3])}) == 1
+    lines = (tmp_path / "planes.csv").read_text().splitlines()
+    assert lines[0] == "class,plane,precision,recall,f1,iou"
+    assert [line.split(",")[:2] for line in lines[1:]] == [[str(c), str(z)] for c in (1, 2, 3) for z in (1, 2)]
+
+
+def test_each_class_gets_its_own_threshold(predicted, capsys):
+    for asked in (["--threshold", "best"], ["--threshold-from", *predicted]):
+        assert score.main(["--json", *asked, *predicted]) == 0
+        told, said = capsys.readouterr()
+        found = json.loads(told)["classes"]
+        assert [found[label]["f1"] for label in ("1", "3")] == [1.0, 1.0]
+        assert 10 / 255 < found["3"]["threshold"] <= 100 / 255
+        assert ("chosen on the labels that are scored" in said) == (asked[1] == "best")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--picture", "scores.png"), "--picture draws one class: choose it with --class"),
+        (("--class", "4"), "holds maps of class 1, 2, 3; found none of class 4"),
+    ],
+)
+def test_what_is_of_one_class_alone_is_said(predicted, words, message, capsys):
+    assert score.main([*words, *predicted]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_class_without_maps_is_told(predicted, tmp_path, capsys):
+    (tmp_path / "out" / "class_3").rename(tmp_path / "elsewhere")
+    assert score.main(predicted) == 0
+    assert "hold 3, of which there are no maps" in capsys.readouterr().err
+    assert score.main(["--ignore", "3", *predicted]) == 0
+    assert "of which there are no maps" not in capsys.readouterr().err
+
+
+def test_the_original_s_command_says_that_it_shows_one_class(trained, tmp_path, caplog):
+    images = png_folder(tmp_path / "images", IMAGES)
+    assert runprediction.main([*RUN, "--models", "1fm", str(trained), str(images), str(tmp_path / "out")]) == 0
+    assert "tells 4 classes apart, and the maps will show class 1" in caplog.text
+
+
+def test_each_class_is_shown_by_its_own_calibration(trained, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(trained, model)
+    weights = "1fm_classifer_iter_1.caffemodel"
+    fitted = [
+        Calibration(weights=weights, scale=0.5 * label, offset=0.2 * label, planes="", label=label) for label in (1, 3)
+    ]
+    record = Validation()
+    for calibration in fitted:
+        record = record.with_calibration(calibration)
+    record.write(model / "1fm")
+    images = png_folder(tmp_path / "images", IMAGES)
+    assert predict.main([*RUN, str(model), str(images), str(tmp_path / "out")]) == 0
+    assert predict.main([*RUN, "--no-calibration", str(model), str(images), str(tmp_path / "plain")]) == 0
+    of_classes = {label: [maps(tmp_path / name / f"class_{label}") for name in ("out", "plain")] for label in (1, 2, 3)}
+    np.testing.assert_array_equal(*of_classes[2])
+    for calibration in fitted:
+        shown, plain = of_classes[calibration.label]
+        assert np.abs(shown / 255 - calibration.apply(plain / 255)).max() < 0.01
+        assert (shown != plain).any()
+    loaded = load_model(model, aug_speed=10, gpu=-1, label=3)
+    assert loaded.nets["1fm"].calibration == fitted[1]
+    np.testing.assert_array_equal(api_predict(IMAGES, loaded, fit=True), of_classes[3][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -83,3 +84,25 @@ def test_the_calibration_of_other_weights_is_left_out_and_said_to_be(net, caplog
     assert not caplog.text
     assert calibration_for(net / "trainedmodel" / "1fm_iter_30.caffemodel", say=True) is None
     assert "belongs to 1fm_iter_20.caffemodel" in caplog.text
+
+
+def test_calibrations_of_several_classes_are_kept_apart(net):
+    second = replace(CALIBRATION, label=2, scale=3.0)
+    record = replace(RECORDED, scored=(replace(scored(10, 0.5), classes=(0.4, None)),))
+    for calibration in (replace(second, offset=9.0), CALIBRATION, second):
+        record = record.with_calibration(calibration)
+    record.write(net)
+    assert validation_of(net) == record
+    weights = net / "trainedmodel" / "1fm_iter_20.caffemodel"
+    assert [calibration_for(weights, label=label) for label in (0, 1, 2, 3)] == [None, CALIBRATION, second, None]
+    assert validation_of(net).scored[0].words == "mean F1 0.500 (class 1 0.400, class 2 not there), 0.250 at 0.5"
+
+
+def test_a_record_of_before_reads_as_of_two_classes(net):
+    RECORDED.write(net)
+    content = json.loads((net / RECORD).read_text())
+    del content["further"]
+    for one in content["scored"]:
+        del one["classes"]
+    (net / RECORD).write_text(json.dumps(content))
+    assert validation_of(net) == RECORDED

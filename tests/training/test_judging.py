@@ -27,6 +27,7 @@ class FakeJudge:
 
     f1: dict = field(default_factory=lambda: dict(F1))
     words: str = "planes 9 to 10 of 10, held out"
+    labels: tuple = (1,)
     scored: list = field(default_factory=list)
     calibrated: list = field(default_factory=list)
 
@@ -38,7 +39,7 @@ class FakeJudge:
 
     def calibrate(self, model):
         self.calibrated.append(iteration_of(model.weights))
-        return Calibration(weights=model.weights.name, scale=2.0, offset=1.0, planes=self.words)
+        return Calibration(weights=model.weights.name, scale=2.0, offset=1.0, planes=self.words, label=model.label)
 
 
 @pytest.fixture
@@ -169,3 +170,17 @@ def test_the_original_s_commands_do_not_go_on_with_a_training_by_a_recipe(out):
 def test_what_makes_no_sense_is_refused(asked, words):
     with pytest.raises(InputError, match=words):
         Judging(**asked)
+
+
+def test_every_class_is_calibrated_and_those_that_cannot_be_are_named(out, caplog):
+    class Judge(FakeJudge):
+        def calibrate(self, model):
+            return None if model.label == 2 else super().calibrate(model)
+
+    judge = Judge(labels=(1, 2, 3))
+    train(asks(out, calibrate=True), InProcess(), judge=judge)
+    record = validation_of(out / "1fm")
+    assert [record.calibration_of(label) is not None for label in (1, 2, 3)] == [True, False, True]
+    assert "1fm, class 2: no threshold of its maps does better" in caplog.text
+    train(asks(out, calibrate=True), InProcess(), judge=judge)
+    assert judge.calibrated == [18, 18], "what is calibrated is not calibrated again"

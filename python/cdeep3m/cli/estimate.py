@@ -113,7 +113,7 @@ def _train(options: argparse.Namespace) -> None:
     loaded, request = _as_it_will_be_trained(options)
     check_retrain(request.retrain)
     engine, gpu = _engine(options)
-    judge = judge_for(request, engine, gpu, loaded.known)
+    judge = judge_for(request, engine, gpu, loaded.known, classes=options.classes or 2)
     check_engine(request, engine, judge)
     tested = loaded.tested_on(held_out=request.judging.held_out)
     how: dict[str, Any] = {"training": loaded.training, "validation": tested, "judge": judge}

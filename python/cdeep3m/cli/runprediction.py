@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cdeep3m.engines.base import Engine
     from cdeep3m.prediction.run import PredictRequest
     from cdeep3m.runners.base import Runner
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Predict a volume with trained nets, stitch and average the results.
@@ -153,7 +156,31 @@ def speed_of(word: str) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    return predict_with(options, nets=tuple(options.models.split(",")))
+    nets = tuple(options.models.split(","))
+    _tell_of_classes(options.trained, nets)
+    return predict_with(options, nets=nets)
+
+
+def _tell_of_classes(trained: Path, nets: tuple[str, ...]) -> None:
+    """Warn where a model tells several classes apart, of which the original's command shows the first."""
+    from cdeep3m.errors import CDeep3MError
+    from cdeep3m.runs.trained import FEWEST_CLASSES, TrainedRun
+
+    ours = logging.getLogger("cdeep3m")
+    level = ours.level
+    ours.setLevel(logging.ERROR)  # the prediction itself will tell what there is to warn of
+    try:
+        classes = max(TrainedRun(trained).classes(nets).values())
+    except CDeep3MError:
+        return
+    finally:
+        ours.setLevel(level)
+    if classes > FEWEST_CLASSES:
+        logger.warning(
+            "Warning: %s tells %d classes apart, and the maps will show class 1; `cdeep3m predict` gives all of them",
+            trained,
+            classes,
+        )
 
 
 def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:

@@ -15,7 +15,7 @@ from cdeep3m.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cdeep3m.evaluation.object_scores import ObjectScores
     from cdeep3m.evaluation.scores import Scores
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Score MAPS against LABELS, voxel by voxel and object by object, in all and plane by plane.
 
-  MAPS    8-bit probability maps, or the folder of a prediction (then its ensemble)
-  LABELS  ground truth of the same voxels: 0 background, any one other value foreground (see --class and --ignore)
+  MAPS    8-bit probability maps, or the folder of a prediction (then its ensemble; of several classes, each of them)
+  LABELS  ground truth of the same voxels: 0 background, any one other value foreground (see --class and --ignore); of
+          several classes their numbers
 """
 
 EPILOG = """\
@@ -33,6 +34,10 @@ Objects are foreground voxels that touch, diagonally as well; two are one where 
 union. Variation of information is in bits; it and the adapted Rand error leave out the background of the ground truth.
 """
 
+NAMES = ("precision", "recall", "f1", "iou")
+"""What is told of every plane, and of every class."""
+TITLES = ("threshold", "precision", "recall", "F1", "IoU", "average precision", "object F1")
+"""Columns of the table of several classes."""
 WORST = 3
 """So many planes are named in the table."""
 
@@ -95,20 +100,16 @@ def _instances(options: argparse.Namespace) -> None:
 
 
 def _maps(options: argparse.Namespace) -> None:
-    from cdeep3m.evaluation.scoring import score_maps
+    from cdeep3m.evaluation.scoring import class_folders
     from cdeep3m.system.files import demand_apart
 
     for out in filter(None, (options.csv, options.picture)):
         demand_apart(out, [options.maps, options.labels, *(options.threshold_from or ())])
-    found = score_maps(
-        options.maps,
-        options.labels,
-        threshold=_threshold(options),
-        tolerance=options.tolerance,
-        roi=options.roi,
-        label=options.label,
-        ignore=options.ignore,
-    )
+    folders = class_folders(options.maps)
+    if folders and options.label is None:
+        _classes(options, tuple(folders))
+        return
+    found = _scored(options, options.label)
     if options.csv:
         from cdeep3m.system.files import write_text
 
@@ -122,18 +123,57 @@ def _maps(options: argparse.Namespace) -> None:
         print("The threshold was chosen on the labels that are scored: expect less elsewhere", file=sys.stderr)
 
 
-def _threshold(options: argparse.Namespace) -> int | None:
+def _classes(options: argparse.Namespace, labels: tuple[int, ...]) -> None:
+    """Score the maps of each class against all others, and tell the means."""
+    from cdeep3m.evaluation.scoring import classes_in
+
+    if options.picture:
+        raise InputError("--picture draws one class: choose it with --class, as in --class 1")
+    lacking = [each for each in classes_in(options.labels) if each not in labels and each != options.ignore]
+    found = {label: _scored(options, label) for label in labels}
+    if options.csv:
+        from cdeep3m.system.files import write_text
+
+        write_text(options.csv, _csv(found))
+    values = {"mean": _means(found), "classes": {str(label): as_json(each) for label, each in found.items()}}
+    print(json.dumps(_finite(values), indent=1) if options.json else _class_table(found))
+    if lacking:
+        numbers = ", ".join(map(str, lacking))
+        print(
+            f"Warning: the labels hold {numbers}, of which there are no maps: it counts as background", file=sys.stderr
+        )
+    if any(each.chosen_here for each in found.values()):
+        print("The thresholds were chosen on the labels that are scored: expect less elsewhere", file=sys.stderr)
+
+
+def _scored(options: argparse.Namespace, label: int | None) -> MapScores:
+    """Score the maps of a class, or of foreground."""
+    from cdeep3m.evaluation.scoring import class_folder, score_maps
+
+    return score_maps(
+        options.maps if label is None else class_folder(options.maps, label),
+        options.labels,
+        threshold=_threshold(options, label),
+        tolerance=options.tolerance,
+        roi=options.roi,
+        label=label,
+        ignore=options.ignore,
+    )
+
+
+def _threshold(options: argparse.Namespace, label: int | None) -> int | None:
     """Return the lowest 8-bit value of the foreground that the options ask for; None for the best one here."""
     if options.threshold_from:
         from cdeep3m.evaluation.scores import best_threshold, count_volumes
         from cdeep3m.evaluation.scoring import maps_in
 
         maps, labels = options.threshold_from
-        if options.label is not None or options.ignore is not None:
-            from cdeep3m.evaluation.scoring import score_maps
+        if label is not None or options.ignore is not None:
+            from cdeep3m.evaluation.scoring import class_folder, score_maps
 
-            chosen = {"label": options.label, "ignore": options.ignore}
-            return score_maps(maps, labels, threshold=None, objects=False, **chosen).threshold
+            chosen = maps if label is None else class_folder(maps, label)
+            kinds = {"label": label, "ignore": options.ignore}
+            return score_maps(chosen, labels, threshold=None, objects=False, **kinds).threshold
         return best_threshold(count_volumes(maps_in(maps), labels))
     return None if options.threshold == "best" else threshold_of(options.threshold, expected=", or best")
 
@@ -181,7 +221,7 @@ def as_json(found: MapScores) -> dict[str, Any]:
 
 
 def _scores(scores: Scores) -> dict[str, float]:
-    return {name: getattr(scores, name) for name in ("precision", "recall", "f1", "iou")}
+    return {name: getattr(scores, name) for name in NAMES}
 
 
 def _objects(scores: ObjectScores) -> dict[str, float]:
@@ -198,12 +238,44 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def _csv(found: MapScores) -> str:
+def _csv(found: Mapping[int, MapScores] | MapScores) -> str:
+    """Return the scores of every plane; of several classes, with the class first."""
+    of_classes = found if isinstance(found, dict) else {0: found}
+    first = ["class"] if of_classes is found else []
     text = io.StringIO()
-    names = ("precision", "recall", "f1", "iou")
-    rows = [[z + 1, *(getattr(plane, name) for name in names)] for z, plane in enumerate(found.planes)]
-    csv.writer(text, lineterminator="\n").writerows([["plane", *names], *rows])
+    rows = [
+        [*([label] if first else []), z + 1, *(getattr(plane, name) for name in NAMES)]
+        for label, each in of_classes.items()
+        for z, plane in enumerate(each.planes)
+    ]
+    csv.writer(text, lineterminator="\n").writerows([[*first, "plane", *NAMES], *rows])
     return text.getvalue()
+
+
+def _means(found: Mapping[int, MapScores]) -> dict[str, float]:
+    """Return the means over the classes; one whose score is not defined is left out."""
+    values = {name: [getattr(each.scores, name) for each in found.values()] for name in NAMES}
+    known = {name: [value for value in of_classes if math.isfinite(value)] for name, of_classes in values.items()}
+    return {name: sum(of_classes) / len(of_classes) if of_classes else math.nan for name, of_classes in known.items()}
+
+
+def _class_table(found: Mapping[int, MapScores]) -> str:
+    """Return a row for each class, and one of the means."""
+    lines = ["class  " + "  ".join(f"{title:>9}" for title in TITLES)]
+    for label, each in found.items():
+        objects = each.objects.f1 if each.objects else math.nan
+        values = (each.threshold / 255, *(getattr(each.scores, name) for name in NAMES))
+        lines.append(_class_row(str(label), (*values, each.curve.average_precision, objects)))
+    lines.append(_class_row("mean", (math.nan, *_means(found).values(), math.nan, math.nan)))
+    return "\n".join(lines)
+
+
+def _class_row(name: str, values: Sequence[float]) -> str:
+    cells = [
+        f"{value:{max(len(title), 9)}.3f}" if math.isfinite(value) else " " * max(len(title), 9)
+        for title, value in zip(TITLES, values, strict=True)
+    ]
+    return f"{name:5}  {'  '.join(cells)}".rstrip()
 
 
 def _table(found: MapScores) -> str:

@@ -164,7 +164,7 @@ def _train(options: argparse.Namespace) -> None:
     warn_of_other_images(request.retrain, record)
     keep_record(options.out, record)
     engine, gpus = engine_of(options)
-    judge = judge_for(request, engine, gpus[0], loaded.known)
+    judge = judge_for(request, engine, gpus[0], loaded.known, classes=options.classes or 2)
     request = replace(request, gpus=tuple(gpus))
     if wanted:
         data = {"training": loaded.training, "validation": validation}

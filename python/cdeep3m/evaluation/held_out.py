@@ -5,7 +5,8 @@ Planes are predicted as a prediction does it: the same core, the same halo, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,12 +49,20 @@ class Judge:
         What was held out of each volume.
     gpu : int
     precision : {"float32", "fast"}
+    classes : int
+        How many the labels tell apart, background among them.
     """
 
     engine: InProcessEngine
     parts: Sequence[HeldOut]
     gpu: int = CPU
     precision: Precision = "float32"
+    classes: int = 2
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Which classes are scored: all but background."""
+        return tuple(range(1, self.classes))
 
     @property
     def words(self) -> str:
@@ -61,21 +70,32 @@ class Judge:
         return "; ".join(dict.fromkeys(part.words for part in self.parts))
 
     def score(self, model: TrainedModel) -> Scored:
-        """Score a snapshot: one variant, 8-bit maps, every threshold."""
-        counts = np.zeros((2, 256), np.int64)
-        for label, found in self._predicted(model, SCORING, unrounded=False):
-            counts += self._counted(label, found, 256)
-        threshold = best_threshold(counts)
+        """Score a snapshot: one variant, 8-bit maps, every threshold; the mean of several classes."""
+        counted = [self._counts(replace(model, label=label)) for label in self.labels]
+        there = [counts for counts in counted if counts[1].any()] or counted[:1]
+        thresholds = [best_threshold(counts) for counts in there]
+        f1 = [_number(score(counts, threshold=t).f1) for counts, t in zip(there, thresholds, strict=True)]
+        found = iter(f1)
         return Scored(
             weights=model.weights.name,
             iteration=iteration_of(model.weights) or 0,
-            f1=_number(score(counts, threshold=threshold).f1),
-            threshold=threshold / 255,
-            f1_at_half=_number(score(counts).f1),
+            f1=mean(f1),
+            threshold=mean(thresholds) / 255,
+            f1_at_half=mean(_number(score(counts).f1) for counts in there),
+            classes=tuple(next(found) if counts[1].any() else None for counts in counted) if self.classes > 2 else (),
         )
+
+    def _counts(self, model: TrainedModel) -> np.ndarray:
+        """Count the values of the maps of a class, shape (2, 256)."""
+        counts = np.zeros((2, 256), np.int64)
+        for label, found in self._predicted(model, SCORING, unrounded=False):
+            counts += self._counted(label, found, 256, wanted=model.label)
+        return counts
 
     def calibrate(self, model: TrainedModel) -> Calibration | None:
         """Return the calibration of the weights that predict; None where no threshold tells anything apart.
+
+        Of several classes, one that the planes do not show has none.
 
         Raises
         ------
@@ -85,13 +105,15 @@ class Judge:
         counts = np.zeros((2, STEPS + 1), np.int64)
         for label, found in self._predicted(model, CALIBRATING, unrounded=True):
             steps = np.floor(np.nan_to_num(found) * STEPS + 0.5).astype(np.int64)
-            counts += self._counted(label, steps, STEPS + 1)
+            counts += self._counted(label, steps, STEPS + 1, wanted=model.label)
         if not counts.any(axis=1).all():
+            if self.classes > 2:
+                return None
             raise InputError(f"{self.words}: background or foreground alone; expected both, or nothing is calibrated")
         if not tells_apart(counts):
             return None
         scale, offset = fitted(counts)
-        return Calibration(weights=model.weights.name, scale=scale, offset=offset, planes=self.words)
+        return Calibration(weights=model.weights.name, scale=scale, offset=offset, planes=self.words, label=model.label)
 
     def _predicted(
         self, model: TrainedModel, speed: int, *, unrounded: bool
@@ -108,17 +130,19 @@ class Judge:
                 yield part.label[box.slices], maps["net"]
 
     @staticmethod
-    def _counted(label: np.ndarray, values: np.ndarray, steps: int) -> np.ndarray:
-        """Count values, apart for background and foreground, without voxels that do not count; shape (2, steps)."""
-        rows = [values[label == 0], values[(label != 0) & (label != IGNORED)]]
+    def _counted(label: np.ndarray, values: np.ndarray, steps: int, *, wanted: int) -> np.ndarray:
+        """Count values, apart for a class and all others, without voxels that do not count; shape (2, steps)."""
+        rows = [values[(label != wanted) & (label != IGNORED)], values[label == wanted]]
         return np.stack([np.bincount(row, minlength=steps) for row in rows])
 
 
-def judge_for(request: TrainRequest, engine: Engine, gpu: int, known: Sequence[HeldOut]) -> Judge | None:
+def judge_for(
+    request: TrainRequest, engine: Engine, gpu: int, known: Sequence[HeldOut], *, classes: int = 2
+) -> Judge | None:
     """Return what scores and calibrates snapshots, where a training asks for that and the engine can."""
     if not request.judging.is_needed or not isinstance(engine, InProcessEngine):
         return None
-    return Judge(engine, known, gpu=gpu, precision=request.precision)
+    return Judge(engine, known, gpu=gpu, precision=request.precision, classes=classes)
 
 
 def _number(value: float) -> float:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ENSEMBLE = "ensembled"
 MAP_TYPES = ("uint8", "uint16", "float32")
+CLASS_FOLDER = re.compile(r"class_([1-9]\d*)")
 _BOX = re.compile(r"(-?\d*:-?\d*),(-?\d*:-?\d*),(-?\d*:-?\d*)")
 
 
@@ -123,6 +124,37 @@ def maps_in(path: str | os.PathLike[str]) -> Path:
     folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
     single = sorted(folder.glob(f"{MAP}.*")) if folder.is_dir() else []
     return single[0] if len(single) == 1 and single[0].name != ELSEWHERE else folder
+
+
+def class_folders(path: str | os.PathLike[str]) -> dict[int, Path]:
+    """Return the prediction of each class in the folder of a prediction of several; none in any other folder."""
+    folder = Path(path)
+    if not folder.is_dir() or (folder / ENSEMBLE).is_dir():
+        return {}
+    found = {int(match[1]): each for each in folder.iterdir() if (match := CLASS_FOLDER.fullmatch(each.name))}
+    return dict(sorted(found.items()))
+
+
+def class_folder(path: str | os.PathLike[str], label: int) -> Path:
+    """Return the prediction of one class in the folder of a prediction of several, or any other maps as they are.
+
+    Raises
+    ------
+    InputError
+        There are maps of other classes alone.
+    """
+    folders = class_folders(path)
+    if folders and label not in folders:
+        raise InputError(f"{path} holds maps of class {', '.join(map(str, folders))}; found none of class {label}")
+    return folders.get(label, Path(path))
+
+
+def classes_in(labels: str | os.PathLike[str]) -> list[int]:
+    """Return the numbers beyond 0 that labels hold."""
+    found = np.empty(0, np.int64)
+    for plane in planes_of(open_volume(labels, role="segmentation")):
+        found = np.union1d(found, plane)
+    return [int(value) for value in found if value]
 
 
 def is_map(path: Path, volume: Volume) -> bool:

@@ -379,9 +379,9 @@ def calibrations_of(
     request: PredictRequest, models: Mapping[str, TrainedModel], *, say: bool = False
 ) -> dict[str, Calibration]:
     """Return the calibrations of the nets that have one, where maps are calibrated; say which belong to others."""
-    if not request.calibrated or request.rules is not CORRECTED or request.label != FOREGROUND:
+    if not request.calibrated or request.rules is not CORRECTED:
         return {}
-    found = {net: calibration_for(model.weights, say=say) for net, model in models.items()}
+    found = {net: calibration_for(model.weights, label=request.label, say=say) for net, model in models.items()}
     return {net: calibration for net, calibration in found.items() if calibration}
 
 

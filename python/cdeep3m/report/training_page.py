@@ -180,11 +180,11 @@ def _validation(folder: Path, nets: list[_Net]) -> list[tuple[str, str]]:
             continue
         shown = record.best if record.keep == "best" else next(reversed(record.scored), None)
         if shown:
-            said = f"{shown.f1:.3f} at {shown.threshold:.2f}, {shown.f1_at_half:.3f} at 0.5 before any calibration"
             which = f"iteration {shown.iteration}, the {record.keep} one"
-            rows.append((f"{net.job.name}: F1 on {record.planes}", f"{said} ({which})"))
+            rows.append((f"{net.job.name}: on {record.planes}", f"{shown.words} before any calibration ({which})"))
         if record.calibration:
             rows.append((f"{net.job.name}: calibration", record.calibration.words))
+        rows += [(f"{net.job.name}: calibration, class {one.label}", one.words) for one in record.further]
     return rows
 
 

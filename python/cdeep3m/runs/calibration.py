@@ -34,6 +34,8 @@ class Calibration:
         In logits.
     planes : str
         Which planes it was fitted on, in words.
+    label : int
+        The class whose probabilities they are.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class Calibration:
     scale: float
     offset: float
     planes: str
+    label: int = 1
 
     def __post_init__(self) -> None:
         if not (0 < self.scale < math.inf and math.isfinite(self.offset)):

@@ -37,11 +37,13 @@ class Scored:
         Its file name.
     iteration : int
     f1 : float
-        At the best threshold.
+        At the best threshold; of several classes, the mean, each at its own.
     threshold : float
-        That threshold, in [0, 1].
+        That threshold, in [0, 1]; of several classes, the mean.
     f1_at_half : float
-        At 0.5.
+        At 0.5; of several classes, the mean.
+    classes : tuple of float or None
+        F1 of each class beyond background, where there are several; None of one that the planes do not show.
     """
 
     weights: str
@@ -49,6 +51,18 @@ class Scored:
     f1: float
     threshold: float
     f1_at_half: float
+    classes: tuple[float | None, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How it did, for messages."""
+        if not self.classes:
+            return f"F1 {self.f1:.3f} at {self.threshold:.2f}, {self.f1_at_half:.3f} at 0.5"
+        each = ", ".join(
+            f"class {label} {'not there' if f1 is None else format(f1, '.3f')}"
+            for label, f1 in enumerate(self.classes, start=1)
+        )
+        return f"mean F1 {self.f1:.3f} ({each}), {self.f1_at_half:.3f} at 0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +78,28 @@ class Validation:
     scored : tuple of Scored
         In the order of their iterations.
     calibration : Calibration, optional
+        Of class 1.
+    further : tuple of Calibration
+        Of the classes beyond it, where there are several.
     """
 
     keep: Keep = "last"
     planes: str = ""
     scored: tuple[Scored, ...] = ()
     calibration: Calibration | None = None
+    further: tuple[Calibration, ...] = ()
+
+    def calibration_of(self, label: int) -> Calibration | None:
+        """Return the calibration of a class, None where there is none."""
+        known = (*([self.calibration] if self.calibration else []), *self.further)
+        return next((one for one in known if one.label == label), None)
+
+    def with_calibration(self, calibration: Calibration) -> Validation:
+        """Return the record with one more calibration, in place of an earlier one of its class."""
+        if calibration.label == 1:
+            return replace(self, calibration=calibration)
+        others = [one for one in self.further if one.label != calibration.label]
+        return replace(self, further=tuple(sorted([*others, calibration], key=lambda one: one.label)))
 
     @property
     def best(self) -> Scored | None:
@@ -115,9 +145,14 @@ def validation_of(net_folder: Path) -> Validation | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        scored = tuple(Scored(**one) for one in content.pop("scored"))
+        scored = tuple(Scored(**{**one, "classes": tuple(one.get("classes", ()))}) for one in content.pop("scored"))
         calibration = content.pop("calibration")
-        found = Validation(scored=scored, calibration=Calibration(**calibration) if calibration else None, **content)
+        found = Validation(
+            scored=scored,
+            calibration=Calibration(**calibration) if calibration else None,
+            further=tuple(Calibration(**one) for one in content.pop("further", ())),
+            **content,
+        )
         if found.keep not in ("last", "best"):
             raise InputError(f"keep {found.keep}")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -135,20 +170,21 @@ def kept_weights(net_folder: Path) -> str | None:
     return record.best.weights
 
 
-def calibration_for(weights: Path, *, say: bool = False) -> Calibration | None:
-    """Return the calibration of the maps that some weights make, None where there is none.
+def calibration_for(weights: Path, *, label: int = 1, say: bool = False) -> Calibration | None:
+    """Return the calibration of the maps that some weights make of a class, None where there is none.
 
     One that belongs to other weights of the net is left out; where `say`, with a warning.
     """
     net_folder = weights.absolute().parent.parent
     record = validation_of(net_folder)
-    if record is None or record.calibration is None or record.calibration.weights == weights.name:
-        return record.calibration if record else None
+    calibration = record.calibration_of(label) if record else None
+    if calibration is None or calibration.weights == weights.name:
+        return calibration
     if say:
         logger.warning(
             "Warning: the calibration in %s belongs to %s: maps of %s are as the net gives them",
             net_folder,
-            record.calibration.weights,
+            calibration.weights,
             weights.name,
         )
     return None

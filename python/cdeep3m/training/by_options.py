@@ -254,22 +254,12 @@ def judging_of(options: Any) -> Judging:
     """Return what is asked of snapshots; what a recipe asks for goes where nothing is held out."""
     from cdeep3m.training.judging import Judging
 
-    _judge_two_classes_alone(options)
     held_out = share_of(options.holdout) > 0
     if not held_out and options.recipe != RECIPES[0]:
         for name in FALLS_BACK[1:]:
             if name not in options.given:
                 setattr(options, name, OWN[name])
     return Judging(held_out=held_out, keep=options.keep, patience=options.patience, calibrate=options.calibrate)
-
-
-def _judge_two_classes_alone(options: Any) -> None:
-    """Leave scores and calibrations that a recipe asks for out where there are several classes."""
-    if (options.classes or 2) == 2:
-        return
-    if "holdout" in options.given and share_of(options.holdout):
-        raise InputError("--holdout with --classes: snapshots of two classes alone are scored; leave --holdout out")
-    options.holdout, options.calibrate = OWN["holdout"], OWN["calibrate"]
 
 
 def shares_of(options: Any, nets: tuple[str, ...]) -> dict[str, float]:

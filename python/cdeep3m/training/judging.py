@@ -27,11 +27,15 @@ class Judge(Protocol):
     def words(self) -> str:
         """Which planes these are."""
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Which classes are told apart, beyond background."""
+
     def score(self, model: TrainedModel) -> Scored:
         """Return how weights do."""
 
     def calibrate(self, model: TrainedModel) -> Calibration | None:
-        """Return what makes 0.5 the right threshold of their maps; None where no threshold is any good."""
+        """Return what makes 0.5 the right threshold of their maps of a class; None where no threshold is any good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +140,29 @@ class JudgedNet:
         record = self._record()
         if record.keep == "best" and record.best is not None:
             log.info("%s: %s predicts: F1 %.3f on %s", self.folder.name, weights.name, record.best.f1, self.judge.words)
-        if not self.asked.calibrate:
-            return
-        if record.calibration is None or record.calibration.weights != weights.name:
-            calibration = self.judge.calibrate(with_deploy(weights, self.folder.name))
-            if calibration is None:
-                log.warning(
-                    "Warning: %s: no threshold of its maps does better on %s than to call everything foreground; "
-                    "they are not calibrated. Train for longer",
-                    self.folder.name,
-                    self.judge.words,
-                )
-                return
-            replace(record, calibration=calibration).write(self.folder)
-            log.info("%s: maps are calibrated: %s", self.folder.name, calibration.words)
+        for label in self.judge.labels if self.asked.calibrate else ():
+            known = record.calibration_of(label)
+            if known is None or known.weights != weights.name:
+                record = self._calibrated(record, replace(with_deploy(weights, self.folder.name), label=label))
+
+    def _calibrated(self, record: Validation, model: TrainedModel) -> Validation:
+        """Calibrate the maps of a class, write that down, and return it."""
+        several = len(self.judge.labels) > 1
+        name = f"{self.folder.name}, class {model.label}" if several else self.folder.name
+        calibration = self.judge.calibrate(model)
+        if calibration is None:
+            log.warning(
+                "Warning: %s: no threshold of its maps does better on %s than to call everything foreground%s; they "
+                "are not calibrated. Train for longer",
+                name,
+                self.judge.words,
+                ", or the class is not there" if several else "",
+            )
+            return record
+        record = record.with_calibration(calibration)
+        record.write(self.folder)
+        log.info("%s: maps are calibrated: %s", name, calibration.words)
+        return record
 
     def _is_due(self, iteration: int) -> bool:
         return iteration % self.interval == 0 or iteration == self.last
@@ -157,15 +170,7 @@ class JudgedNet:
     def _score(self, weights: Path) -> None:
         scored = self.judge.score(with_deploy(weights, self.folder.name))
         self._record().with_score(scored).write(self.folder)
-        log.info(
-            "%s, iteration %d: F1 %.3f at %.2f, %.3f at 0.5, on %s",
-            self.folder.name,
-            scored.iteration,
-            scored.f1,
-            scored.threshold,
-            scored.f1_at_half,
-            self.judge.words,
-        )
+        log.info("%s, iteration %d: %s, on %s", self.folder.name, scored.iteration, scored.words, self.judge.words)
 
     def _record(self) -> Validation:
         found = validation_of(self.folder) or Validation()
