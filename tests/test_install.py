@@ -68,5 +68,5 @@ def test_installed_cdeep3m_knows_the_published_models(environment, tmp_path):
 
 def test_installed_cdeep3m_finds_the_commands_that_the_demo_runs(environment, tmp_path):
     assert run(environment / "cdeep3m", "--version", cwd=tmp_path).startswith("cdeep3m ")
-    code = "from cdeep3m.cli.demo import _program; print(_program('runtraining.sh'))"
+    code = "from cdeep3m.cli.demo_steps import program; print(program('runtraining.sh'))"
     assert run(environment / "python3", "-c", code, cwd=tmp_path).strip() == str(environment / "runtraining.sh")

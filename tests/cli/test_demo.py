@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdeep3m.cli import demo
+from cdeep3m.cli import demo, demo_steps
 from cdeep3m.errors import RunError
 
 NETS = ("1fm", "3fm")
@@ -34,7 +34,7 @@ def commands(monkeypatch):
                         Image.fromarray(plane).save(out / folder / f"Segmented_{z + 1:04d}.png")
 
     recorder = Recorder()
-    monkeypatch.setattr(demo, "_run_command", recorder)
+    monkeypatch.setattr(demo, "run_command", recorder)
     return recorder
 
 
@@ -93,11 +93,11 @@ def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, c
 
 
 def test_a_command_that_fails_stops_the_demo(monkeypatch):
-    monkeypatch.setattr(demo, "_program", lambda name: shutil.which("false"))
+    monkeypatch.setattr(demo_steps, "program", lambda name: shutil.which("false"))
     with pytest.raises(RunError, match="cdeep3m ended with exit status 1"):
-        demo._run_command(["cdeep3m", "train"])
+        demo_steps.run_command(["cdeep3m", "train"])
 
 
 def test_commands_are_found_without_a_path(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert demo._program("cdeep3m").endswith("/cdeep3m")
+    assert demo_steps.program("cdeep3m").endswith("/cdeep3m")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -13,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
-from cdeep3m.errors import RunError
-from cdeep3m.system.files import whole_folder
+from cdeep3m.cli.demo_steps import claim, planes_in, run_command, table_of, write_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,52 +93,21 @@ def _parser() -> CommandParser:
 
 def _demo(out: Path, settings: Settings) -> int:
     begin = time.monotonic()
-    _claim(out, settings)
-    _write_volume(out / "training", settings.train_shape, settings.seed)
-    _write_volume(out / "held_out", settings.held_out_shape, settings.seed + 1)
+    claim(out, asdict(settings))
+    write_volume(out / "training", settings.train_shape, settings.seed)
+    write_volume(out / "held_out", settings.held_out_shape, settings.seed + 1)
     for command in _commands(out, settings):
-        _run_command(command)
+        run_command(command)
     from cdeep3m.report.overlay import LEGEND
 
     results = _scores(out)
     whole = results[ENSEMBLE]
-    print(f"\n{_table(results)}\n\nPicture: {_write_picture(out)} ({LEGEND})")
-    _run_command(["cdeep3m", "report", "--labels", f"{out / 'held_out' / 'labels'}", f"{out / 'predicted'}"])
+    print(f"\n{table_of(results)}\n\nPicture: {_write_picture(out)} ({LEGEND})")
+    run_command(["cdeep3m", "report", "--labels", f"{out / 'held_out' / 'labels'}", f"{out / 'predicted'}"])
     print(f"{time.monotonic() - begin:.0f} s in all")
     status = _verdict(whole.f1)
     print(f"Open this page in a browser: {(out / 'predicted' / 'report.html').resolve()}")
     return status
-
-
-def _claim(out: Path, settings: Settings) -> None:
-    """Make `out`, or make sure that it holds a demo with the same settings, which then goes on."""
-    note = out / "demo.json"
-    text = json.dumps(asdict(settings), indent=1)
-    if note.exists():
-        if note.read_text() != text:
-            raise RunError(f"{out} holds a demo with other settings (demo.json). Delete it, or choose another --out")
-    elif out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} exists and is no demo of before. Choose another --out")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        note.write_text(text)
-
-
-def _write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
-    """Write images/ and labels/, one PNG a plane, unless they are there already."""
-    from PIL import Image
-
-    from cdeep3m.volumes.synthetic import synthesize
-
-    if folder.exists():
-        return
-    print(f"Making {folder}: {shape[0]} planes of {shape[1]} x {shape[2]} pixels", flush=True)
-    volume = synthesize(shape, seed=seed)
-    with whole_folder(folder) as partial:
-        for name, planes in (("images", volume.image), ("labels", volume.label * 255)):
-            (partial / name).mkdir()
-            for z, plane in enumerate(planes):
-                Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
 
 
 def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
@@ -159,26 +123,6 @@ def _commands(out: Path, settings: Settings) -> Iterator[list[str]]:
     ]
 
 
-def _run_command(command: Sequence[str]) -> None:
-    print(f"\n$ {shlex.join(command)}", flush=True)
-    begin = time.monotonic()
-    status = subprocess.run([_program(command[0]), *command[1:]], check=False).returncode
-    if status:
-        raise RunError(f"{command[0]} ended with exit status {status}")
-    print(f"  {time.monotonic() - begin:.0f} s", flush=True)
-
-
-def _program(name: str) -> str:
-    """Return the path of a drop-in command: beside this Python, in the clone's scripts/, or on PATH."""
-    places = (Path(sys.executable).parent, Path(__file__).parents[3] / "scripts")
-    found = next((f"{place / name}" for place in places if (place / name).is_file()), None) or shutil.which(name)
-    if found is None:
-        raise RunError(
-            f"the command {name} is missing: found neither {' nor '.join(str(place / name) for place in places)}"
-        )
-    return found
-
-
 def _scores(out: Path) -> dict[str, Scores]:
     """Score every net and their average at 0.5, and smoothed grays at what is best on the training volume."""
     from cdeep3m.evaluation.scores import best_threshold, count_values, count_volumes, score
@@ -188,30 +132,17 @@ def _scores(out: Path) -> dict[str, Scores]:
     found = {net: score(count_volumes(out / "predicted" / net, labels)) for net in nets}
     found[ENSEMBLE] = score(count_volumes(out / "predicted" / "ensembled", labels))
     training, held_out = (
-        count_values(_darkness(out / name / "images"), _planes(out / name / "labels"))
+        count_values(_darkness(out / name / "images"), planes_in(out / name / "labels"))
         for name in ("training", "held_out")
     )
     return {**found, "smoothed grays": score(held_out, threshold=best_threshold(training))}
-
-
-def _planes(folder: Path, pattern: str = "*") -> Iterator[np.ndarray]:
-    import numpy as np
-    from PIL import Image
-
-    return (np.asarray(Image.open(path)) for path in sorted(folder.glob(f"{pattern}.png")))
 
 
 def _darkness(folder: Path) -> Iterator[np.ndarray]:
     """Yield the planes smoothed and inverted: what one would threshold without a net."""
     from scipy import ndimage
 
-    return (255 - ndimage.gaussian_filter(plane, 3) for plane in _planes(folder))
-
-
-def _table(results: dict[str, Scores]) -> str:
-    lines = [f"{'held-out volume':16} {'F1':>9} {'precision':>9} {'recall':>9}"]
-    lines += [f"{name:16} {s.f1:9.3f} {s.precision:9.3f} {s.recall:9.3f}" for name, s in results.items()]
-    return "\n".join(lines)
+    return (255 - ndimage.gaussian_filter(plane, 3) for plane in planes_in(folder))
 
 
 def _write_picture(out: Path) -> Path:
@@ -221,7 +152,7 @@ def _write_picture(out: Path) -> Path:
     from cdeep3m.report.overlay import compare
 
     folders = (out / "held_out" / "images", out / "held_out" / "labels", out / "predicted" / "ensembled")
-    image, label, probability = (list(_planes(folder)) for folder in folders)
+    image, label, probability = (list(planes_in(folder)) for folder in folders)
     middle = len(image) // 2
     path = out / "overlay.png"
     Image.fromarray(compare(image[middle], label[middle] > 0, probability[middle] >= HALF)).save(path)

@@ -40,6 +40,8 @@ OTHERS = {
     "Create_overlays": "create_overlays",
     "Create_overlays.py": "create_overlays",
     "augconfig.py": "augconfig",
+    "rundemo": "rundemo",
+    "rundemo2": "rundemo2",
 }
 """The shell commands of the original and of its second edition, Caffe's own tools, and one name for everything."""
 
