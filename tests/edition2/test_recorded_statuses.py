@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.cli import plot_validation, runprediction, runtraining
+from cdeep3m.engines import select
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.prediction.run import PredictRequest, predict
@@ -15,7 +16,8 @@ from cdeep3m.rules import EDITION2
 from edition2.recordings import Recording, synth
 from edition2.test_recorded_commands import status_of
 from edition2.test_recorded_steps import every
-from octave_cases import png_folder
+from fake_training_engine import FakeTrainingEngine
+from octave_cases import hdf5_file, png_folder
 
 HERE = ("augimages", "augimages/temp")
 """What CDeep3M2 leaves of its packages; arrays in memory leave nothing."""
@@ -60,8 +62,6 @@ PREDICTED = (
 NOT_REPEATED = {
     "help": "help is no error here",
     "runtraining_help_never_ends": "CDeep3M2 never ends (24)",
-    "runtraining_no_args": "CDeep3M2 goes on without arguments (24)",
-    "1fmonly": "CDeep3M2 trains the nets that nobody asked for (24)",
     "empty_augmentation_folder": "CDeep3M2 trains on a folder without files (28)",
     "tool_fails": "exact mode predicts without Caffe's tool (25)",
     "tool_fails_one_model": "exact mode predicts without Caffe's tool (25)",
@@ -78,11 +78,14 @@ def test_a_command_ends_with_the_recorded_status(recorded: Recording, tmp_path, 
         arguments = ["--augspeed", "3", str(tmp_path), str(tmp_path), str(tmp_path / "o")]
         assert status_of(runprediction.main, arguments) == case["status"]
         return
-    if recorded.name in ("no_args", "retrain_no_dir"):
+    if recorded.name in ("no_args", "runtraining_no_args", "retrain_no_dir"):
         commands = {"runprediction.sh": runprediction.main, "runtraining.sh": runtraining.main}
         monkeypatch.chdir(tmp_path)
         (tmp_path / "aug").mkdir()
         assert status_of(commands[case["arguments"][0]], case["arguments"][1:]) == case["status"]
+        return
+    if recorded.name == "1fmonly":
+        all_nets_are_trained(case, tmp_path, monkeypatch)
         return
     if recorded.name not in PREDICTED:
         pytest.skip(NOT_REPEATED.get(recorded.name, "a run that nothing here describes"))
@@ -99,9 +102,23 @@ def test_a_command_ends_with_the_recorded_status(recorded: Recording, tmp_path, 
             assert (request.out / link).readlink().name == target
 
 
-def test_an_exact_prediction_needs_an_engine_that_predicts_arrays(tmp_path):
-    from fake_training_engine import FakeTrainingEngine
+def all_nets_are_trained(case, tmp_path, monkeypatch):
+    """Train with an engine that writes what Caffe's tool would, and compare the files and the jobs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (FakeTrainingEngine(), [0]))
+    for number in range(1, 17):
+        hdf5_file(tmp_path / "aug" / f"training_full_stacks_v1_{number}.h5", synth(3, 8, 8, 1))
+    assert status_of(runtraining.main, [*case["arguments"][1:-2], "--no-report", *case["arguments"][-2:]]) == 0
+    out = tmp_path / case["arguments"][-1]
+    assert [name for name in case["files"] if not name.endswith("out.log") and not (out / name).exists()] == []
+    recorded, written = case["text"]["parallel.jobs"].splitlines(), (out / "parallel.jobs").read_text().splitlines()
+    assert len(written) == len(recorded)
+    for ours, theirs in zip(written, recorded, strict=True):
+        numbers = [word.replace("-", "").replace(".", "").replace("e", "").isdigit() for word in (ours, theirs)]
+        assert float(ours) == float(theirs) if all(numbers) else ours.rsplit("/", 1)[-1] == theirs
 
+
+def test_an_exact_prediction_needs_an_engine_that_predicts_arrays(tmp_path):
     recorded = Recording("x", {"arguments": ["", "--denoise", "0", "model", "img", "out"]}, tmp_path)
     request = replace(request_of(recorded, tmp_path), nets=("1fm",))
     with pytest.raises(CDeep3MError, match="embedded engine"):

@@ -48,7 +48,7 @@ class CommandParser(argparse.ArgumentParser):
         settle()
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=name, **kwargs)
-        self.fewest_of_edition_2 = 0
+        self.fewest_of_edition_2, self.status_of_edition_2 = 0, 0
         self._given: list[str] = []
         self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")
         self.add_argument("--debug", action="store_true", help="show a traceback with an error")
@@ -83,8 +83,8 @@ class CommandParser(argparse.ArgumentParser):
             setattr(options, key, _with_names(value, {**names, NOTHING: ""}))
         return options
 
-    def _is_success_of_edition_2(self) -> bool:
-        """Return whether CDeep3M2 would print its usage and end with 0, and exact mode of that edition is asked for."""
+    def _ends_as_edition_2(self) -> bool:
+        """Return whether CDeep3M2 ends otherwise with so few arguments, and exact mode of that edition is asked for."""
         known = argparse.ArgumentParser(add_help=False, exit_on_error=False)
         known.add_argument("--exact", action="store_true", default=exact_by_environment())
         known.add_argument("--edition", type=int, default=edition_by_environment())
@@ -95,8 +95,8 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong to stderr; exit with 1, as the original commands do."""
         self.print_usage(sys.stderr)
-        if self._is_success_of_edition_2():
-            self.exit(0)
+        if self._ends_as_edition_2():
+            self.exit(self.status_of_edition_2)
         self.exit(1, f"{printable(f'{self.prog}: {message}; try {self.prog} --help')}\n")
 
 

@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser("runtraining.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
+    parser.fewest_of_edition_2, parser.status_of_edition_2 = 1, BAD_JOB  # it goes on without arguments (defect 24)
     add_run_options(parser)
     add_solver_options(parser)
     add_augmentation_options(parser)

@@ -109,6 +109,8 @@ NOT_SET_BY_RECIPES = (
 )
 """Options that say what is trained on, where and from what, and not how."""
 
+SECOND = 2
+"""The edition that is CDeep3M2."""
 UNITS = {"s": 1, "m": 60, "h": 3600}
 TIME = re.compile(r"(?:\d+(?:\.\d+)?[smh])+")
 FALLS_BACK = ("holdout", "keep", "patience")
@@ -136,7 +138,9 @@ def called_options(recipe: str, given: Mapping[str, Any]) -> SimpleNamespace:
 
     values = {**ORIGINAL, **recipe_called(recipe).options, **given}
     named = frozenset(name for name in GIVES_WAY if name in given)
-    return SimpleNamespace(**values, recipe=recipe, given=named, retrain=None, additerations=2000, exact=False)
+    return SimpleNamespace(
+        **values, recipe=recipe, given=named, retrain=None, additerations=2000, exact=False, edition=1
+    )
 
 
 def settings_of(options: Any) -> SolverSettings:
@@ -180,10 +184,13 @@ def augmentation_from(options: Any) -> Augmentation:
 
 
 def nets_of(options: Any, *, planes: int) -> tuple[str, ...]:
-    """Return the nets; where none was named, those for images of so many planes."""
+    """Return the nets; where none was named, those for images of so many planes.
+
+    CDeep3M2 trains all nets with --1fmonly (its defect 24), and so does its exact mode.
+    """
     from cdeep3m.training.run import default_nets
 
-    if options.only_1fm:
+    if options.only_1fm and not (options.exact and options.edition == SECOND):
         return ("1fm",)
     if options.models is not None:
         return tuple(net.strip() for net in options.models.split(","))
