@@ -13,11 +13,12 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import EDITION2
+from cdeep3m.volumes.hdf5 import write_datasets
 from edition2.recordings import Recording, synth
 from edition2.test_recorded_commands import status_of
 from edition2.test_recorded_steps import every
 from fake_training_engine import FakeTrainingEngine
-from octave_cases import hdf5_file, png_folder
+from octave_cases import png_folder
 
 HERE = ("augimages", "augimages/temp")
 """What CDeep3M2 leaves of its packages; arrays in memory leave nothing."""
@@ -106,8 +107,11 @@ def all_nets_are_trained(case, tmp_path, monkeypatch):
     """Train with an engine that writes what Caffe's tool would, and compare the files and the jobs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (FakeTrainingEngine(), [0]))
+    (tmp_path / "aug").mkdir()
+    stack = synth(3, 8, 8, 1).T.astype(np.float32)
     for number in range(1, 17):
-        hdf5_file(tmp_path / "aug" / f"training_full_stacks_v1_{number}.h5", synth(3, 8, 8, 1))
+        path = tmp_path / "aug" / f"training_full_stacks_v1_{number}.h5"
+        write_datasets(path, {"data": stack, "label": np.float32(stack > 127)})
     assert status_of(runtraining.main, [*case["arguments"][1:-2], "--no-report", *case["arguments"][-2:]]) == 0
     out = tmp_path / case["arguments"][-1]
     assert [name for name in case["files"] if not name.endswith("out.log") and not (out / name).exists()] == []

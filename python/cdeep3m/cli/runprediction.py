@@ -170,7 +170,7 @@ def _tell_of_classes(trained: Path, nets: tuple[str, ...]) -> None:
     level = ours.level
     ours.setLevel(logging.ERROR)  # the prediction itself will tell what there is to warn of
     try:
-        classes = max(TrainedRun(trained).classes(nets).values())
+        classes = TrainedRun(trained).classes(nets[:1])[nets[0]]
     except CDeep3MError:
         return
     finally:
