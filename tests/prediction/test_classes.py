@@ -189,6 +189,12 @@ def test_what_is_of_one_class_alone_is_said(predicted, words, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_threshold_of_several_classes_is_no_threshold_of_one(predicted, capsys):
+    alone = [f"{predicted[0]}/class_2", predicted[1]]
+    assert score.main(["--threshold-from", *predicted, alone[0], alone[1]]) == 1
+    assert "holds maps of class 1, 2, 3; expected those of one" in capsys.readouterr().err
+
+
 def test_a_class_without_maps_is_told(predicted, tmp_path, capsys):
     (tmp_path / "out" / "class_3").rename(tmp_path / "elsewhere")
     assert score.main(predicted) == 0

@@ -120,7 +120,18 @@ class Counted(NamedTuple):
 
 
 def maps_in(path: str | os.PathLike[str]) -> Path:
-    """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction."""
+    """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction.
+
+    Raises
+    ------
+    InputError
+        It is the folder of a prediction of several classes.
+    """
+    classes = class_folders(path)
+    if classes:
+        named = ", ".join(map(str, classes))
+        first = next(iter(classes.values()))
+        raise InputError(f"{path} holds maps of class {named}; expected those of one. Name its folder, as in {first}")
     folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
     single = sorted(folder.glob(f"{MAP}.*")) if folder.is_dir() else []
     return single[0] if len(single) == 1 and single[0].name != ELSEWHERE else folder
