@@ -131,6 +131,7 @@ class Observed(IdentityEngine):
     """Keeps the jobs that it is given."""
 
     def __init__(self):
+        super().__init__()
         self.jobs = []
 
     def train(self, job, *, report=None):

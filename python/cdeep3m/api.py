@@ -336,8 +336,9 @@ def _loaded(options: SimpleNamespace, images: np.ndarray | Address, labels: np.n
     if normalisation:
         volume = enhanced(volume, normalisation, name="the images")
     data, label = fill_volumes(volume, _labels(labels))
-    files = isinstance(images, str | os.PathLike) and isinstance(labels, str | os.PathLike)
-    noted = training_range(os.fspath(images), os.fspath(labels), data) if files else GrayRange.of(data)
+    noted = GrayRange.of(data)
+    if isinstance(images, str | os.PathLike) and isinstance(labels, str | os.PathLike):
+        noted = training_range(images, labels, data)
     split, known = split_of(options, nets), training_planes(data, label)
     if split:
         data, label, known = split.of(data, label)

@@ -113,7 +113,7 @@ def _maps(options: argparse.Namespace) -> None:
     if options.csv:
         from cdeep3m.system.files import write_text
 
-        write_text(options.csv, _csv(found))
+        write_text(options.csv, _csv({0: found}, several=False))
     if options.picture:
         from cdeep3m.report.plots import plot_scores, save_png
 
@@ -134,7 +134,7 @@ def _classes(options: argparse.Namespace, labels: tuple[int, ...]) -> None:
     if options.csv:
         from cdeep3m.system.files import write_text
 
-        write_text(options.csv, _csv(found))
+        write_text(options.csv, _csv(found, several=True))
     values = {"mean": _means(found), "classes": {str(label): as_json(each) for label, each in found.items()}}
     print(json.dumps(_finite(values), indent=1) if options.json else _class_table(found))
     if lacking:
@@ -238,17 +238,16 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def _csv(found: Mapping[int, MapScores] | MapScores) -> str:
-    """Return the scores of every plane; of several classes, with the class first."""
-    of_classes = found if isinstance(found, dict) else {0: found}
-    first = ["class"] if of_classes is found else []
+def _csv(found: Mapping[int, MapScores], *, several: bool) -> str:
+    """Return the scores of every plane, after its class where there are several."""
     text = io.StringIO()
     rows = [
-        [*([label] if first else []), z + 1, *(getattr(plane, name) for name in NAMES)]
-        for label, each in of_classes.items()
+        [*([label] if several else []), z + 1, *(getattr(plane, name) for name in NAMES)]
+        for label, each in found.items()
         for z, plane in enumerate(each.planes)
     ]
-    csv.writer(text, lineterminator="\n").writerows([[*first, "plane", *NAMES], *rows])
+    titles = [*(["class"] if several else []), "plane", *NAMES]
+    csv.writer(text, lineterminator="\n").writerows([titles, *rows])
     return text.getvalue()
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_classes_option, add_net_options, like_of
@@ -167,7 +167,7 @@ def _train(options: argparse.Namespace) -> None:
     judge = judge_for(request, engine, gpus[0], loaded.known, classes=options.classes or 2)
     request = replace(request, gpus=tuple(gpus))
     if wanted:
-        data = {"training": loaded.training, "validation": validation}
+        data: dict[str, Any] = {"training": loaded.training, "validation": validation}
         plan = partial(plan_by, options, request, engine, begun=begun, judge=judge, **data)
         request = _by_recipe(options, request, wanted, earlier, plan)
     train_by(request, engine, training=loaded.training, validation=validation, judge=judge)
