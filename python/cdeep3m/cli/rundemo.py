@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ def demo(name: str, number: int, argv: Sequence[str] | None) -> int:
         "out", type=Path, nargs="?", default=Path(folder), metavar="OUT", help=f"folder to write to (default: {folder})"
     )
     options = parser.parse(argv)
-    settings = Settings(iterations=options.numiterations, seed=options.seed, shapes=usual.shapes)
+    settings = replace(usual, iterations=options.numiterations, seed=options.seed)
     return run(lambda: _demo(options.out, settings), debug=options.debug)
 
 
