@@ -57,6 +57,7 @@ def mean_of_variants(planes: Iterable[np.ndarray]) -> np.ndarray:
     for plane in source:
         total += plane
         count += 1
+        del plane  # or it is in memory while the next one is made
     total /= count
     return total
 

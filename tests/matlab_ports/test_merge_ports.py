@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from cdeep3m.matlab_ports.ensemble_predictions import ensemble, octave_uint8
@@ -50,6 +52,22 @@ def test_the_mean_of_planes_laid_out_alike_or_not_is_the_same(layout):
     for plane in planes[1:]:
         expected = expected + plane
     assert_array_equal(mean_of_variants(mixed), expected / 5)
+
+
+def test_a_plane_that_has_been_added_is_gone_when_the_next_one_is_made():
+    class Plane(np.ndarray):
+        """An array that can be looked for."""
+
+    def planes():
+        before = None
+        for k in range(4):
+            assert before is None or before() is None
+            plane = np.full((2, 3), k, np.float32).view(Plane)
+            before = weakref.ref(plane)
+            yield plane
+            del plane
+
+    assert_array_equal(mean_of_variants(planes()), np.full((2, 3), 1.5))
 
 
 def test_padding_planes_are_left_out_and_reversed_variants_read_backwards():

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.tiling.stitching import average, ensemble, laid_out_as, paste, scale_by_dtype, to_png16, to_probability_map
+from cdeep3m.tiling.stitching import (
+    average,
+    ensemble,
+    laid_out_alike,
+    paste,
+    scale_by_dtype,
+    to_png16,
+    to_probability_map,
+)
 from cdeep3m.tiling.variants import VARIANTS, variants_for
 
 HEIGHTS = [*range(14, 41), 300, *range(1000, 1041), *range(1999, 2031), 3001]
@@ -104,13 +114,32 @@ def test_an_ensemble_of_one_is_itself():
     assert_array_equal(ensemble([plane]), plane)
 
 
-@pytest.mark.parametrize("other", [np.zeros((20, 30)), np.zeros((30, 20)).T, np.zeros((20, 30))[::-1, ::-1]])
-@pytest.mark.parametrize("layout", ["C", "F"])
-def test_a_plane_laid_out_as_another_has_the_same_values(layout, other):
-    plane = np.arange(600, dtype=np.float32).reshape(20, 30).copy(layout)[:, ::-1]
-    laid_out = laid_out_as(plane, other)
-    assert_array_equal(laid_out, plane)
-    assert np.argsort(np.abs(laid_out.strides)).tolist() == np.argsort(np.abs(other.strides)).tolist()
+@pytest.mark.parametrize("first", ["C", "F"])
+@pytest.mark.parametrize("second", ["C", "F"])
+def test_planes_laid_out_alike_have_the_same_values_and_the_order_of_the_first(first, second):
+    plane = np.arange(600, dtype=np.float32).reshape(20, 30)
+    given = plane.copy(first)[::-1, ::-1], plane.copy(second)[:, ::-1]
+    made = list(laid_out_alike(given))
+    for one, other in zip(made, given, strict=True):
+        assert_array_equal(one, other)
+        assert np.argsort(np.abs(one.strides)).tolist() == np.argsort(np.abs(given[0].strides)).tolist()
+
+
+def test_no_plane_is_kept_while_later_ones_are_added():
+    class Plane(np.ndarray):
+        """An array that can be looked for."""
+
+    made = []
+
+    def planes():
+        for k, order in enumerate("CFCF"):
+            assert sum(plane() is not None for plane in made) <= 1, f"planes before number {k - 1} are in memory"
+            plane = np.full((4, 6), k, np.float32).copy(order).view(Plane)
+            made.append(weakref.ref(plane))
+            yield VARIANTS[0], plane
+            del plane
+
+    assert_array_equal(average(planes()), np.full((4, 6), 1.5))
 
 
 def test_the_corrected_scale_depends_on_the_type_alone():

@@ -49,30 +49,36 @@ def laid_out_alike(planes: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     ndarray, shape (y, x)
         The same values and dtype.
     """
-    first = None
+    rows_lie_together: bool | None = None
     for plane in planes:
-        first = plane if first is None else first
-        yield laid_out_as(plane, first)
+        if rows_lie_together is None:
+            rows_lie_together = has_rows(plane)
+        yield plane if has_rows(plane) == rows_lie_together else with_axes_swapped(plane)
 
 
-def laid_out_as(plane: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the plane with its axes in memory as those of `other`, or as it is where that makes no difference.
-
-    A quarter turn swaps the axes; adding planes of both kinds takes many times longer than this copy.
+def has_rows(plane: np.ndarray) -> bool:
+    """Return whether the values of a row lie closer together in memory than those of a column.
 
     Parameters
     ----------
-    plane, other : ndarray of float32 or float64, shape (y, x)
+    plane : ndarray of any type, shape (y, x)
+    """
+    return abs(plane.strides[0]) >= abs(plane.strides[1])
+
+
+def with_axes_swapped(plane: np.ndarray) -> np.ndarray:
+    """Return a copy whose rows lie together in memory where columns did, or the other way round.
+
+    Parameters
+    ----------
+    plane : ndarray of float32 or float64, shape (y, x)
 
     Returns
     -------
-    ndarray of the type of `plane`, shape (y, x)
+    ndarray of the same type, shape (y, x)
     """
-    columns_run_fastest = abs(other.strides[0]) >= abs(other.strides[1])
-    if (abs(plane.strides[0]) >= abs(plane.strides[1])) == columns_run_fastest:
-        return plane
-    copy = np.empty(plane.shape, plane.dtype, order="C" if columns_run_fastest else "F")
-    source, target = (plane.T, copy.T) if columns_run_fastest else (plane, copy)
+    copy = np.empty(plane.shape, plane.dtype, order="F" if has_rows(plane) else "C")
+    source, target = (plane, copy) if has_rows(plane) else (plane.T, copy.T)
     for begin in range(0, len(source), ROWS_AT_A_TIME):
         rows = slice(begin, begin + ROWS_AT_A_TIME)
         target[rows] = source[rows]
