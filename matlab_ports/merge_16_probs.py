@@ -87,4 +87,4 @@ def to_uint16(probability: np.ndarray) -> np.ndarray:
     np.floor(scaled, out=scaled)
     np.minimum(scaled, full, out=scaled)
     scaled /= 65537.0
-    return np.rint(scaled).astype(np.uint16)
+    return np.rint(scaled, out=scaled).astype(np.uint16)

@@ -86,11 +86,11 @@ def average_variants(
         )
 
     def average_plane(k: int) -> None:
-        mean = stitching.average(
+        predictions = (
             (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
-        averaged = stitching.to_png16(mean)
+        averaged = stitching.to_png16(stitching.average(predictions))
         shown = calibration.apply(averaged) if calibration else averaged
         write_plane(package / AVERAGED_PLANE.format(k), shown, naming=settling)
 
