@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import io
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from cdeep3m.errors import CDeep3MError, InputError, RunError, describe, failing_with
 from cdeep3m.system import files
 from cdeep3m.system.files import LEFT_TO_SYSTEM, MOST_ON_THEIR_WAY, Settling, whole_file, write_text
+from cdeep3m.volumes.hdf5 import write_datasets, write_small
+from cdeep3m.volumes.png import write_plane, write_rows
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -190,3 +194,38 @@ def test_who_sweeps_while_a_file_is_begun_does_no_harm(tmp_path, monkeypatch):
     assert seen
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: write_text(folder / "a.txt", "a"),
+        lambda folder: write_plane(folder / "a.png", np.zeros((2, 3), np.uint8)),
+        lambda folder: write_rows(folder / "a.png", np.zeros((2, 3), np.uint8), at_once=1),
+        lambda folder: write_datasets(folder / "a.h5", {"data": np.zeros((2, 3, 4), np.float32)}),
+        lambda folder: write_small(folder / "a.h5", {"data": np.zeros((2, 3, 4), np.float32)}),
+    ],
+    ids=["text", "plane", "rows", "stack", "small"],
+)
+def test_what_is_empty_is_not_cut_off_as_closing_it_would_wait_for_the_disk(tmp_path, write, monkeypatch):
+    owned = files._owned
+
+    def owned_and_full(path, flags):
+        descriptor = owned(path, flags)
+        os.write(descriptor, b"#" * 2**16)
+        return descriptor
+
+    monkeypatch.setattr(files, "_owned", owned_and_full)
+    write(tmp_path)
+    (written,) = tmp_path.iterdir()
+    assert len(written.read_bytes().rstrip(b"#")) < 2**16 == written.stat().st_size
+
+
+def test_all_of_a_content_is_filled_in_whatever_is_written_at_a_time(tmp_path, monkeypatch):
+    class Slow(io.FileIO):
+        def write(self, content):
+            return super().write(content[:3])
+
+    monkeypatch.setattr(files, "open", lambda path, mode, **options: Slow(path, "r+"), raising=False)
+    write_text(tmp_path / "a.txt", "abcdefghij")
+    assert (tmp_path / "a.txt").read_text() == "abcdefghij"

@@ -118,10 +118,10 @@ def test_one_flipped_bit_is_an_error(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_plane(tmp_path / "p.png", np.uint8([[7]]))
 
-    def write_bytes(*_: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(png, "fill", full)
     with pytest.raises(OSError, match=r"No space left on device: .*p.png"):
         write_plane(tmp_path / "p.png", np.uint8([[8]]))
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement, Roi
-from cdeep3m.system.files import AT_ONCE, Naming, demand_file, whole_file
+from cdeep3m.system.files import AT_ONCE, Naming, demand_file, fill, uncut, whole_file
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
@@ -268,13 +268,13 @@ def write_datasets(
 
 
 def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None) -> None:
-    """Write as `write_datasets`, but to `path` itself, for callers that keep several files back until all are there."""
+    """Write as `write_datasets`, but into `path`, which is empty, for callers that keep several files back."""
     types = {name: np.dtype(dtype or _stored_type(array.dtype)) for name, array in arrays.items()}
     if not 1 <= len(arrays) <= 2 or not all(array.size for array in arrays.values()):
-        Path(path).write_bytes(_image({name: array.astype(types[name]) for name, array in arrays.items()}))
+        fill(path, _image({name: array.astype(types[name]) for name, array in arrays.items()}))
         return
     header, offsets = _header({name: (array.shape, types[name]) for name, array in arrays.items()})
-    with Path(path).open("w+b", buffering=0) as raw:
+    with open(path, "w+b", buffering=0, opener=uncut) as raw:
         _write_all(raw.fileno(), np.frombuffer(header, np.uint8))
         for name, array in arrays.items():
             raw.seek(offsets[name])
@@ -293,7 +293,7 @@ def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], 
     arrays : mapping of str to ndarray of a number type, any shape
     """
     with whole_file(path, naming=naming) as partial:
-        partial.write_bytes(_image(arrays))
+        fill(partial, _image(arrays))
 
 
 def _in_memory() -> h5py.File:

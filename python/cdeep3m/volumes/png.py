@@ -12,7 +12,7 @@ import numpy as np
 
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement
-from cdeep3m.system.files import AT_ONCE, Naming, demand_file, whole_file
+from cdeep3m.system.files import AT_ONCE, Naming, demand_file, fill, uncut, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.mapped import release
@@ -193,7 +193,7 @@ def write_plane(path: str | os.PathLike[str], plane: np.ndarray, *, naming: Nami
     header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(_filtered(plane), FAST)), (b"IEND", b""))
     with whole_file(path, naming=naming) as partial:
-        partial.write_bytes(SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
+        fill(partial, SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks))
 
 
 def write_rows(path: str | os.PathLike[str], plane: np.ndarray, *, at_once: int) -> None:
@@ -209,7 +209,7 @@ def write_rows(path: str | os.PathLike[str], plane: np.ndarray, *, at_once: int)
     """
     header = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], 8 * plane.itemsize, GRAY, 0, 0, 0)
     packer = zlib.compressobj(FAST)
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with whole_file(path) as partial, open(partial, "wb", opener=uncut) as file:
         file.write(SIGNATURE + _chunk(b"IHDR", header))
         for top in range(0, len(plane), at_once):
             above = plane[top - 1] if top else None
