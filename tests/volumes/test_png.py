@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ from cdeep3m.errors import FormatError
 from cdeep3m.volumes import png
 from cdeep3m.volumes.png import read_plane, write_plane
 from octave_cases import synth
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

@@ -61,6 +61,16 @@ def test_every_variant_sees_its_planes_in_its_direction(at_once, tmp_path, monke
     assert_array_equal(stack, ADDRESSES)
 
 
+def test_stacks_that_nobody_needs_any_more_are_not_put_back():
+    stack, shown = z_fastest(ADDRESSES), {}
+    for_each_variant(
+        lambda variant: shown.update({variant: variant.turn(stack).copy()}), VARIANTS, stack, put_back=False
+    )
+    for variant, seen in shown.items():
+        assert_array_equal(seen, variant.apply(ADDRESSES))
+    assert_array_equal(stack, ADDRESSES[::-1])
+
+
 def test_planes_are_put_back_after_an_error():
     stack = z_fastest(ADDRESSES)
 

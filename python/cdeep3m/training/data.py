@@ -257,7 +257,12 @@ def labelled_volume(data: np.ndarray, label: np.ndarray, variant: Variant = VARI
 
 
 def write_training_stacks(
-    folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, rules: Rules = CORRECTED
+    folder: str | os.PathLike[str],
+    data: np.ndarray,
+    label: np.ndarray,
+    *,
+    rules: Rules = CORRECTED,
+    put_back: bool = True,
 ) -> list[Path]:
     """Write the 16 variants of a volume as `training_full_stacks_v1..v16.h5`, all of them or none.
 
@@ -270,6 +275,8 @@ def write_training_stacks(
         Their planes are put in reverse order and back.
     rules : Rules
         Give existing files new values but leave their shape, as the original does (defect 11).
+    put_back : bool
+        False where nobody needs the arrays any more: they may then be left with their planes in reverse order.
 
     Returns
     -------
@@ -277,7 +284,7 @@ def write_training_stacks(
         The files, variant 1 first.
     """
     data, label = _laid_out_for_caffe(data), _laid_out_for_caffe(label)
-    return _write_stacks(Path(folder), STACK_FILES, data, label, rules=rules)
+    return _write_stacks(Path(folder), STACK_FILES, data, label, rules=rules, put_back=put_back)
 
 
 def write_validation_stack(
@@ -365,7 +372,13 @@ def _laid_out_for_caffe(stack: np.ndarray) -> np.ndarray:
 
 
 def _write_stacks(
-    folder: Path, names: dict[Variant, str], data: np.ndarray, label: np.ndarray, *, rules: Rules
+    folder: Path,
+    names: dict[Variant, str],
+    data: np.ndarray,
+    label: np.ndarray,
+    *,
+    rules: Rules,
+    put_back: bool = True,
 ) -> list[Path]:
     def fill(variant: Variant) -> None:
         arrays = {"data": to_caffe_axes(variant.turn(data)), "label": to_caffe_axes(variant.turn(label))}
@@ -383,7 +396,7 @@ def _write_stacks(
                 for variant, name in names.items()
             }
             # in exact mode, old values of every file that is being written are in memory
-            for_each_variant(fill, list(names), data, label, at_once=not rules.keeps_old_shape)
+            for_each_variant(fill, list(names), data, label, at_once=not rules.keeps_old_shape, put_back=put_back)
     except BaseException:
         if made_here:
             with suppress(OSError):

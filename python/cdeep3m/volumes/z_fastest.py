@@ -68,6 +68,7 @@ def for_each_variant(
     variants: Sequence[Variant],
     *stacks: np.ndarray,
     at_once: bool = True,
+    put_back: bool = True,
 ) -> None:
     """Call `function` with every variant, while the planes of `stacks` run in the variant's direction.
 
@@ -78,15 +79,16 @@ def for_each_variant(
     function : callable
     variants : sequence of Variant
     *stacks : ndarray, shape (z, y, x)
-        Different arrays, with z fastest in memory. Their planes are reversed in place for half of the variants; in the
-        end they are as they were.
+        Different arrays, with z fastest in memory. Their planes are reversed in place for half of the variants.
     at_once : bool
         Whether the calls run on all processors.
+    put_back : bool
+        Whether the stacks are in the end as they were; False where nobody needs them any more.
     """
     call = for_each if at_once else _one_by_one
     call(function, [variant for variant in variants if not variant.reverses_planes])
     if reversing := [variant for variant in variants if variant.reverses_planes]:
-        with _planes_reversed(stacks):
+        with _planes_reversed(stacks, put_back=put_back):
             call(function, reversing)
 
 
@@ -96,13 +98,13 @@ def _one_by_one(function: Callable[[Variant], object], variants: Sequence[Varian
 
 
 @contextmanager
-def _planes_reversed(stacks: Sequence[np.ndarray]) -> Iterator[None]:
+def _planes_reversed(stacks: Sequence[np.ndarray], *, put_back: bool) -> Iterator[None]:
     for stack in stacks:
         _reverse_planes(stack)
     try:
         yield
     finally:
-        for stack in stacks:
+        for stack in stacks if put_back else ():
             _reverse_planes(stack)
 
 

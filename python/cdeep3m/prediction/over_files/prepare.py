@@ -245,7 +245,7 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
     Parameters
     ----------
     padded : ndarray, shape (z, 1024, 1024)
-        As `padded_stack` returns it; its planes are put in reverse order and back.
+        As `padded_stack` returns it; its planes may be in reverse order in the end.
     package : Package
     folder : Path
     net : str
@@ -262,7 +262,7 @@ def write_variants(padded: np.ndarray, package: Package, folder: Path, *, net: s
     (folder / DONE).unlink(missing_ok=True)
     variants = variants_for(net, speed)
     with Settling() as settling:
-        for_each_variant(write, variants, padded)
+        for_each_variant(write, variants, padded, put_back=False)
     if not package.rules.keeps_old_shape:
         for path in set(folder.glob(STACK.format("*"))) - {_stack_file(folder, variant) for variant in variants}:
             path.unlink()
