@@ -118,6 +118,7 @@ def preprocess(args: argparse.Namespace) -> None:
 def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
     from cdeep3m.runs.gray_range import write_range
     from cdeep3m.runs.made_of import STACKS, TRAINING, MadeOf, files_of
+    from cdeep3m.system.files import LEFT_TO_SYSTEM
     from cdeep3m.training.data import STACK_FILES, load_labelled_volume, training_range, write_training_stacks
 
     images_word, labels_word, out = args.words
@@ -137,8 +138,9 @@ def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
     data, label = load_labelled_volume(images, labels, rules=rules, confirm=confirm, scratch=out)
     print(f"Read {describe_size(data.shape)} of {images_word} with labels of {labels_word}", flush=True)
     made_of.claim(out, writes=STACK_FILES.values())
-    files = write_training_stacks(out, data, label, rules=rules)
-    write_range(Path(out), training_range(images, labels, data))
+    found = training_range(images, labels, data)
+    files = write_training_stacks(out, data, label, rules=rules, put_back=False)
+    write_range(Path(out), found, naming=LEFT_TO_SYSTEM)  # as the stacks are
     print(f"Wrote {len(files)} training stacks to {out}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.system.files import small_text, write_text
+from cdeep3m.system.files import AT_ONCE, Naming, small_text, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,9 +57,9 @@ class GrayRange:
         return f"{self.type} values from {self.low:g} to {self.high:g}"
 
 
-def write_range(folder: Path, found: GrayRange) -> None:
-    """Note in `folder` what is trained on."""
-    write_text(folder / NOTE, f"{json.dumps(asdict(found))}\n")
+def write_range(folder: Path, found: GrayRange, *, naming: Naming = AT_ONCE) -> None:
+    """Note in `folder` what is trained on; see `whole_file` for `naming`."""
+    write_text(folder / NOTE, f"{json.dumps(asdict(found))}\n", naming=naming)
 
 
 def read_range(folder: Path) -> GrayRange | None:
