@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--strength", default="3")
     parser.add_argument("--augspeed", default="1", help="of the predictions")
-    parser.add_argument("--roi", help="a part of all volumes, to try this script in a minute")
+    parser.add_argument("--roi", help="a part of all volumes, to try this script in minutes")
+    parser.add_argument("--also", default="", help="further options of cdeep3m train, such as '--patch_side 64'")
     options = parser.parse_args(argv)
     found: dict[str, list[Found]] = {"0": [], options.strength: []}
     print("| seed | augmentation | F1 at 0.5 | F1 at the threshold of training planes | iterations | s | processor-s |")
@@ -83,7 +84,7 @@ def scores_of(options: argparse.Namespace, *, seed: str, strength: str) -> Found
     before = processor_seconds()
     seconds = run(
         *("train", "--recipe", options.recipe, "--time", options.time, "--models", options.models, "--seed", seed),
-        *("--augment", strength, "--no-report", *part, images, labels, out / "trained"),
+        *("--augment", strength, "--no-report", *options.also.split(), *part, images, labels, out / "trained"),
     )
     processor = processor_seconds() - before
     predict = ("predict", "--no-report", "--augspeed", options.augspeed, *part)

@@ -60,8 +60,8 @@ class Settings:
 
 
 USUAL = {
-    1: Settings(iterations=400),
-    2: Settings(iterations=400, shapes=((16, 336, 336), (12, 360, 344))),
+    1: Settings(iterations=250),
+    2: Settings(iterations=250, shapes=((16, 336, 336), (12, 360, 344))),
 }
 
 
