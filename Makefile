@@ -194,5 +194,5 @@ soak-table: $(VENV)/.installed
 
 ## make clean    remove what was built, .venv included
 clean:
-	rm -rf $(VENV) $(VENV)-system $(VENV)-lowest build dist demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
+	rm -rf $(VENV) $(VENV)-system $(VENV)-lowest build dist demo-output rundemo-output rundemo2-output .pytest_cache .hypothesis .mypy_cache .ruff_cache python/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
