@@ -17,10 +17,7 @@ from PIL import Image
 from cdeep3m.report.overlay import compare
 from cdeep3m.volumes.synthetic import synthesize
 
-TRAIN = (
-    *("--models", "1fm", "--width", "16", "--patch_side", "96", "--bn_fraction", "0.95", "--iter_size", "1"),
-    *("--base_learn", "0.3", "--average_loss", "8", "--numiterations", "120", "--seed", "1"),
-)
+TRAIN = ("--recipe", "quick", "--seed", "1")
 VOLUMES = {"labelled": ((16, 340, 340), 1), "new": ((6, 512, 512), 2)}
 WIDTH = 1180
 """Of the browser's window."""
@@ -32,10 +29,10 @@ def main(out: Path, work: Path) -> None:
         write_volume(work / name, shape, seed)
     run("train", *TRAIN, work / "labelled" / "images", work / "labelled" / "labels", work / "trained")
     run("predict", "--augspeed", "2", "--fit", work / "trained", work / "new" / "images", work / "predicted")
-    run("report", "--labels", work / "new" / "labels", "--threshold", "0.6", work / "predicted")
+    run("report", "--labels", work / "new" / "labels", work / "predicted")
     run("report", work / "trained")
     if not (work / "objects").exists():
-        run("objects", "--threshold", "0.6", "--min-size", "50", work / "predicted" / "ensembled", work / "objects")
+        run("objects", "--min-size", "50", work / "predicted" / "ensembled", work / "objects")
     draw_labels(work / "labelled", out / "labels.png")
     draw_result(work, out / "result.png")
     take_screenshots(work, out)
@@ -77,7 +74,7 @@ def draw_result(work: Path, path: Path) -> None:
     )
     gap = np.full((300, 12, 3), 255, np.uint8)
     parts = [np.repeat(part[..., None], 3, axis=2) for part in (image, found)]
-    overlay = compare(image, label > 0, found >= 153, outline=0)
+    overlay = compare(image, label > 0, found >= 128, outline=0)
     save(Image.fromarray(np.hstack([parts[0], gap, parts[1], gap, overlay])), path)
 
 
