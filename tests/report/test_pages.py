@@ -99,6 +99,7 @@ def test_a_good_training_says_what_to_try_next(root):
     page = training_page(root / "trained", price=2)
     assert "Nothing stands out" in page
     assert "validation volume is the training volume" in page
+    assert "he loss still falls: train on, with --numiterations twice as high" in page
     assert page.count('class="pair"') == 4
 
 
@@ -114,6 +115,7 @@ def test_a_training_by_a_recipe_tells_it_with_its_scores_and_calibration(tmp_pat
     record.write(run / state_of(run).jobs[0].name)
     page = training_page(run)
     assert "quick, version 3" in page
+    assert "he loss still falls: train into another folder, for twice as long (--time or --numiterations)" in page
     assert "0.750 at 0.25, 0.500 at 0.5 before any calibration (iteration 10, the best one)" in page
     assert "temperature 0.5, 0.50 becomes 0.5, from planes 9 to 10 of 10" in page
     assert state_of(run).recipe == "quick, version 3"

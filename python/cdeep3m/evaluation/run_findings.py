@@ -107,7 +107,9 @@ def scores_of(curves: Curves | None) -> list[float]:
     return _column(curves.test, "acc") if curves else []
 
 
-def next_steps(curves: Curves | None, data: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
+def next_steps(
+    curves: Curves | None, data: Mapping[str, Any], findings: Sequence[Finding], *, by_recipe: bool = False
+) -> list[str]:
     """Return what to try next with a net, most promising first.
 
     Parameters
@@ -116,13 +118,17 @@ def next_steps(curves: Curves | None, data: Mapping[str, Any], findings: Sequenc
         As of `findings_of_net`.
     findings : sequence of Finding
         What looks wrong; then that comes first, and more training does not help.
+    by_recipe : bool
+        Whether the training follows a recipe, which is planned to its end and goes no further.
     """
     losses, steps = losses_of(curves), []
     if not findings and len(losses) >= FEWEST:
         third = len(losses) // 3
         before, after = (float(np.median(part)) for part in (losses[-2 * third : -third], losses[-third:]))
         if after < (1 - STILL_FALLING) * before:
-            steps.append("the loss still falls: train on, with --numiterations twice as high and the same command")
+            longer = "train into another folder, for twice as long (--time or --numiterations)"
+            further = "train on, with --numiterations twice as high and the same command"
+            steps.append(f"the loss still falls: {longer if by_recipe else further}")
         else:
             steps.append("the loss has settled: more labelled planes will help more than more iterations")
     if data and not data.get("validation"):

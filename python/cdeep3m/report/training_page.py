@@ -12,6 +12,7 @@ from cdeep3m.evaluation.run_findings import curves_of, findings_of_net, next_ste
 from cdeep3m.report.charts import Axis, Line, line_chart
 from cdeep3m.report.page import duration, render, safe, share, size
 from cdeep3m.runs.events import Event, read_events, seconds_spent
+from cdeep3m.runs.recipe import followed
 from cdeep3m.runs.states import JobState, RunState, state_of, training_events
 from cdeep3m.runs.validation import validation_of
 
@@ -66,7 +67,7 @@ def training_page(folder: Path, *, price: float | None = None) -> str:
             "nets": [_shown(net, price) for net in nets],
             "data": _data_rows(data),
             "patches": data.get("patches", []),
-            "steps": _steps(nets, findings),
+            "steps": _steps(nets, findings, by_recipe=followed(folder) is not None),
             "facts": [*_facts(state, nets), *_validation(folder, nets)],
         },
     )
@@ -161,10 +162,10 @@ def _data_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _steps(nets: list[_Net], findings: list[Finding]) -> list[str]:
+def _steps(nets: list[_Net], findings: list[Finding], *, by_recipe: bool) -> list[str]:
     if findings:
         return [f"first: {finding.remedy}" for finding in findings]
-    steps = [step for net in nets for step in next_steps(net.curves, net.data, findings)]
+    steps = [step for net in nets for step in next_steps(net.curves, net.data, findings, by_recipe=by_recipe)]
     return list(dict.fromkeys(steps))
 
 
