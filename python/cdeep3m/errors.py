@@ -73,6 +73,10 @@ class RunError(CDeep3MError, RuntimeError):
     """A run directory whose state does not allow what was asked."""
 
 
+class OutOfMemoryError(CDeep3MError, MemoryError):
+    """Less memory than is needed, by the limits of this process."""
+
+
 class StoppedError(RunError):
     """A run that somebody asked to stop (KILL.REQUEST)."""
 
@@ -151,7 +155,7 @@ def _shown(character: str) -> str:
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and not isinstance(error, CDeep3MError):
         return "out of memory: close other programs, or use smaller images or a machine with more memory"
     if isinstance(error, RecursionError):
         return "a file that is read here is nested too deeply; expected a file as this program or Caffe writes it"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from soak import kinds, strangers
+from soak import disk, kinds, strangers
+from soak.counts import of_kind, summary
 from soak.trial import load
 
-SHARES = {"kill": 6, "starve": 2, "early": 1, "damage": 4}
+SHARES = {"kill": 8, "starve": 2, "early": 1, "damage": 3}
 """Trials of each kind in a round; of damaged files so many times `TOGETHER`."""
-TOGETHER = 25
+TOGETHER = 50
 """So many damaged files are read by one process, one after another."""
 
 
@@ -23,48 +27,69 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=240)
     parser.add_argument("--counts", type=Path, default=Path("soak.json"), help="goes on from the seeds in it")
+    parser.add_argument("--begin", type=int, default=0, metavar="SEED", help="where seeds begin in new counts")
     parser.add_argument("--only", choices=SHARES, help="one kind alone")
     parser.add_argument("--seed", type=int, help="this trial of --only alone, once more")
+    parser.add_argument("--no-strangers", action="store_true", help="leave hostile situations out, which do not vary")
     options = parser.parse_args()
+    _begin_with_disk()
     load()
     counts = json.loads(options.counts.read_text()) if options.counts.exists() else {}
     end = time.monotonic() + 60 * options.minutes
-    with TemporaryDirectory(prefix="soak-samples-") as made:
+    with TemporaryDirectory(prefix="soak-samples-", dir=kinds.memory_disk()) as made:
         samples = kinds.make_samples(Path(made)) if options.only in (None, "damage") else Path(made)
         reference = kinds.references() if options.only != "damage" else {}
         if options.seed is not None:
             return _report(options.only, options.seed, _trials(options.only, options.seed, 1, reference, samples)[0])
-        if not options.only:
-            _add(counts, "strangers", *strangers.all_of_them())
+        if not options.only and not options.no_strangers:
+            situations, wrong = strangers.all_of_them()
+            _add(of_kind(counts, "strangers", options.begin), [kinds.Found({"situations": situations}, wrong)])
         while time.monotonic() < end:
             for kind, trials in SHARES.items():
-                for _ in range(trials if options.only in (None, kind) else 0):
-                    seed, count = counts.get(kind, {}).get("trials", 0), TOGETHER if kind == "damage" else 1
-                    for k, wrong in enumerate(_trials(kind, seed, count, reference, samples)):
-                        _report(kind, seed + k, wrong)
-                        _add(counts, kind, 1, [f"seed {seed + k}: {words}" for words in wrong])
+                if options.only in (None, kind):
+                    _round(of_kind(counts, kind, options.begin), kind, trials, reference, samples)
             options.counts.write_text(json.dumps(counts, indent=1) + "\n")
-    print(json.dumps({kind: {"trials": one["trials"], "wrong": len(one["wrong"])} for kind, one in counts.items()}))
+    print("\n".join(summary(counts)))
     return int(any(one["wrong"] for one in counts.values()))
 
 
-def _trials(kind: str, seed: int, count: int, reference: dict, samples: Path) -> list[list[str]]:
-    """Return what was wrong with some trials, seeds counting on."""
+def _begin_with_disk() -> None:
+    """Start this program again with the library of `soak.disk` loaded, where that can be."""
+    if not disk.settle() and (more := disk.environment()):
+        os.execve(sys.executable, [sys.executable, "-m", "soak", *sys.argv[1:]], {**os.environ, **more})
+
+
+def _round(counts: dict[str, Any], kind: str, trials: int, reference: dict, samples: Path) -> None:
+    for _ in range(trials):
+        begin, seed = time.monotonic(), counts["begin"] + counts["trials"]
+        found = _trials(kind, seed, TOGETHER if kind == "damage" else 1, reference, samples)
+        for k, one in enumerate(found):
+            _report(kind, seed + k, one)
+            one.wrong = [f"seed {seed + k}: {words}" for words in one.wrong]
+        _add(counts, found)
+        counts["seconds"] += time.monotonic() - begin
+
+
+def _trials(kind: str, seed: int, count: int, reference: dict, samples: Path) -> list[kinds.Found]:
+    """Make some trials, seeds counting on."""
     if kind == "damage":
         return kinds.damage(range(seed, seed + count), samples)
     return [getattr(kinds, kind)(seed + k, reference) for k in range(count)]
 
 
-def _add(counts: dict, kind: str, trials: int, wrong: list[str]) -> None:
-    found = counts.setdefault(kind, {"trials": 0, "wrong": []})
-    found["trials"] += trials
-    found["wrong"] += wrong
+def _add(counts: dict[str, Any], found: list[kinds.Found]) -> None:
+    struck = Counter(counts["struck"])
+    for one in found:
+        struck.update(one.struck)
+        counts["wrong"] += one.wrong
+    counts["trials"] += len(found)
+    counts["struck"] = dict(sorted(struck.items()))
 
 
-def _report(kind: str, seed: int, wrong: list[str]) -> int:
-    for words in wrong:
+def _report(kind: str, seed: int, found: kinds.Found) -> int:
+    for words in found.wrong:
         print(f"WRONG {kind} --seed {seed}: {words}", flush=True)
-    return int(bool(wrong))
+    return int(bool(found.wrong))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from soak.jobs import JOBS, Job, commands_without_a_job
 from soak.kinds import room
 from soak.scenes import digest, leftovers
-from soak.trial import Ended, Stop, load, run, start
+from soak.trial import Ended, Stop, load, own_process, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 60.0
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 ODD_NAMES = {"not UTF-8": b"pl\xe4ne", "250 bytes": b"n" * 240, "a line feed": b"line\nfeed", "spaces": b" a  b "}
 NO_ROOM = ("full", "quota", "ulimit")
 
@@ -230,7 +229,7 @@ def first_moments(job: Job) -> list[str]:
     for milliseconds in (15, 40, 90, 160):
         with room() as folder:
             job.make(folder)
-            process = _own_process(job.words, folder, {})
+            process = own_process(job.words, folder, {})
             signal.sigtimedwait([], milliseconds / 1000)
             process.send_signal(signal.SIGINT)
             try:
@@ -257,24 +256,13 @@ def a_plain_locale(job: Job) -> list[str]:
                 (folder / name).rename(folder / names[name])
         words = _renamed(job.words, names) if names else list(job.words)
         plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-        process = _own_process(words, folder, plain)
+        process = own_process(words, folder, plain)
         try:
             said, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             return ["hang"]
         return [f"status {process.returncode}: {said[-300:]!r}"] * (process.returncode != 0 or b"Traceback" in said)
-
-
-def _own_process(words: tuple[str, ...] | list[str], folder: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [SCRIPTS / words[0], *(os.fsencode(word) for word in words[1:])],
-        cwd=folder,
-        env={**os.environ, "PYTHON": sys.executable, **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
 
 
 def _reference(job: Job) -> dict[str, str]:

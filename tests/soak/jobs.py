@@ -325,7 +325,6 @@ JOBS = (
         ("caffe", "train", "--solver=t/solver.prototxt", "--gpu=-1"),
         ("t/solver.prototxt", "t/train_val.prototxt", "t/train.h5", "train_file.txt"),
         ("t/snap",),
-        random=True,
         in_place=True,
     ),
     Job(
@@ -366,17 +365,15 @@ JOBS = (
     ),
     Job(
         _training,
-        ("cdeep3m", "train", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "images", "labels", "out"),
+        ("cdeep3m", "train", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "--seed", "7", "images", "labels", "out"),
         (IMAGE, LABEL),
         ("out",),
-        random=True,
     ),
     Job(
         _stacks,
-        ("runtraining.sh", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "aug", "out"),
+        ("runtraining.sh", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "--seed", "7", "aug", "out"),
         ("aug/training_full_stacks_v3.h5",),
         ("out",),
-        random=True,
     ),
     *(
         _converted(*each)

@@ -9,24 +9,28 @@ from pathlib import Path
 
 import pytest
 
+from soak import disk
+
 HERE = Path(__file__).parent
 SMALL = """
 import json, sys, tempfile
 from pathlib import Path
-from soak import kinds, strangers, trial
+from soak import disk, kinds, strangers, trial
 
+disk.settle()
 quick = ("workers", "EnsemblePredictions a b out", "cdeep3m convert images o.zarr")
 kinds.SCENES = [scene for scene in kinds.SCENES if scene.name in quick]
 trial.load()
 reference = kinds.references()
 samples = kinds.make_samples(Path(tempfile.mkdtemp(dir=sys.argv[1])))
-wrong = {
-    "strangers": strangers.all_of_them()[1],
-    "kill": [words for seed in range(4) for words in kinds.kill(seed, reference)],
-    "starve": [words for seed in range(2) for words in kinds.starve(seed, reference)],
-    "damage": [words for found in kinds.damage(range(60), samples) for words in found],
+found = {
+    "kill": [kinds.kill(seed, reference) for seed in range(4)],
+    "starve": [kinds.starve(seed, reference) for seed in range(2)],
+    "damage": kinds.damage(range(60), samples),
 }
-print(json.dumps(wrong))
+wrong = {kind: [words for one in all_of_it for words in one.wrong] for kind, all_of_it in found.items()}
+struck = {kind: sum(sum(one.struck.values()) for one in all_of_it) for kind, all_of_it in found.items()}
+print(json.dumps({**wrong, "strangers": strangers.all_of_them()[1], "struck": struck}))
 """
 
 
@@ -35,7 +39,10 @@ def wrong(tmp_path_factory):
     folder = tmp_path_factory.mktemp("soak")
     said = subprocess.run(
         [sys.executable, "-c", SMALL, str(folder)],
-        env={"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        env={
+            **{"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+            **disk.environment(),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -58,3 +65,8 @@ def test_jobs_go_on_when_there_is_room_again(wrong):
 
 def test_damaged_files_end_in_one_line(wrong):
     assert wrong["damage"] == []
+
+
+def test_something_was_done_to_commands(wrong):
+    assert wrong["struck"]["kill"] > 0
+    assert wrong["struck"]["damage"] == 60

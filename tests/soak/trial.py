@@ -1,28 +1,34 @@
 """One command in a process of its own: what it said, how it ended, what it took; and what stops it on the way.
 
-The process is forked from one that has loaded PyTorch, so a trial takes a fraction of a second. An audit hook sees
-every file operation of Python; at one of them it kills the process, or raises the error of a full or broken disk.
+The process is forked from one that has loaded PyTorch, so a trial takes a fraction of a second. At one of its file
+operations it is killed, or meets the error of a full or broken disk: by `soak.disk`, or, where that cannot be loaded,
+by an audit hook, which sees the operations of Python. Another hook tells of files written outside the trial's folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
 import resource
 import select
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from soak import disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 MODULES = {
     "PreprocessTrainingData": "preprocess_training_data",
@@ -66,10 +72,18 @@ WRITING = OPERATIONS - {"os.listdir", "os.scandir"}
 MEMORY = 3 * 2**30
 """Bytes of memory that a command may take beyond what the process has from the start."""
 HANG = 600.0
+OUTSIDE = "WRITTEN OUTSIDE"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+TEMPORARY, HOME = "tmp", "home"
+"""Folders beside that of a trial, which a command finds as the user's own."""
+HARMLESS = ("/dev/null", "/dev/full", "/dev/tty", "/dev/shm/sem.", "/dev/shm/torch_", "/proc/self/")
+PR_SET_CHILD_SUBREAPER = 36
 COUNT = "COUNT"
 """What a `Stop` is called that stops nothing, and counts."""
 _counted = [0]
 """File operations of this process."""
+_watched: list[tuple[str, str]] = []
+"""The folder around that of the command which runs in this process, and the file of what it says."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,10 @@ class Stop:
     at: int
 
     def install(self, folder: str) -> None:
-        """Add the hook to this process."""
+        """Let it happen to this process."""
+        if disk.is_loaded():
+            disk.arm(folder, self.at, self.what)
+            return
         seen = 0
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -119,7 +136,7 @@ class Ended:
     hung : bool
         Whether it was killed because it did not end.
     operations : int
-        How many file operations it made, where `COUNT` asks for that.
+        How many file operations it made, where it came to its end and one of them was to stop it.
     """
 
     status: int
@@ -134,12 +151,13 @@ class Ended:
         """The lines that begin with ERROR."""
         return [line for line in self.said.split("\n") if line.startswith("ERROR")]
 
-    def faults(self, *, must_name: str = "") -> list[str]:
+    def faults(self, *, must_name: str = "", memory: int = MEMORY) -> list[str]:
         """Return what no command may do: crash, hang, flood memory, or say more than one readable line."""
         found = ["hang"] * self.hung
+        found += [line for line in self.said.split("\n") if line.startswith(OUTSIDE)]
         found += ["traceback"] * ("Traceback" in self.said)
         found += [f"killed by signal {-self.status}"] * (self.status < 0 and not self.hung)
-        found += ["memory"] * (self.memory > MEMORY or "out of memory" in self.said)
+        found += [f"memory: {self.memory / 2**20:.0f} MiB"] * (self.memory > memory or "out of memory" in self.said)
         found += ["unexpected error"] * ("ERROR, unexpected" in self.said)
         found += ["control characters"] * any(not c.isprintable() and c not in "\n\t" for c in self.said)
         if self.status > 0:
@@ -149,9 +167,46 @@ class Ended:
         return found
 
 
+def _tell_of_what_is_outside(event: str, arguments: tuple[object, ...]) -> None:
+    """Note in what a command says that it changes something outside the folder around its own."""
+    if not _watched or event not in WRITING or not arguments or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return
+    around, said = _watched[0]
+    paths = [os.path.abspath(os.fsdecode(path)) for path in arguments[: 1 + (event == "os.rename")]]
+    if not _writes(event, arguments) or all(path.startswith((f"{around}/", *HARMLESS)) for path in paths):
+        return
+    _watched.clear()
+    with open(said, "a") as file:
+        file.write(f"\n{OUTSIDE}: {event} {paths}\n")
+
+
+def survivors(*, patience: float = 5.0) -> list[str]:
+    """Return the processes that commands which are over left behind, and end them; some may take a moment to end."""
+    end = time.monotonic() + patience
+    while left := _children():
+        for process in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process, os.WNOHANG)
+        if time.monotonic() > end:
+            found = [Path(f"/proc/{process}/cmdline").read_bytes()[:200] for process in _children()]
+            for process in _children():
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+            return [f"process left: {words!r}" for words in found]
+        time.sleep(0.01)
+    return []
+
+
+def _children() -> list[int]:
+    return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
 def load() -> None:
-    """Load what commands import, so that forked ones start at once."""
+    """Load what commands import, so that forked ones start at once; processes left by them become this one's."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.dont_write_bytecode = True
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    sys.addaudithook(_tell_of_what_is_outside)
     for module in {*MODULES.values(), "predict", "train", "models", "engines", *OTHERS}:
         import_module(f"cdeep3m.cli.{module}")
     for name in ("h5py", "tifffile", "PIL.PngImagePlugin", "torch", "scipy.ndimage", "cdeep3m.prediction.run"):
@@ -187,8 +242,9 @@ def start(
                 sys.stdout.flush()
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
-            if stop and stop.what == COUNT:
-                said.with_name(f"{said.name}.count").write_text(str(_counted[0]))
+            if stop:
+                done = disk.operations() if disk.is_loaded() else _counted[0]
+                said.with_name(f"{said.name}.count").write_text(str(done))
             os._exit(status)
     return Running(process, said, begin)
 
@@ -305,6 +361,23 @@ class Running:
             os.kill(self.process, number)
 
 
+def own_process(words: Sequence[str], folder: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a command as a program that a shell would start."""
+    around = folder.resolve().parent
+    return subprocess.Popen(
+        [SCRIPTS / words[0], *(os.fsencode(word) for word in words[1:])],
+        cwd=folder,
+        env={
+            **os.environ,
+            **{"PYTHON": sys.executable, "TMPDIR": str(around / TEMPORARY), "HOME": str(around / HOME)},
+            **environ,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
 def _command(
     words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int], streams: str
 ) -> int:
@@ -322,6 +395,9 @@ def _command(
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None
     for number, limit in limits.items():
         resource.setrlimit(number, (limit, limit))
+    _watched[:] = [(str(folder.resolve().parent), str(said))]
+    os.environ.update(TMPDIR=f"{_watched[0][0]}/{TEMPORARY}", HOME=f"{_watched[0][0]}/{HOME}")
+    tempfile.tempdir = None
     main = import_module(f"cdeep3m.cli.{MODULES[words[0]]}").main
     sys.argv = list(words)
     if stop:

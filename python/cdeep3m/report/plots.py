@@ -10,6 +10,7 @@ from cdeep3m.evaluation.learning_curves import ITERATION
 from cdeep3m.evaluation.precision_recall import precision_recall
 from cdeep3m.evaluation.scores import score
 from cdeep3m.system.files import whole_file
+from cdeep3m.system.memory import demand
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +31,8 @@ FEW = 40
 """Curves of so few points show each of them."""
 
 LONGEST_TEXT = 120
+DRAWING = 128 * 2**20
+"""Bytes that matplotlib may need to load its libraries and to draw."""
 
 
 def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
@@ -48,14 +51,11 @@ def plot_learning_curves(curves: Curves, *, title: str = "") -> Figure:
 
     Raises
     ------
-    MissingExtraError
-        Without matplotlib.
+    MissingExtraError, OutOfMemoryError
+        Without matplotlib, or memory to draw.
     """
-    with needing("matplotlib", extra="report", module="matplotlib"):
-        from matplotlib.figure import Figure
-
     accuracies = [name for name in curves.test.outputs if "acc" in name.lower()]
-    figure = Figure(INCHES, layout="constrained")
+    figure = _figure(*INCHES)
     above, *below = figure.subplots(2 if accuracies else 1, 1, sharex=True, squeeze=False)[:, 0]
     above.set(title=_plain(title), ylabel="loss", yscale="log")
     _draw(above, curves.train, _losses(curves.train), "training", alpha=0.7, linewidth=1)
@@ -85,13 +85,10 @@ def plot_outputs(curves: Curves, kind: str) -> Figure:
 
     Raises
     ------
-    MissingExtraError
-        Without matplotlib.
+    MissingExtraError, OutOfMemoryError
+        Without matplotlib, or memory to draw.
     """
-    with needing("matplotlib", extra="report", module="matplotlib"):
-        from matplotlib.figure import Figure
-
-    figure = Figure((INCHES[0], INCHES[1] / 2), layout="constrained")
+    figure = _figure(INCHES[0], INCHES[1] / 2)
     axes = figure.subplots()
     axes.set(xlabel="iteration", ylabel=kind)
     axes.grid(visible=True, which="both", alpha=0.25)
@@ -123,15 +120,12 @@ def plot_scores(counts: np.ndarray, *, threshold: int) -> Figure:
 
     Raises
     ------
-    MissingExtraError
-        Without matplotlib.
+    MissingExtraError, OutOfMemoryError
+        Without matplotlib, or memory to draw.
     """
-    with needing("matplotlib", extra="report", module="matplotlib"):
-        from matplotlib.figure import Figure
-
     curve, chosen = precision_recall(counts), score(counts, threshold=threshold)
     probabilities = curve.thresholds / 255
-    figure = Figure((10, 4.5), layout="constrained")
+    figure = _figure(10, 4.5)
     left, right = figure.subplots(1, 2)
     left.plot(curve.recall, curve.precision)
     left.plot([chosen.recall], [chosen.precision], "o", label=f"threshold {threshold / 255:.2f}")
@@ -164,13 +158,10 @@ def plot_density(found: Sequence[Density], *, voxel_size: Sequence[float], unit:
 
     Raises
     ------
-    MissingExtraError
-        Without matplotlib.
+    MissingExtraError, OutOfMemoryError
+        Without matplotlib, or memory to draw.
     """
-    with needing("matplotlib", extra="report", module="matplotlib"):
-        from matplotlib.figure import Figure
-
-    figure = Figure(INCHES, layout="constrained")
+    figure = _figure(*INCHES)
     rows = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), density, size in zip(rows, found, voxel_size, strict=True):
         edges = density.edges * size
@@ -185,6 +176,15 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=DPI)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches; matplotlib ends the process where it gets no memory."""
+    demand(DRAWING, what="a plot")
+    with needing("matplotlib", extra="report", module="matplotlib"):
+        from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
 
 
 def _plain(text: str) -> str:

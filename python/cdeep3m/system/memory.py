@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from cdeep3m.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,11 +53,45 @@ def give_back() -> None:
 
 def resident() -> int:
     """Return the bytes that this process holds in memory now; 0 where the system does not tell."""
+    return _held()[1]
+
+
+def demand(size: int, *, what: str) -> None:
+    """Refuse to begin what would take more memory than the limit of this process (`ulimit -v`) leaves.
+
+    For libraries that end the process where they get none. Does nothing without such a limit.
+
+    Parameters
+    ----------
+    size : int
+        Bytes that are needed.
+    what : str
+        What needs them, for the message.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Names what is left.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    left = max(0, limit - _held()[0])
+    if left < size:
+        raise OutOfMemoryError(
+            f"expected {size / 2**20:.0f} MB of memory for {what}, found {left / 2**20:.0f} MB that the limit of this "
+            "process leaves; raise it (ulimit -v)"
+        )
+
+
+def _held() -> tuple[int, int]:
+    """Return the bytes of address space and of memory that this process holds; 0 where the system does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        space, pages, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
     except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        return 0, 0
+    size = os.sysconf("SC_PAGE_SIZE")
+    return int(space) * size, int(pages) * size
 
 
 def _count(change: int) -> None:

@@ -32,6 +32,7 @@ from cdeep3m.errors import (
 )
 from cdeep3m.system.files import LONGEST_NAME, MOST_TEXT, demand_file, whole_file
 from cdeep3m.system.ledger import HEADER
+from cdeep3m.system.memory import demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +48,8 @@ PATIENCE = {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "60", "TENSORSTORE_CURL_L
 LEDGER = ".ledger"
 CACHE_BYTES = 2**24
 """So much of what was read is kept, decoded, for boxes that share chunks."""
+THREADS_BYTES = 256 * 2**20
+"""Memory that tensorstore's threads may need; it ends the process where they get none."""
 Attributes = dict[str, Any]
 
 
@@ -290,13 +293,14 @@ def s3_options() -> Attributes:
 
 
 def tensorstore_module() -> Any:
-    """Import tensorstore.
+    """Import tensorstore, where there is memory for its threads.
 
     Raises
     ------
-    MissingExtraError
-        It is not installed.
+    MissingExtraError, OutOfMemoryError
+        It is not installed, or this process may not take enough memory.
     """
+    demand(THREADS_BYTES, what="chunked files")
     with needing("tensorstore", extra="zarr", module="tensorstore"):
         import tensorstore
 
