@@ -204,6 +204,7 @@ def _children() -> list[int]:
 def load() -> None:
     """Load what commands import, so that forked ones start at once; processes left by them become this one's."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # its list of fonts takes seconds
     sys.dont_write_bytecode = True
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     sys.addaudithook(_tell_of_what_is_outside)
