@@ -105,8 +105,11 @@ def command_of(words: Sequence[str]) -> str:
     return " ".join(words[:2]) if words[0] == "cdeep3m" else words[0]
 
 
-SELDOM: dict[str, float] = {}
-"""How often slow commands are chosen; others are chosen with weight 1."""
+SELDOM = {
+    **dict.fromkeys(("cdeep3m train", "runtraining.sh", "caffe"), 0.05),
+    **dict.fromkeys(("runvalidation.sh", "PlotValidation", "StartPostprocessing", "cdeep3m objects"), 0.3),
+}
+"""How often slow commands read damaged files; others have the weight 1."""
 
 
 @contextmanager
@@ -142,7 +145,8 @@ def laid_out(scene: Scene) -> Iterator[Path]:
     with room(_base() / "room") as folder:
         if not kept.exists():
             scene.make(folder)
-            shutil.copytree(folder, kept, symlinks=True)
+            kept.parent.mkdir(exist_ok=True)
+            folder.rename(kept)
         shutil.copytree(kept, folder, symlinks=True, dirs_exist_ok=True)
         yield folder
 
@@ -176,13 +180,12 @@ def references() -> dict[str, Reference]:
 
 
 def _one_of(reference: dict[str, Reference], rng: np.random.Generator) -> Scene:
-    """Return a scene: of a command by its weight, and of those with that command any."""
+    """Return a scene: of any command, and of those with that command any."""
     groups: dict[str, list[Scene]] = {}
     for scene in SCENES:
         if scene.name in reference:
             groups.setdefault(command_of(scene.commands[0]), []).append(scene)
-    weights = np.array([SELDOM.get(name, 1.0) for name in groups])
-    scenes = list(groups.values())[rng.choice(len(groups), p=weights / weights.sum())]
+    scenes = list(groups.values())[rng.integers(len(groups))]
     return scenes[rng.integers(len(scenes))]
 
 

@@ -188,10 +188,10 @@ SCENES = (
 
 
 def digest(folder: Path, names: tuple[str, ...], *, contents: bool = True) -> dict[str, str]:
-    """Return a hash of every file below some folders, those with dates apart."""
+    """Return a hash of every file that has one of some names or lies below it, those with dates apart."""
     found = {}
     for name in names:
-        for path in sorted((folder / name).rglob("*")):
+        for path in sorted((folder / name, *(folder / name).rglob("*"))):
             if path.is_file() and not path.is_symlink() and path.name not in MAY_DIFFER and "logs" not in path.parts:
                 shown = str(path.relative_to(folder))
                 found[shown] = hashlib.sha256(path.read_bytes()).hexdigest() if contents else ""

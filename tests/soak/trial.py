@@ -382,6 +382,7 @@ def own_process(words: Sequence[str], folder: Path, environ: dict[str, str]) -> 
 def _command(
     words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int], streams: str
 ) -> int:
+    _watched.clear()
     os.chdir(folder)
     output = _output(streams) if streams else os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -406,6 +409,29 @@ def test_progress_counts_the_iterations_of_the_whole_training(tmp_path):
     seen = []
     run(tmp_path, max_iter=6, report=seen.append, state=tmp_path / "snap" / "tiny_iter_4.solverstate")
     assert [(p.done, p.total) for p in seen] == [(5, 6), (6, 6)]
+
+
+def test_a_training_that_repeats_loads_no_compiler_and_leaves_nothing_in_tmpdir(tmp_path):
+    solver, temporary = make_training(tmp_path, max_iter=1), tmp_path / "temporary"
+    temporary.mkdir()
+    program = f"""
+import os, sys
+os.chdir({str(tmp_path)!r})
+from pathlib import Path
+from cdeep3m.engines.base import TrainJob
+from cdeep3m.engines.embedded.training.loop import train
+train(TrainJob(solver=Path({str(solver)!r}), folder=Path(".")), device="cpu")
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout == "[]\n", said.stderr
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_settings_of_torch_are_left_as_they_were(tmp_path):

@@ -457,15 +457,16 @@ def _repeatable(solver: caffe_pb2.SolverParameter, device: torch.device) -> Iter
         return
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     deterministic: Any = torch.utils.deterministic
     filling = deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # use_deterministic_algorithms does the same, but loads the compiler of PyTorch: seconds, and a folder in TMPDIR
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
+        torch.set_deterministic_debug_mode(before[0])
         torch.backends.cudnn.benchmark = before[1]
         deterministic.fill_uninitialized_memory = filling
