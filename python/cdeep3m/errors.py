@@ -112,6 +112,16 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, FullDiskError) or (isinstance(error, OSError) and error.errno in NO_ROOM)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an error is what became of Ctrl-C: one that comes while a lock is taken has it released twice."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, CDeep3MError | OSError):
+        if isinstance(found, KeyboardInterrupt):
+            return True
+        found = found.__context__
+    return False
+
+
 LONGEST_MESSAGE = 500
 """Characters of a message."""
 

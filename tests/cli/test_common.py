@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cdeep3m.cli import common
-from cdeep3m.errors import EngineError
+from cdeep3m.errors import EngineError, InputError
 
 LONG = """
 import time
@@ -83,6 +83,32 @@ def test_every_error_has_words(capsys, error):
 
     assert common.run(fail, debug=False) == 1
     assert capsys.readouterr().err.startswith("ERROR, ")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RuntimeError("cannot release un-acquired lock"), common.INTERRUPTED, "Interrupted."),
+        (InputError("the disk is full"), 1, "ERROR, the disk is full"),
+    ],
+)
+def test_what_becomes_of_ctrl_c_is_an_interrupt_but_errors_that_say_something(error, status, said, capsys):
+    def work():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise error
+
+    assert common.run(work, debug=False) == status
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_library_without_memory_is_no_defect(capsys):
+    def work():
+        raise RuntimeError("could not create a primitive")
+
+    assert common.run(work, debug=False) == 1
+    assert capsys.readouterr().err.startswith("ERROR, out of memory: ")
 
 
 def test_names_after_two_hyphens_may_begin_with_one():

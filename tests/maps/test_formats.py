@@ -291,6 +291,13 @@ def test_mrc_tells_the_range_of_its_values(tmp_path: Path) -> None:
     assert mrcfile.validate(path)
 
 
+def test_mrc_does_not_depend_on_the_time(tmp_path: Path) -> None:
+    import mrcfile
+
+    with mrcfile.open(write_all(tmp_path, "mrc", SPEC), header_only=True) as file:
+        assert file.get_labels() == ["Created by cdeep3m with mrcfile.py"]
+
+
 def test_png_images_keep_no_voxel_size(tmp_path: Path) -> None:
     assert open_volume(write_all(tmp_path, "png")).placement == Placement()
 

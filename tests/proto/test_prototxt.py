@@ -103,6 +103,17 @@ def test_changes_of_a_solver_leave_the_rest_of_its_text(text):
     assert prototxt.read_solver(path) == solver
 
 
+def test_a_field_that_comes_and_goes_leaves_no_trace(text):
+    path = text(SOLVER)
+    for _ in range(2):
+        solver = prototxt.read_solver(path)
+        solver.random_seed = 7
+        prototxt.write_changes(path, solver)
+        solver.ClearField("random_seed")
+        prototxt.write_changes(path, solver)
+    assert path.read_text() == SOLVER
+
+
 def test_changes_that_text_cannot_take_in_place_write_the_solver_anew(text):
     path = text(SOLVER)
     solver = prototxt.read_solver(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_how_it_ended_is_noted_and_the_error_goes_on(path, error, status):
     with pytest.raises(type(error)), recorded(path, kind="training"):
         raise error
     assert read_events(path)[-1].values["status"] == status
+
+
+def release_when_interrupted():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        threading.RLock().release()
+
+
+def test_a_lock_that_ctrl_c_has_released_twice_is_an_interrupt(path):
+    with pytest.raises(RuntimeError), recorded(path, kind="training"):
+        release_when_interrupted()
+    assert read_events(path)[-1].values["status"] == "interrupted"
 
 
 def test_warnings_of_the_run_are_noted_and_those_after_it_are_not(path):

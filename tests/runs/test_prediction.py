@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -70,6 +71,26 @@ def test_an_error_is_kept_and_stops_the_next_run(run):
     assert caught.value.exit_code == 99
     forget_errors(run.folder)
     run.demand_startable()
+
+
+def test_a_config_with_a_nul_is_refused(tmp_path):
+    (tmp_path / "predict.config").write_bytes(b"[default]\nimagedir=/a\0b\n")
+    with pytest.raises(RunError, match="holds a NUL") as caught:
+        read_config(tmp_path / "predict.config")
+    assert caught.value.exit_code == 2
+
+
+def release_when_interrupted():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        threading.RLock().release()
+
+
+def test_a_lock_that_ctrl_c_has_released_twice_is_no_error(run):
+    with pytest.raises(RuntimeError, match="un-acquired"), run.recording_errors():
+        release_when_interrupted()
+    assert not (run.folder / "ERROR").exists()
 
 
 def test_a_request_to_stop_is_no_error(run):

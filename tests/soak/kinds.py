@@ -35,7 +35,11 @@ FREE = 256 * 2**20
 
 SCENES: tuple[Scene, ...] = (
     *TOGETHER,
-    *(Scene(" ".join(job.words), job.make, (job.words,), job.writes, random=job.random) for job in JOBS if job.writes),
+    *(
+        Scene(" ".join(job.words), job.make, (job.words,), job.writes, random=job.random, once=job.once)
+        for job in JOBS
+        if job.writes
+    ),
 )
 """Jobs to stop: every command that writes, and those that wait for each other."""
 
@@ -131,7 +135,7 @@ def memory_disk() -> str | None:
 
 
 @cache
-def _base() -> Path:
+def base() -> Path:
     """Return a folder of this process for what is used again and again."""
     path = Path(tempfile.mkdtemp(prefix="soak-", dir=memory_disk())).resolve()
     atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -141,8 +145,8 @@ def _base() -> Path:
 @contextmanager
 def laid_out(scene: Scene) -> Iterator[Path]:
     """Yield a folder with what a scene reads; it is made once, and always at one place, as there are paths in files."""
-    kept = _base() / "made" / str(SCENES.index(scene))
-    with room(_base() / "room") as folder:
+    kept = base() / "made" / str(SCENES.index(scene))
+    with room(base() / "room") as folder:
         if not kept.exists():
             scene.make(folder)
             kept.parent.mkdir(exist_ok=True)

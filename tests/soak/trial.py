@@ -25,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdeep3m.system import files
 from soak import disk
 
 if TYPE_CHECKING:
@@ -383,6 +384,7 @@ def _command(
     words: list[str], folder: Path, said: Path, stop: Stop | None, limits: dict[int, int], streams: str
 ) -> int:
     _watched.clear()
+    files._swept.clear()  # as of a process that has not written anything yet
     os.chdir(folder)
     output = _output(streams) if streams else os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

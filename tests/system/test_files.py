@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -229,3 +231,20 @@ def test_all_of_a_content_is_filled_in_whatever_is_written_at_a_time(tmp_path, m
     monkeypatch.setattr(files, "open", lambda path, mode, **options: Slow(path, "r+"), raising=False)
     write_text(tmp_path / "a.txt", "abcdefghij")
     assert (tmp_path / "a.txt").read_text() == "abcdefghij"
+
+
+def test_names_in_a_list_are_those_of_the_system_whatever_the_locale(tmp_path):
+    (tmp_path / "Größe").touch()
+    (tmp_path / "list.txt").write_bytes(f"{tmp_path / 'Größe'}\n".encode())
+    program = (
+        "import os, sys; from cdeep3m.system.files import text_with_names as text; os.stat(text(sys.argv[1])[:-1])"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "list.txt"],
+        env={**os.environ, **plain},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -47,6 +47,12 @@ def test_facts_of_volumes_in_memory(tmp_path, volume):
     assert facts_of(tmp_path, [volume], [other])["validation"] is True
 
 
+def test_an_object_that_no_sample_meets_is_foreground(tmp_path, volume):
+    label = np.zeros_like(volume.label)
+    label[1:3, :8, 0] = 1
+    assert facts_of(tmp_path, [LabelledVolume(volume.data, label)], [])["foreground"] == pytest.approx(16 / label.size)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_facts_of_files_that_a_run_lists(tmp_path, volume, dtype):
     write_datasets(tmp_path / "v1.h5", {"data": volume.data.astype(dtype), "label": volume.label})

@@ -113,6 +113,16 @@ def test_a_run_that_was_moved_writes_its_snapshots_where_it_is_now(out, tmp_path
     assert TrainedRun(moved).highest_iteration("1fm") == 10
 
 
+@pytest.mark.parametrize("name", ["pl\udce4ne", "line\nfeed"])
+def test_a_run_may_have_any_name(tmp_path, name, monkeypatch):
+    out = tmp_path / name
+    create_run(out, make=NetMake(width=32))
+    monkeypatch.chdir(out / "1fm")  # where engines begin
+    train(TrainRequest(out=out, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
+    place = out / "1fm" / prototxt.read_solver(out / "1fm" / "solver.prototxt").snapshot_prefix
+    assert place.parent.samefile(out / "1fm" / "trainedmodel")
+
+
 def test_an_interrupted_training_goes_on_from_its_highest_snapshot(out):
     request = TrainRequest(out=out, nets=("1fm",), settings=SHORT)
     with pytest.raises(EngineError, match="stopped at iteration 9"):

@@ -1,9 +1,10 @@
 """The commands: they parse, call one function, and translate errors to exit statuses."""
 
 import os
-import signal
 import sys
-from contextlib import suppress
+
+# What `signal` consists of, without the enumerations that take it a while to load.
+from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
 
 def _is_program(name: str) -> bool:
@@ -14,9 +15,9 @@ def _is_program(name: str) -> bool:
     return name in COMMANDS
 
 
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler and _is_program(
-    os.path.basename((getattr(sys, "argv", None) or [""])[0])
-):
+if getsignal(SIGINT) is default_int_handler and _is_program(os.path.basename((getattr(sys, "argv", None) or [""])[0])):
     # Ctrl-C while a program still loads its modules ends it without a traceback; `common.run` takes over.
-    with suppress(ValueError):  # in another thread than the first
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:  # noqa: SIM105 - contextlib takes a while to load, too
+        signal(SIGINT, SIG_DFL)
+    except ValueError:  # in another thread than the first
+        pass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cdeep3m import __version__
 from cdeep3m.cli.streams import OneLine, give_up_output, settle
-from cdeep3m.errors import CDeep3MError, FullDiskError, describe, printable
+from cdeep3m.errors import CDeep3MError, FullDiskError, describe, is_interrupt, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -205,13 +205,13 @@ def run(
             status = command() or 0
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
-        return 128 + caught[0] if caught else INTERRUPTED
     except BrokenPipeError:
         give_up_output()
         return BROKEN_PIPE
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if is_interrupt(error):
+            print(f"Interrupted. {how_to_go_on}", file=sys.stderr)
+            return 128 + caught[0] if caught else INTERRUPTED
         if debug:
             logging.exception("traceback, as --debug asks")
         print(printable(f"ERROR, {_said_of(error)}"), file=sys.stderr)
@@ -235,11 +235,18 @@ def _begin(*, debug: bool) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _said_of(error: Exception) -> str:
+NO_MEMORY = re.compile(
+    "can't allocate memory|out of memory|can't start new thread|bad_alloc|map segment"
+    "|could not create a (primitive|memory)"  # oneDNN's
+)
+"""What libraries say where they get no memory."""
+
+
+def _said_of(error: BaseException) -> str:
     """Return what a user reads of an error; what nobody foresaw is called so."""
     if isinstance(error, CDeep3MError | OSError | MemoryError | RecursionError):
         return describe(error)
-    if re.search(r"can't allocate memory|out of memory|can't start new thread|bad_alloc|map segment", str(error)):
+    if NO_MEMORY.search(str(error)):
         return describe(MemoryError())
     where = "--debug shows where; please report it with the file that was read"
     return f"unexpected {type(error).__name__}: {printable(str(error), longest=300)}. {where}"

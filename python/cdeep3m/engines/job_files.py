@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import FormatError, MissingFileError
 from cdeep3m.proto.prototxt import read_net, read_solver
-from cdeep3m.system.files import small_text
+from cdeep3m.system.files import text_with_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +86,23 @@ def _files_of(net: Message, folder: Path, named_in: Path) -> list[Path]:
 
 
 def listed_files(listing: Path, folder: Path) -> list[Path]:
-    """Return the files that a list names, one a line; relative names count from `folder`, empty lines do not count."""
-    lines = small_text(listing, errors="surrogateescape").splitlines()
-    return [folder / line.strip() for line in lines if line.strip()]
+    """Return the files that a list names, one a line; relative names count from `folder`, empty lines do not count.
+
+    Names may hold line feeds: lines that are no file by themselves are one with those that follow, where that is one.
+    """
+    lines = text_with_names(listing).split("\n")
+    found, at = [], 0
+    while at < len(lines):
+        ends = range(at + 1, min(len(lines), at + MOST_LINES) + 1)
+        end = next((end for end in ends if (folder / "\n".join(lines[at:end]).strip()).is_file()), at + 1)
+        name = "\n".join(lines[at:end]).strip()
+        found += [folder / name] * bool(name)
+        at = end
+    return found
+
+
+MOST_LINES = 4
+"""Of a name."""
 
 
 def read_list(listing: Path, folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ MODES = {"uint8": 0, "int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16"
 EXTRA_AT = 112
 """Where the field with IMOD's stamp begins."""
 PLANES_AT_ONCE = 16
+MADE_BY = b"Created by cdeep3m with mrcfile.py"
 
 
 def open_maps(address: Address, spec: MapSpec) -> FileMaps:
@@ -52,6 +53,7 @@ def _create(path: Path, spec: MapSpec) -> None:
         warnings.simplefilter("ignore")
         with mrcfile.new_mmap(path, spec.shape, mrc_mode=MODES[spec.dtype], overwrite=True) as file:
             file.header.ispg = 1
+            file.header.label[0] = MADE_BY  # mrcfile's own holds the time, and no two files would be the same
             file.header.mz = spec.shape[0]
             place = spec.placement
             if place.voxel_size is not None:

@@ -42,16 +42,23 @@ def with_fields(text: str, values: Mapping[str, str], *, without: Collection[str
     Examples
     --------
     >>> with_fields("base_lr: 1 # low\ngamma: 2\n", {"base_lr": "0.5", "lr_policy": '"poly"'}, without=["gamma"])
-    'base_lr: 0.5 # low\n\nlr_policy: "poly"\n'
+    'base_lr: 0.5 # low\nlr_policy: "poly"\n'
     """
     found = {name.text: (name, value) for name, value in _fields(text)}
     for field, (name, value) in sorted(found.items(), key=lambda item: item[1][0].begin, reverse=True):
         if field in values:
             text = text[: value.begin] + values[field] + text[value.end :]
         elif field in without:
-            text = text[: name.begin] + text[value.end :]
+            begin, end = _line_of(text, name.begin, value.end)
+            text = text[:begin] + text[end:]
     missing = "".join(f"{field}: {value}\n" for field, value in values.items() if field not in found)
     return (text if text.endswith("\n") or not missing else f"{text}\n") + missing
+
+
+def _line_of(text: str, begin: int, end: int) -> tuple[int, int]:
+    """Return where the line of a piece of text begins and ends, where nothing else is on it; else of the piece."""
+    first, last = text.rfind("\n", 0, begin) + 1, text.find("\n", end) + 1 or len(text)
+    return (begin, end) if (text[first:begin] + text[end:last]).strip() else (first, last)
 
 
 def _fields(text: str) -> Iterator[tuple[Token, Token]]:

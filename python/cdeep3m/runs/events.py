@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cdeep3m import __version__
-from cdeep3m.errors import StoppedError, describe
+from cdeep3m.errors import StoppedError, describe, is_interrupt
 from cdeep3m.system.files import no_link, small_text
 
 if TYPE_CHECKING:
@@ -156,11 +156,8 @@ def recorded(path: Path, *, kind: str, **facts: Any) -> Iterator[Recorder]:
     except StoppedError as error:
         status, said = STOPPED, describe(error)
         raise
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-        raise
     except BaseException as error:
-        status, said = FAILED, describe(error)
+        status, said = (INTERRUPTED, "") if is_interrupt(error) else (FAILED, describe(error))
         raise
     finally:
         logger.removeHandler(handler)

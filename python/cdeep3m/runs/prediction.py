@@ -25,6 +25,7 @@ from cdeep3m.errors import (
     describe,
     failing_with,
     is_full,
+    is_interrupt,
 )
 from cdeep3m.runs.names import DONE, ERROR, KILL, MAP_PLANES
 from cdeep3m.runs.trained import digest_of
@@ -36,6 +37,7 @@ from cdeep3m.system.files import (
     own_folder,
     small_text,
     sweep_tree,
+    text_with_names,
     write_text,
 )
 from cdeep3m.tiling.info_file import COUNTS, INFO
@@ -296,7 +298,7 @@ def recording_errors(folder: Path) -> Iterator[None]:
     except (StoppedError, FullDiskError, DownloadError):
         raise
     except Exception as error:
-        if folder.is_dir() and not is_full(error):
+        if folder.is_dir() and not is_full(error) and not is_interrupt(error):
             _tell(folder, error)
         raise
 
@@ -327,7 +329,7 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        text = small_text(path, errors="surrogateescape")
+        text = text_with_names(path)
         parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
         return {key: _plain(value) for key, value in parser["default"].items()}
     except (OSError, ValueError, configparser.Error, KeyError) as error:

@@ -431,6 +431,24 @@ def small_text(path: str | os.PathLike[str], *, errors: str = "strict", most: in
     return Path(path).read_text(encoding="utf-8", errors=errors)
 
 
+def text_with_names(path: str | os.PathLike[str]) -> str:
+    """Return the text of a note or list that holds names of files, as this system reads names.
+
+    Names are bytes: under `LC_ALL=C` those of a file of UTF-8 are none that the system has.
+
+    Raises
+    ------
+    InputError
+        As of `small_text`, or it holds a NUL, which no name has.
+    OSError
+        It cannot be read.
+    """
+    text = small_text(path, errors="surrogateescape")
+    if "\0" in text:
+        raise InputError(f"{path} is damaged: it holds a NUL; expected text. Make it again")
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def appending(path: str | os.PathLike[str], *, buffering: int = -1) -> TextIO:
     """Open a log to add lines to (UTF-8); nothing is written through a link, and a pipe is not waited for."""
     return open(path, "a", encoding="utf-8", errors="surrogateescape", buffering=buffering, opener=no_link)

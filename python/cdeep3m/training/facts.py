@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdeep3m.engines.job_files import listed_files
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import from_caffe_axes
-from cdeep3m.system.files import small_text
 from cdeep3m.volumes.labels import IGNORED
 from cdeep3m.volumes.samples import data_uri, gray_histogram, sampled, to_8_bits, white_of
 from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from cdeep3m.engines.base import LabelledVolume
@@ -60,8 +60,7 @@ def facts_of(run: Path, training: Sequence[LabelledVolume], validation: Sequence
 def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return the facts of one volume, axes (x, y, z)."""
     slabs = sampled(data.shape[0], SLABS)
-    counts = np.array([(int(np.count_nonzero(label[x])), *_ignored(label[x])) for x in slabs]).sum(axis=0)
-    foreground = float((counts[0] - counts[1]) / max(counts[2] - counts[1], 1))
+    foreground = _share(label, slabs) or _share(label, range(label.shape[0]))  # a small object lies between slabs
     white = max(white_of(np.asarray(data[x])) for x in slabs) if data.dtype.kind == "f" else 1.0
     histogram = sum(gray_histogram(np.asarray(data[x]), top=white) for x in slabs)
     return {
@@ -71,6 +70,12 @@ def _facts(data: np.ndarray, label: np.ndarray) -> dict[str, Any]:
         "histogram": np.asarray(histogram).tolist(),
         "patches": _patches(from_caffe_axes(data), from_caffe_axes(label)),
     }
+
+
+def _share(label: np.ndarray, slabs: Iterable[int]) -> float:
+    """Return the part of the labels that is foreground, of those that count in some slabs."""
+    counts = np.array([(int(np.count_nonzero(label[x])), *_ignored(label[x])) for x in slabs]).sum(axis=0)
+    return float((counts[0] - counts[1]) / max(counts[2] - counts[1], 1))
 
 
 def _ignored(slab: np.ndarray) -> tuple[int, int]:
@@ -103,8 +108,8 @@ def _stretched(patch: np.ndarray) -> np.ndarray:
 
 
 def _listed(path: Path) -> list[str]:
-    """Return the lines of a list of files, none where there is no list."""
+    """Return the files that a list names, none where there is no list."""
     try:
-        return [line.strip() for line in small_text(path, errors="replace").splitlines() if line.strip()]
+        return [str(file) for file in listed_files(path, path.parent)]
     except (OSError, ValueError):
         return []

@@ -235,7 +235,7 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
 def _messages(
     net: str, home: Path, *, make: NetMake | None, like: Path | None, files_to_read: int | None
 ) -> dict[str, Message]:
-    place = str(home) if _is_utf_8(home) else ".."  # a prototxt holds no other name; engines begin in the net's folder
+    place = as_prototxts_say(home)
     files = prototxts.messages(net, make=make)
     files.update(_taken_over(net, like, make) if like else {})
     for layer in _net(files[TRAIN_VAL]).layer:
@@ -266,12 +266,13 @@ def _taken_over(net: str, like: Path, make: NetMake | None) -> dict[str, Message
         raise NetError(f"{predicting} cannot be trained: {error}") from None
 
 
-def _is_utf_8(path: Path) -> bool:
+def as_prototxts_say(home: Path) -> str:
+    """Return how a net's prototxts call the run's folder: they hold UTF-8 alone, and engines begin in the net's."""
     try:
-        str(path).encode()
+        str(home).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return ".."
+    return str(home)
 
 
 def _net(message: Message) -> NetParameter:

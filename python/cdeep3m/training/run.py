@@ -35,6 +35,7 @@ from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapsho
 from cdeep3m.system.files import locked, own_folder, small_text, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
+from cdeep3m.training.folder import as_prototxts_say
 from cdeep3m.training.judging import JudgedNet, Judging
 from cdeep3m.volumes.labels import IGNORED
 
@@ -549,7 +550,7 @@ def set_options(path: Path, settings: SolverSettings) -> None:
     solver.iter_size = settings.iter_size
     solver.snapshot = settings.snapshot_interval
     folder = path.absolute().parent
-    solver.snapshot_prefix = snapshot_prefix(str(folder.parent), folder.name)
+    solver.snapshot_prefix = snapshot_prefix(as_prototxts_say(folder.parent), folder.name)
     if settings.test_interval is not None:
         solver.test_interval = settings.test_interval
     if settings.seed is not None:

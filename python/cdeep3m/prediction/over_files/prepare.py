@@ -19,7 +19,7 @@ from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distin
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.made_of import PACKAGES, MadeOf, files_of, read_note
 from cdeep3m.runs.names import DONE
-from cdeep3m.system.files import Settling, demand_apart, demand_plain_name, own_folders, small_text, write_text
+from cdeep3m.system.files import Settling, demand_apart, demand_plain_name, own_folders, text_with_names, write_text
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -359,7 +359,7 @@ def images_of_packages(aug: str | os.PathLike[str]) -> str:
         When `aug` does not name its images, or they are no longer there.
     """
     try:
-        images = small_text(Path(aug) / IMAGES, errors="surrogateescape").rstrip("\n")
+        images = text_with_names(Path(aug) / IMAGES).rstrip("\n")
     except FileNotFoundError:
         raise MissingFileError(
             f"{aug} does not name its images (no {IMAGES}); run PreprocessImageData IMAGES {aug} again, "

@@ -73,6 +73,14 @@ def test_lists_hold_one_file_a_line(tmp_path):
     assert read_list(tmp_path / "list.txt", tmp_path) == [tmp_path / "a b.h5", tmp_path / "c.h5"]
 
 
+def test_names_in_lists_may_hold_line_feeds(tmp_path):
+    names = ["a\nb.h5", "c.h5", "d\u2028e.h5"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    assert read_list(tmp_path / "list.txt", tmp_path) == [tmp_path / name for name in names]
+
+
 @pytest.mark.parametrize(
     ("content", "error", "problem"),
     [
