@@ -16,7 +16,7 @@ from soak import disk, kinds, strangers
 from soak.counts import of_kind, summary
 from soak.trial import load
 
-SHARES = {"kill": 8, "starve": 2, "early": 1, "damage": 3}
+SHARES = {"kill": 8, "starve": 6, "early": 3, "damage": 6}
 """Trials of each kind in a round; of damaged files so many times `TOGETHER`."""
 TOGETHER = 50
 """So many damaged files are read by one process, one after another."""
