@@ -314,3 +314,12 @@ def test_n5_names_units_as_neuroglancer_knows_them(unit: str, symbol: str, tmp_p
     path = write_all(tmp_path, "n5", replace(SPEC, placement=Placement((30.0, 8.0, 9.0), unit)))
     assert json.loads((path / "attributes.json").read_text())["pixelResolution"]["unit"] == symbol
     assert open_volume(path).placement == Placement((30.0, 8.0, 9.0), unit)
+
+
+@pytest.mark.parametrize(("name", "words"), [("mrc", "is written as nm"), ("tif", "is left out of the TIFF file")])
+def test_a_unit_that_is_not_known_is_said(
+    name: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    maps = open_maps(tmp_path / "v", MapSpec(shape=SHAPE, placement=Placement((30.0, 8.0, 9.0))), format_name=name)
+    maps.missing([Roi((0, 0, 0), SHAPE)])
+    assert words in caplog.text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from cdeep3m.cli.main import main
 from cdeep3m.engines.identity import IdentityEngine
@@ -97,7 +98,6 @@ def test_an_engine_over_files_has_no_plan(trained: Path, images: Path, tmp_path:
 RUN = """
 import json, sys, time
 from pathlib import Path
-import tensorstore as ts
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.prediction.plan import plan_prediction
 from cdeep3m.prediction.run import PredictRequest, predict
@@ -107,14 +107,9 @@ from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 
-side, folder, trained, boxes, format_name, dtype = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *sys.argv[4:]
-grid = {"name": "regular", "configuration": {"chunk_shape": [64] * 3}}
-ts.open(
-    {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/virtual.zarr/"},
-     "metadata": {"shape": [side] * 3, "data_type": "uint8", "chunk_grid": grid, "fill_value": 7}},
-    create=True,
-).result()
-images = Address(f"{folder}/virtual.zarr", selection=Selection(axes="zyx"))
+images, trained, boxes, format_name, dtype = sys.argv[1:]
+folder = Path(images).parent
+images = Address(images, selection=Selection(axes="zyx"))
 request = PredictRequest(
     trained=Path(trained), images=images, out=folder / "out", nets=("1fm",), aug_speed=10,
     format=format_name, dtype=dtype,
@@ -147,13 +142,22 @@ print(json.dumps({"boxes": plan.boxes, "planned": plan.bytes_at_most, "used": us
 """
 
 
-def run(side: int, folder: Path, trained: Path, *, boxes: int, format_name: str, dtype: str) -> dict:
-    """Predict the first boxes of a cube without stored chunks, and compare with the plan."""
-    folder.mkdir()
-    words = [str(side), str(folder), str(trained), str(boxes), format_name, dtype]
+def run(images: Path, trained: Path, *, boxes: int, format_name: str, dtype: str) -> dict:
+    """Predict the first boxes of a volume, in a process of its own, and compare with the plan."""
+    words = [str(images), str(trained), str(boxes), format_name, dtype]
     done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def without_chunks(path: Path, shape: tuple[int, int, int], chunk: tuple[int, int, int]) -> Path:
+    """A volume of which no chunk is stored: it may be as large as one likes."""
+    ts = pytest.importorskip("tensorstore")
+    grid = {"name": "regular", "configuration": {"chunk_shape": chunk}}
+    store = {"driver": "file", "path": f"{path}/"}
+    meta = {"shape": shape, "data_type": "uint8", "chunk_grid": grid, "fill_value": 7}
+    ts.open({"driver": "zarr3", "kvstore": store, "metadata": meta}, create=True).result()
+    return path
 
 
 @pytest.mark.heavy
@@ -161,12 +165,33 @@ def run(side: int, folder: Path, trained: Path, *, boxes: int, format_name: str,
 def test_memory_is_what_the_plan_said_for_a_gigabyte_and_for_a_terabyte(
     format_name: str, dtype: str, trained: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorstore")
     boxes = 70 if format_name == "png" else 4
     for side in (1000, 10_000):
-        found = run(side, tmp_path / str(side), trained, boxes=boxes, format_name=format_name, dtype=dtype)
+        (tmp_path / str(side)).mkdir()
+        images = without_chunks(tmp_path / str(side) / "v.zarr", (side,) * 3, (64, 64, 64))
+        found = run(images, trained, boxes=boxes, format_name=format_name, dtype=dtype)
         assert found["boxes"] >= (side // 1000) ** 2
         assert found["used"] == pytest.approx(found["planned"], rel=0.15), found
+
+
+LARGE_PLANES = [("zarr", 9000, "png"), ("zarr", 17_000, "png"), ("zarr", 9000, "ome-zarr"), ("tif", 9000, "png")]
+"""How a plane is stored, its side, and the format of its maps; beyond 16,384 a map is gathered on disk."""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("stored", "side", "format_name"), LARGE_PLANES)
+def test_memory_is_what_the_plan_said_for_one_large_plane(
+    stored: str, side: int, format_name: str, trained: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / f"v.{stored}"
+    if stored == "zarr":
+        without_chunks(images, (1, side, side), (1, 512, 512))
+    else:
+        plane = np.tile(np.arange(251, dtype=np.uint8), (side, side // 251 + 1))[:, :side]
+        tifffile.imwrite(images, plane, photometric="minisblack", metadata=None)
+    found = run(images, trained, boxes=10**6, format_name=format_name, dtype="uint8")
+    assert found["boxes"] > (side // 1000) ** 2 - 1
+    assert found["used"] == pytest.approx(found["planned"], rel=0.15), found
 
 
 def test_tiles_of_large_planes_are_planned(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,59 @@ def test_a_missing_chunk_is_named(array, caplog):
     assert f"lacks 1 of 8 chunks, such as {keys[3]}" in caplog.text
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".br"])
+def test_chunks_that_are_packed_as_files_are_not_taken_for_missing(array, suffix):
+    _, folder, keys, address = array
+    for key in keys:
+        (folder / key).rename(folder / f"{key}{suffix}")
+    with pytest.raises(InputError, match=rf"has its chunks in {suffix} files .* expected chunks as they are"):
+        opened(address)
+
+
+def test_chunks_of_other_names_are_not_taken_for_missing(array):
+    _, folder, keys, address = array
+    for key in keys:
+        (folder / key).rename(folder / f"{key.rpartition('/')[0] or '.'}/chunk_{key.rpartition('/')[2]}")
+    with pytest.raises(InputError, match=f"has none of the chunks that its description names, such as {keys[0]}"):
+        opened(address)
+
+
+def test_a_separator_that_the_description_does_not_name_is_not_taken_for_missing_chunks(tmp_path):
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{tmp_path}/v.zarr/"}, **SPECS["zarr slashes"]}
+    ts.open(spec, create=True, dtype=VALUES.dtype, shape=VALUES.shape).result()[...] = VALUES
+    meta = tmp_path / "v.zarr" / ".zarray"
+    said = json.loads(meta.read_text())
+    del said["dimension_separator"]
+    meta.write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"has none of the chunks .*, such as 0\.0\.0; found [01] in "):
+        opened(f"{tmp_path}/v.zarr")
+
+
+def test_an_array_of_which_only_the_end_is_stored_is_read(array):
+    driver, folder, keys, address = array
+    for key in keys[:-1]:
+        (folder / key).unlink()
+    volume = read_all(opened(address))
+    assert volume.any()
+    assert not volume.all()
+
+
+def test_an_array_of_which_nothing_is_stored_is_read(array, caplog):
+    _, folder, keys, address = array
+    for key in keys:
+        (folder / key).unlink()
+    assert not read_all(opened(address)).any()
+    assert "lacks 8 of 8 chunks" in caplog.text
+
+
+def test_chunks_beyond_those_that_are_looked_at_may_be_the_first_that_are_there(array, monkeypatch):
+    _, folder, keys, address = array
+    monkeypatch.setattr("cdeep3m.volumes.chunk_files.MOST_LOOKED_AT", 3)
+    for key in keys[:3]:
+        (folder / key).unlink()
+    assert read_all(opened(address)).any()
+
+
 def test_a_whole_array_is_read_without_a_word(array, caplog):
     volume = read_all(opened(array[-1]))
     assert sorted(volume.ravel()) == sorted(VALUES.ravel())

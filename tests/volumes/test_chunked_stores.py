@@ -242,6 +242,17 @@ class TestN5:
         assert (volume.placement.voxel_size, volume.placement.unit) == ((30, 9, 8), "nanometer")
         del store
 
+    def test_levels_take_their_factors_from_the_group_where_they_name_none(self, tmp_path: Path) -> None:
+        home = tmp_path / "v.n5"
+        store_array(home / "s0", ADDRESSES.T, "n5")
+        store_array(home / "s1", ADDRESSES[:, ::2, ::2].T, "n5")
+        pixel = {"dimensions": [8, 9, 30], "unit": "nm"}
+        group = {"n5": "2.0.0", "scales": [[1, 1, 1], [2, 2, 1]], "pixelResolution": pixel}
+        (home / "attributes.json").write_text(json.dumps(group))
+        for dataset, level in (("", 1), ("s1", None)):
+            volume = open_n5(Store.at(home), dataset, Selection(level=level), name="v")
+            assert volume.placement == Placement((30, 18, 16), "nanometer", (0, 4.5, 4))
+
     def test_levels_of_bigdataviewer_are_found_and_take_their_size_from_the_xml(self, tmp_path: Path) -> None:
         home = tmp_path / "dataset.n5"
         group = home / "setup0"

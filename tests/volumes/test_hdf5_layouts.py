@@ -11,6 +11,8 @@ import pytest
 
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Placement, Roi
+from cdeep3m.rules import ORIGINAL
+from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.hdf5_layouts import Hdf5Dataset, is_of_the_original
 
@@ -157,3 +159,31 @@ def test_other_byte_order_is_read(tmp_path: Path) -> None:
     volume = Hdf5Dataset(h5(tmp_path / "v.h5", {"data": ADDRESSES.astype(">u2")}, tags("zyx")))
     assert volume.read(ALL).dtype == np.dtype("=u2")
     same(volume)
+
+
+def test_resolution_has_the_order_of_the_axes_that_the_file_names(tmp_path: Path) -> None:
+    said = {**tags("xyz"), "resolution": (5.0, 4.0, 40.0), "offset": (1.0, 2.0, 3.0)}
+    volume = Hdf5Dataset(h5(tmp_path / "v.h5", {"data": ADDRESSES.T}, said))
+    same(volume)
+    assert volume.placement == Placement((40, 4, 5), "nanometer", (3, 2, 1))
+
+
+def test_bigdataviewer_s_setups_beyond_99_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "v.h5"
+    with h5py.File(path, "w") as file:
+        for setup in (99, 100):
+            file[f"s{setup}/resolutions"] = np.float64([[1, 1, 1]])
+            file[f"t00000/s{setup}/0/cells"] = (ADDRESSES + setup).view(np.int16)
+    same(Hdf5Dataset(path, "", Selection(channel=100)), ADDRESSES + 100)
+    same(Hdf5Dataset(path, "t00000/s100/0/cells"), ADDRESSES + 100)
+    with pytest.raises(InputError, match="holds the setups 99, 100; expected one to be chosen"):
+        Hdf5Dataset(path)
+
+
+def test_axes_that_are_not_said_and_look_odd_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_volume(h5(tmp_path / "v.h5", {"stack": ADDRESSES.T}))
+    open_volume(h5(tmp_path / "w.h5", {"stack": ADDRESSES}), selection=Selection(axes="zyx"))
+    open_volume(h5(tmp_path / "x.h5", {"stack": ADDRESSES}), rules=ORIGINAL)
+    assert not caplog.text
+    open_volume(h5(tmp_path / "y.h5", {"stack": ADDRESSES}))
+    assert "is read as x, y, z, as the original's files are: 6 planes of 4 x 5 pixels. --axes zyx" in caplog.text

@@ -170,3 +170,19 @@ def test_modes_that_are_not_read_are_named(mode: int, tmp_path: Path) -> None:
     path = mrc(tmp_path / "v.mrc", ADDRESSES.astype(np.int16), mode=mode)
     with pytest.raises(InputError, match=rf"has the MRC mode {mode}; expected one of 0 \(int8\)"):
         MrcVolume(path)
+
+
+def test_starts_are_those_of_columns_rows_and_sections(tmp_path: Path) -> None:
+    stored = ADDRESSES.transpose(1, 2, 0).astype(np.int16)  # columns along z, rows along x, sections along y
+    path = mrc(tmp_path / "v.mrc", stored, mapc=3, mapr=1, maps=2, nxstart=1, nystart=2, nzstart=3)
+    with mrcfile.open(path, "r+") as file:
+        file.header.mx, file.header.my, file.header.mz = 6, 5, 4
+        file.header.cella.x, file.header.cella.y, file.header.cella.z = 6 * 40, 5 * 50, 4 * 300
+    assert MrcVolume(path).placement == Placement((300, 50, 40), "angstrom", (300, 150, 80))
+
+
+def test_rows_of_large_planes_are_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdeep3m.volumes.mrc.LARGE", 10)
+    volume = MrcVolume(mrc(tmp_path / "v.mrc", ADDRESSES.astype(np.int16)))
+    assert volume.chunks == (1, 1, 6)
+    np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])

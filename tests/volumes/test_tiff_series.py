@@ -148,3 +148,38 @@ def test_a_contiguous_file_of_imagej_is_read(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as file:
         assert len(file.pages) == 1
     np.testing.assert_array_equal(read(path, channel=2), ADDRESSES[0, :, 2])
+
+
+MORE_OF_IMAGEJ = [
+    ({}, {}, (1.0, 0.01, 0.008)),
+    ({"spacing": -0.03}, {}, (0.03, 0.01, 0.008)),
+    ({"spacing": 30, "zunit": "nm"}, {}, (0.03, 0.01, 0.008)),
+    ({"yunit": "nm", "spacing": 0.03}, {}, (0.03, 0.00001, 0.008)),
+    ({"spacing": 0.03}, {"resolutionunit": "CENTIMETER"}, (0.03, 100.0, 80.0)),
+]
+"""Said, written otherwise, and what ImageJ makes of it: voxel sizes along (z, y, x) in micrometers."""
+
+
+@pytest.mark.parametrize(("said", "written", "sizes"), MORE_OF_IMAGEJ)
+def test_what_imagej_leaves_out_or_says_of_one_axis_counts(
+    said: dict, written: dict, sizes: tuple[float, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "v.tif"
+    metadata = {"axes": "ZYX", "unit": "um", **said}
+    tifffile.imwrite(path, ADDRESSES[0, :, 0], imagej=True, metadata=metadata, resolution=(125.0, 100.0), **written)
+    assert open_volume(path).placement.voxel_size == pytest.approx(sizes)
+
+
+def test_ome_s_voxel_sizes_have_a_unit_each(tmp_path: Path) -> None:
+    sizes = {"PhysicalSizeX": 8, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.009, "PhysicalSizeZ": 0.03}
+    path = ome(tmp_path / "v.tif", ADDRESSES[0, :, 0], "ZYX", **sizes)
+    assert open_volume(path).placement == Placement((30, 9, 8), "nanometer")
+
+
+def test_a_voxel_size_that_ome_does_not_say_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sizes = {"PhysicalSizeX": 8, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 8, "PhysicalSizeYUnit": "nm"}
+    path = ome(tmp_path / "v.tif", ADDRESSES[0, :1, 0], "ZYX", **sizes)
+    assert open_volume(path).placement.voxel_size == (8, 8, 8)
+    assert not caplog.text
+    assert open_volume(ome(path, ADDRESSES[0, :, 0], "ZYX", **sizes)).placement.voxel_size == (8, 8, 8)
+    assert "does not say how long its voxels are along z: as long as along x is taken for it" in caplog.text

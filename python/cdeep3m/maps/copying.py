@@ -88,7 +88,8 @@ def plan_copy(volume: Volume, maps: Maps) -> CopyPlan:
     if math.prod(base) > 4 * VOXELS_OF_A_BOX:
         base = [min(chunk, side) for chunk, side in zip(maps.chunks, volume.shape, strict=True)]
     step = _grown(base, volume.shape)
-    planes_are_split = volume.chunks[1:] == volume.shape[1:] and step[1:] != volume.shape[1:]
+    rows_are_split = volume.chunks[0] == 1 < volume.chunks[1] and volume.chunks[2] == volume.shape[2] > step[2]
+    planes_are_split = rows_are_split or (volume.chunks[1:] == volume.shape[1:] and step[1:] != volume.shape[1:])
     return CopyPlan(
         Grid(volume.shape, step),
         slab=step[0] if planes_are_split else 0,

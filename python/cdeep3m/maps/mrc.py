@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from cdeep3m.maps.base import MapSpec
     from cdeep3m.volumes.address import Address
+
+logger = logging.getLogger(__name__)
 
 MODES = {"uint8": 0, "int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
 EXTRA_AT = 112
@@ -58,6 +61,8 @@ def _create(path: Path, spec: MapSpec) -> None:
             place = spec.placement
             if place.voxel_size is not None:
                 unit = place.unit or "nanometer"
+                if place.unit is None:
+                    logger.warning("the unit of the voxel size %s is not known; it is written as nm", place.voxel_size)
                 z, y, x = in_unit(place.voxel_size, unit, UNIT)
                 file.voxel_size = (x, y, z)
                 file.header.origin = in_unit(place.offset, unit, UNIT)[::-1]

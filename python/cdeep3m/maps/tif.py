@@ -48,6 +48,9 @@ def open_maps(address: Address, spec: MapSpec) -> FileMaps:
 
 
 def _create(path: Path, spec: MapSpec) -> None:
+    place = spec.placement
+    if place.voxel_size is not None and place.unit is None:
+        logger.warning("the unit of the voxel size %s is not known; it is left out of the TIFF file", place.voxel_size)
     options = _as_imagej(spec) if _is_imagej(spec) else _as_ome(spec)
     made = tifffile.memmap(path, shape=spec.shape, dtype=spec.dtype, photometric="minisblack", **options)
     del made

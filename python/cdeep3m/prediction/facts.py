@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.runs.events import last_attempt, read_events
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import digest_of, iteration_of
-from cdeep3m.volumes.samples import gray_histogram, sampled_planes, white_of
+from cdeep3m.volumes.samples import gray_histogram, middle, parts_of_plane, sampled, white_of
 from cdeep3m.volumes.units import in_nanometers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cdeep3m.engines.base import TrainedModel
@@ -34,11 +38,17 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
         "seams": {name: places[:MOST_SEAMS] for name, places in zip(("rows", "columns"), tiling.seams, strict=True)},
     }
     try:
-        planes = list(sampled_planes(volume, PLANES))
+        white = max(map(white_of, _sample(volume))) if volume.dtype.kind == "f" else 1.0
+        counts = [gray_histogram(part, top=white) for part in _sample(volume)]
     except (CDeep3MError, OSError):
         return facts
-    white = max(white_of(plane) for plane in planes) if volume.dtype.kind == "f" else 1.0
-    return facts | {"histogram": sum(gray_histogram(plane, top=white) for plane in planes).tolist()}  # type: ignore[union-attr]
+    return facts | {"histogram": np.sum(counts, axis=0).tolist()}
+
+
+def _sample(volume: Volume) -> Iterator[np.ndarray]:
+    """Yield the planes that stand for all, in parts."""
+    boxes = (middle(volume.shape, z) for z in sampled(volume.shape[0], PLANES))
+    return chain.from_iterable(parts_of_plane(volume, box) for box in boxes)
 
 
 def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:

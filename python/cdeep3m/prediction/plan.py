@@ -14,12 +14,13 @@ from cdeep3m.maps.open import chunks_of, format_called
 from cdeep3m.maps.pyramid import level_sizes
 from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.prediction.core import WINDOWS_AHEAD, goes_by_package
-from cdeep3m.prediction.reading import slabs_of
+from cdeep3m.prediction.reading import planes_kept, slabs_of
 from cdeep3m.prediction.streaming import waiting_for
 from cdeep3m.system.memory import resident
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.packages import fitting_side
 from cdeep3m.tiling.variants import variants_for
+from cdeep3m.volumes.mapped import IN_MEMORY
 from cdeep3m.volumes.stores import CACHE_BYTES
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 USUAL_REACH = 76
 """How far nets look, where tiles are blended and it has not been measured yet."""
+DECODING = 3
+"""Planes of bytes that it takes to decode a whole one: what is packed, what is unpacked, and its gray values."""
 BYTES_OF_AN_ACCOUNT = 430
 """What is known of a box, whether it is done or not."""
 
@@ -155,12 +158,23 @@ def _memory(
     cached = min(CACHE_BYTES, math.prod(volume.shape) * volume.dtype.itemsize) if volume.chunks[0] > 1 else 0
     voxels = max(math.prod(box.shape) for box in boxes)
     held = min(slabs.kept, -(-volume.shape[0] // slabs.depth)) * slabs.bytes_of_one
+    bytes_of_plane = math.prod(volume.shape[1:]) * volume.dtype.itemsize
+    whole = planes_kept(volume, tiling, frames=frames, chunks=chunks_of(request.format, volume.shape))
+    decoded = DECODING * bytes_of_plane if whole else 0
     return {
         "nets": max(net.memory for net in nets) + sum(net.weights for net in nets),
-        "images": held + cached + (WINDOWS_AHEAD + 2) * window,
+        "images": held + cached + decoded + (WINDOWS_AHEAD + 2) * window,
         "account": BYTES_OF_AN_ACCOUNT * len(boxes),
-        "maps": _bytes_of_boxes(request, voxels, nets=len(nets), waiting=waiting_for(boxes, request.dtype != "uint8")),
+        "maps": _bytes_of_boxes(request, voxels, nets=len(nets), waiting=waiting_for(boxes, request.dtype != "uint8"))
+        + _gathered(request, volume, boxes, maps=len(nets) + (len(nets) > 1)),
     }
+
+
+def _gathered(request: PredictRequest, volume: Volume, boxes: Sequence[Roi], *, maps: int) -> int:
+    """Return the bytes of planes whose images are written only when all of their tiles are there."""
+    plane = math.prod(volume.shape[1:]) * np.dtype(request.dtype).itemsize
+    in_tiles = boxes[0].shape[1:] != volume.shape[1:] and format_called(request.format).chunks is None
+    return maps * plane if in_tiles and request.format == "png" and plane <= IN_MEMORY else 0
 
 
 def _bytes_of_boxes(request: PredictRequest, voxels: int, *, nets: int, waiting: int) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
+from cdeep3m.volumes.kept_planes import is_decoded_whole
 
 if TYPE_CHECKING:
+    from cdeep3m.geometry import Coordinate
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
     from cdeep3m.volumes.base import Volume
@@ -56,6 +58,22 @@ def slabs_of(volume: Volume, tiling: Tiling, *, frames: int, by_package: bool) -
     bytes_of_plane = rows * columns * volume.dtype.itemsize
     depth = max(1, min(together, SLAB_BYTES // bytes_of_plane))
     return Slabs(whole, depth, frames + 3 if depth == 1 else SLABS, depth * bytes_of_plane)
+
+
+def planes_kept(volume: Volume, tiling: Tiling, *, frames: int, chunks: Coordinate) -> int:
+    """Return how many planes are kept on disk while they are predicted tile by tile; 0 where tiles are read alone.
+
+    Image files that are packed from end to end, PNG among them, are decoded once instead of once for each tile.
+
+    Parameters
+    ----------
+    chunks : tuple of int
+        Of the maps: all planes of a chunk are predicted before the next tile is.
+    """
+    planes, height, width = volume.shape
+    if height * width <= WHOLE_PLANES or tiling.tiles == 1 or not is_decoded_whole(volume):
+        return 0
+    return 0 if tiling.rules.octave_images else min(planes, chunks[0] + frames - 1)
 
 
 class PackageReader:

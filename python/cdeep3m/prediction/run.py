@@ -38,7 +38,7 @@ from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
-from cdeep3m.prediction.reading import PackageReader
+from cdeep3m.prediction.reading import PackageReader, planes_kept
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
@@ -62,10 +62,11 @@ from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
-from cdeep3m.volumes.samples import middle
+from cdeep3m.volumes.kept_planes import KeptPlanes
+from cdeep3m.volumes.samples import middle, parts_of_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
@@ -442,13 +443,16 @@ def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
 def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
     """Say, or refuse, what does not look like the images that the model was trained on."""
     refuse = not request.rules.octave_images
-    check_range(GrayRange.of(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse)
+    check_range(
+        GrayRange.of_parts(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse
+    )
 
 
-def _sample(volume: Volume) -> np.ndarray:
-    """Return the first, the middle and the last plane."""
+def _sample(volume: Volume) -> Iterator[np.ndarray]:
+    """Yield the first, the middle and the last plane, in parts."""
     depth = volume.shape[0]
-    return np.stack([_read_plane(volume, z) for z in sorted({0, depth // 2, depth - 1})])
+    for z in sorted({0, depth // 2, depth - 1}):
+        yield from parts_of_plane(volume, _box_of_plane(volume, z))
 
 
 def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -> None:
@@ -470,17 +474,20 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
 
 def warn_of_labels(volume: Volume, images: Path | Address) -> None:
     """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
-    values = distinct_values(_sample(volume), enough=FEWEST_IMAGE_VALUES)
+    values = np.empty(0, volume.dtype)
+    for part in _sample(volume):
+        values = np.union1d(values, distinct_values(part[np.newaxis], enough=FEWEST_IMAGE_VALUES))
+        if len(values) >= FEWEST_IMAGE_VALUES:
+            return
     if len(values) < FEWEST_IMAGE_VALUES:
         found = ", ".join(map(str, values.tolist()))
         logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
 
 
-def _read_plane(volume: Volume, z: int) -> np.ndarray:
+def _box_of_plane(volume: Volume, z: int) -> Roi:
     """Return a plane, or the middle of one that is too large to be held."""
     _, height, width = volume.shape
-    whole = Roi((z, 0, 0), (z + 1, height, width))
-    return volume.read(whole if height * width <= LARGEST_PLANE else middle(volume.shape, z))[0]
+    return Roi((z, 0, 0), (z + 1, height, width)) if height * width <= LARGEST_PLANE else middle(volume.shape, z)
 
 
 def _over_files(
@@ -573,7 +580,11 @@ def _stream(
     }
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    predictor = BoxPredictor(volume=volume, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
+    chunks = chunks_of(request.format, volume.shape)
+    frames = max((one.net.frames for one in nets.values()), default=1)
+    kept = planes_kept(volume, tiling, frames=frames, chunks=chunks)
+    seen = KeptPlanes(volume, most=kept, folder=run.folder) if kept else volume
+    predictor = BoxPredictor(volume=seen, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
     fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
     for net in models:
         run.mark_net_done(net)

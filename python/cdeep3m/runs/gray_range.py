@@ -13,6 +13,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.system.files import AT_ONCE, Naming, small_text, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,13 @@ class GrayRange:
         values : ndarray of a gray type, any shape
         """
         return cls(type=values.dtype.name, low=float(values.min()), high=float(values.max()), source=source)
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[np.ndarray]) -> GrayRange:
+        """Return the range of images that come in parts, one or more, each gone before the next."""
+        found = [(part.dtype, float(part.min()), float(part.max())) for part in parts]
+        types, lows, highs = zip(*found, strict=True)
+        return cls(type=np.result_type(*types).name, low=min(lows), high=max(highs))
 
     def __str__(self) -> str:
         return f"{self.type} values from {self.low:g} to {self.high:g}"

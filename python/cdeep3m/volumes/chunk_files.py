@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ MOST_LOOKED_AT = 200_000
 """So many chunks of an array are looked at: 0.3 s."""
 MOST_BYTES = 2**31
 """Of one chunk, decoded, which is in memory as a whole."""
+
+PACKED = (".gz", ".br", ".zst", ".zstd", ".bz2", ".xz")
+"""Suffixes of chunks that are packed as files, which no description tells of."""
+DESCRIPTIONS = ("zarr.json", "attributes.json", "info", "provenance")
+MOST_DESCRIPTIONS = 16
 
 Attributes = dict[str, Any]
 
@@ -41,7 +47,8 @@ def check_chunks(spec: Attributes, *, name: str, item_bytes: int, chunk: Sequenc
     Raises
     ------
     InputError
-        Something else than a file lies in a chunk's place, or a chunk is too large.
+        Something else than a file lies in a chunk's place, a chunk is too large, or chunks have other names than the
+        array's description says: all of them would count as never written.
     """
     size = math.prod(chunk) * item_bytes
     if size > MOST_BYTES:
@@ -57,6 +64,7 @@ def check_chunks(spec: Attributes, *, name: str, item_bytes: int, chunk: Sequenc
             missing += 1
             first = first or key
     if missing:
+        _refuse_other_names(folder, first, name, none_is_there=missing == looked)
         logger.warning(
             "Warning: %s lacks %d of %d chunks, such as %s: they count as never written, which is 0 or the fill value",
             name,
@@ -64,6 +72,41 @@ def check_chunks(spec: Attributes, *, name: str, item_bytes: int, chunk: Sequenc
             looked,
             first,
         )
+
+
+def _refuse_other_names(folder: str, key: str, name: str, *, none_is_there: bool) -> None:
+    """Refuse an array whose first missing chunk lies there packed once more, or that has files, but none by its names.
+
+    cloud-volume packs chunks on disk as `0-64_0-64_0-64.gz`; old versions of zarr-python keep them in folders and do
+    not say so.
+    """
+    packed = [suffix for suffix in PACKED if os.path.isfile(os.path.join(folder, f"{key}{suffix}"))]
+    if packed:
+        raise InputError(
+            f"{name} has its chunks in {packed[0]} files ({key}{packed[0]}); expected chunks as they are. Unpack them, "
+            "or write the volume without that (cloud-volume: compress=False)"
+        )
+    home, _, first = os.path.join(folder, key).rpartition("/")
+    while none_is_there and not os.path.isdir(home):
+        home, _, first = home.rpartition("/")
+    others = [other for other in _others_in(home) if _kind(other) != _kind(first)] if none_is_there else []
+    if others:
+        raise InputError(
+            f"{name} has none of the chunks that its description names, such as {key}; found {others[0]} in {home}. "
+            "Copy or export it again, so that names and description agree"
+        )
+
+
+def _kind(name: str) -> str:
+    """Return a chunk's name without its numbers: 3.0.12 and 0.0.0 are of one kind."""
+    return re.sub(r"-?\d+", "0", name)
+
+
+def _others_in(folder: str) -> list[str]:
+    """Return the names of a folder's first few entries that are no descriptions of arrays."""
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in itertools.islice(entries, MOST_DESCRIPTIONS)]
+    return sorted(name for name in found if not name.startswith(".") and name not in DESCRIPTIONS)
 
 
 def chunk_keys(spec: Attributes) -> Iterator[str] | None:

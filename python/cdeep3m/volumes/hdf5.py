@@ -79,6 +79,15 @@ class Hdf5Volume:
         if said is None and selection.axes is None and (len(shape) != 3 or 0 in shape):
             raise InputError(f"{self._name} of {path} has the shape {shape}; expected (x, y, z)")
         self._layout = layout_of(shape, said or "xyz", selection, name=f"{self._name} of {path}")
+        if as_said and said is None and selection.axes is None and shape[2] > max(shape[:2]):
+            logger.warning(
+                "%s of %s does not say what its axes are; it is read as x, y, z, as the original's files are: %d planes "
+                "of %d x %d pixels. --axes zyx reads it the other way round",
+                self._name,
+                path,
+                shape[2],
+                *shape[:2],
+            )
         self.dtype = gray_type(stored, f"{self._name} of {path}") if gray else stored
         self.shape: tuple[int, int, int] = self._layout.shape
         self.chunks: tuple[int, int, int] = self._layout.in_space(chunks or (1, *shape[1:]), missing=1)

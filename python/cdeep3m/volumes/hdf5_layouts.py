@@ -13,7 +13,7 @@ import numpy as np
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import Placement
 from cdeep3m.volumes import bigdataviewer, hdf5
-from cdeep3m.volumes.axes import Selection, layout_of, refuse_unused
+from cdeep3m.volumes.axes import SPACE, Selection, layout_of, refuse_unused
 from cdeep3m.volumes.chunked import boxes_of_chunks
 from cdeep3m.volumes.hdf5 import MOST_DATASETS, demand_stored, opened
 from cdeep3m.volumes.units import known_unit, placed
@@ -149,9 +149,9 @@ def _find(file: h5py.File, path: Path, dataset: str, selection: Selection, name:
     if item is None:
         listed = ", ".join(_datasets(file)) or "none"
         raise MissingFileError(f"{path} holds no {dataset!r}; found the datasets {listed}")
-    if isinstance(item, h5py.Group) and (re.search(r"(^|/)t\d{5}", item.name) or _times(item)):
+    if isinstance(item, h5py.Group) and (re.search(r"(^|/)t\d{5,}", item.name) or _times(item)):
         return _of_bigdataviewer(file, path, item, selection, name)
-    if isinstance(item, h5py.Dataset) and re.fullmatch(r"/t\d{5}/s\d\d/\d+/cells", item.name):
+    if isinstance(item, h5py.Dataset) and re.fullmatch(r"/t\d{5,}/s\d{2,}/\d+/cells", item.name):
         return _level(file, path, *(int(number) for number in re.findall(r"\d+", item.name)))
     if selection.level:
         raise InputError(f"{name} is one dataset and has no level {selection.level}; leave out --level")
@@ -194,17 +194,24 @@ def _said(dataset: h5py.Dataset, name: str) -> Found:
         axes = "".join(labels).lower()
     if CREMI_SIZE in attributes and len(np.ravel(attributes[CREMI_SIZE])) == 3:
         unit = _text(attributes.get("unit", "nanometer"))
-        place = _place(attributes[CREMI_SIZE], attributes.get("offset"), unit or "", name)
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
+        place = _place(attributes[CREMI_SIZE], attributes.get("offset"), unit or "", name, order=_space(axes))
     elif FIJI_SIZE in attributes:
         place = _place(attributes[FIJI_SIZE], None, "micrometer", name)
         axes = axes or ("zyx" if dataset.ndim == 3 else None)
     return Found(path=dataset.name, axes=axes, place=place)
 
 
-def _place(sizes: Any, begins: Any, unit: str, name: str) -> Placement:
-    z, y, x = (float(f"{size:.7g}") for size in np.ravel(sizes)[:3])
-    oz, oy, ox = (float(begin) for begin in (np.zeros(3) if begins is None else np.ravel(begins)[:3]))
+def _space(axes: str | None) -> str:
+    """Return the order in which a dataset's numbers for its axes of space come."""
+    found = "".join(axis for axis in axes or "" if axis in SPACE)
+    return found if len(found) == len(SPACE) else SPACE
+
+
+def _place(sizes: Any, begins: Any, unit: str, name: str, *, order: str = SPACE) -> Placement:
+    where = [order.index(axis) for axis in SPACE]
+    z, y, x = (float(f"{np.ravel(sizes)[at]:.7g}") for at in where)
+    oz, oy, ox = (0.0 if begins is None else float(np.ravel(begins)[at]) for at in where)
     return placed((z, y, x), known_unit(unit), (oz, oy, ox), name=name)
 
 
@@ -222,16 +229,16 @@ def _text(value: Any) -> str | None:
 
 
 def _times(group: h5py.Group) -> list[int]:
-    return sorted(int(key[1:]) for key in group if re.fullmatch(r"t\d{5}", key))
+    return sorted(int(key[1:]) for key in group if re.fullmatch(r"t\d{5,}", key))
 
 
 def _of_bigdataviewer(file: h5py.File, path: Path, group: h5py.Group, selection: Selection, name: str) -> Found:
     """Find t<time>/s<setup>/<level>/cells; a group below the root has chosen the first of them already."""
-    chosen = re.fullmatch(r"/(?:t(\d{5})(?:/s(\d\d)(?:/(\d+))?)?)?", group.name)
+    chosen = re.fullmatch(r"/(?:t(\d{5,})(?:/s(\d{2,})(?:/(\d+))?)?)?", group.name)
     time, setup, level = chosen.groups() if chosen else (None, None, None)
     asked = selection.time if time is None else int(time)
     time = bigdataviewer.chosen(_times(file), asked, what="times", option="--time", name=name)
-    setups = sorted(int(key[1:]) for key in file[f"t{time:05d}"] if re.fullmatch(r"s\d\d", key))
+    setups = sorted(int(key[1:]) for key in file[f"t{time:05d}"] if re.fullmatch(r"s\d{2,}", key))
     asked = selection.channel if setup is None else int(setup)
     setup = bigdataviewer.chosen(setups, asked, what="setups", option="--channel", name=name)
     levels = len(file[f"t{time:05d}/s{setup:02d}"])

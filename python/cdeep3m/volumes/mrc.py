@@ -12,6 +12,7 @@ from cdeep3m.errors import InputError, MissingFileError, needing
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.volumes.axes import Selection, layout_of, refuse_unused
 from cdeep3m.volumes.damage import damaged, decoding
+from cdeep3m.volumes.mapped import release
 from cdeep3m.volumes.values import in_role
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ STAMP_AT, FLAGS_AT = 40, 44
 BYTES_ARE_SIGNED, ORIGIN_IS_STANDARD = 1, 4
 VERSIONED = (20140, 20141)
 """MRC2014, in which bytes have a sign."""
+LARGE = 2**24
+"""Rows of planes of more voxels are read alone."""
 OF_NUMBER = {1: "x", 2: "y", 3: "z"}
 
 
@@ -64,14 +67,17 @@ class MrcVolume:
         self._layout = layout_of(stored, _axes(header, len(stored), path), selection or Selection(), name=str(path))
         self.shape = self._layout.shape
         self.dtype = np.dtype(np.float32) if dtype == np.float16 else self._data.dtype.newbyteorder("=")
-        self.chunks = self._layout.in_space((*(1,) * (len(stored) - 2), *stored[-2:]), missing=1)
+        whole = stored[-2] * stored[-1] <= LARGE
+        together = (*(1,) * (len(stored) - 2), stored[-2] if whole else 1, stored[-1])
+        self.chunks = self._layout.in_space(together, missing=1)
         place = _place(header)
         self.placement = place
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x); 16-bit floating point comes as float32."""
-        part = self._layout.arrange(self._data[self._layout.index(roi)])
-        return np.array(part, self.dtype, order="C")
+        part = np.array(self._layout.arrange(self._data[self._layout.index(roi)]), self.dtype, order="C")
+        release(self._data)
+        return part
 
     def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
         """Yield the whole volume, some planes at a time."""
@@ -138,12 +144,17 @@ def _stored(header: Any, path: Path, offset: int) -> tuple[tuple[int, ...], np.d
 
 def _axes(header: Any, count: int, path: Path) -> str:
     """Return the letters of the axes, the slowest first; mapc, mapr and maps name them."""
+    axes = _in_file(header)
+    if sorted(axes) != ["x", "y", "z"]:
+        found = [int(header[word]) for word in ("mapc", "mapr", "maps")]
+        raise damaged(path, "MRC", f"its axes (mapc, mapr, maps) are {found}, expected 1, 2 and 3 in any order")
+    return "t" * (count - 3) + axes
+
+
+def _in_file(header: Any) -> str:
+    """Return the letters of sections, rows and columns; of numbers that are no axes a question mark."""
     numbers = [int(header.maps), int(header.mapr), int(header.mapc)]
-    if numbers == [0, 0, 0]:
-        numbers = [3, 2, 1]
-    if sorted(numbers) != [1, 2, 3]:
-        raise damaged(path, "MRC", f"its axes (mapc, mapr, maps) are {numbers[::-1]}, expected 1, 2 and 3 in any order")
-    return "t" * (count - 3) + "".join(OF_NUMBER[number] for number in numbers)
+    return "zyx" if numbers == [0, 0, 0] else "".join(OF_NUMBER.get(number, "?") for number in numbers)
 
 
 def _imod_flags(header: Any) -> int | None:
@@ -172,11 +183,15 @@ def _place(header: Any) -> Placement:
 
 
 def _offset(header: Any, sizes: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Return where the first voxel lies: at the origin, or where that is 0, at nxstart, nystart, nzstart."""
+    """Return where the first voxel lies: at the origin, or where that is 0, at nxstart, nystart, nzstart.
+
+    The origin is that of x, y, z; the three starts are those of columns, rows and sections.
+    """
     flags = _imod_flags(header)
     sign = 1.0 if flags is None or flags & ORIGIN_IS_STANDARD else -1.0
     origin = [sign * float(header.origin[axis]) for axis in "zyx"]
     if not any(origin):
-        origin = [float(header[f"n{axis}start"]) * size for axis, size in zip("zyx", sizes, strict=True)]
+        starts = {axis: float(header[f"n{stored}start"]) for axis, stored in zip(_in_file(header), "zyx", strict=True)}
+        origin = [starts[axis] * size for axis, size in zip("zyx", sizes, strict=True)]
     z, y, x = (begin + 0.0 for begin in origin)
     return z, y, x

@@ -117,7 +117,7 @@ def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, n
     if not _numbers_for(sizes, layout):
         return Placement()
     unit = unit[-1] if isinstance(unit, list) and unit else unit
-    factors = attributes.get("downsamplingFactors")
+    factors = attributes.get("downsamplingFactors") or _listed_above(above, parts)
     full = layout.in_space([float(size) for size in sizes], missing=1.0)
     by = layout.in_space(factors, missing=1.0) if _numbers_for(factors, layout) else (1.0, 1.0, 1.0)
     begins: Any = attributes.get("offset")
@@ -126,6 +126,13 @@ def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, n
     shift = tuple((factor - 1) / 2 * size for size, factor in zip(full, by, strict=True))
     length = known_unit(unit if isinstance(unit, str) else None)
     return placed((z, y, x), length, given or (shift[0], shift[1], shift[2]), name=name)
+
+
+def _listed_above(above: Attributes | None, parts: list[str]) -> object:
+    """Return the factors of level s<number> in the `scales` of the group above it, as n5-viewer lists them."""
+    scales, level = (above or {}).get("scales"), re.fullmatch(r"s(\d+)", parts[-1]) if parts else None
+    number = int(level[1]) if level else 0
+    return scales[number] if level and isinstance(scales, list) and number < len(scales) else None
 
 
 def _transformed(transform: Attributes, name: str) -> Placement:

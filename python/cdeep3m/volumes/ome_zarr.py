@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.volumes.stores import Attributes
+
+logger = logging.getLogger(__name__)
 
 READ = ("0.4", "0.5")
 OF_TYPE = {"time": "t", "channel": "c"}
@@ -67,6 +70,9 @@ class Pyramid:
         units = {axis: self._unit(axis) for axis in "zyx" if axis in self.axes}
         known = [unit for unit in units.values() if unit]
         unit = known[-1] if known else None
+        if known and len(known) < len(units):
+            lacking = ", ".join(axis for axis, one in units.items() if not one)
+            logger.warning("%s says no unit of %s; that of the others is taken for it, %s", name, lacking, unit)
         sizes, begins = [], []
         for axis in "zyx":
             at = self.axes.find(axis)
@@ -165,6 +171,8 @@ def _checked(said: Attributes, name: str, *, version: str) -> Attributes:
     first = multiscales[0] if isinstance(multiscales, list) and multiscales else None
     if not isinstance(first, dict):
         raise FormatError(f"{name} breaks the rules of OME-Zarr (multiscales is {multiscales!r:.60}). Export it again")
+    if len(multiscales) > 1:
+        logger.warning("%s holds %d images (multiscales); the first of them is read", name, len(multiscales))
     found = str(said.get("version", first.get("version", version)))
     if found not in READ:
         raise InputError(

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LARGE = 2**24
+"""Of planes of more pixels parts are read alone, where files allow that."""
+EVERYTHING = slice(None), slice(None)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -100,6 +104,12 @@ class PlaneSource(Protocol):
     def decode(self, planes: range) -> Iterator[Pixels]:
         """Yield the decoded images."""
 
+    def segment(self) -> tuple[int, int] | None:
+        """Return how many rows and columns of an image are read together; None where it is decoded as a whole."""
+
+    def part(self, z: int, area: Area) -> Pixels | None:
+        """Return a part of plane `z`, (y, x), without decoding the rest; None where it is decoded as a whole."""
+
 
 class ImageVolume:
     """A volume whose planes are images; a rule makes gray values of each.
@@ -113,12 +123,24 @@ class ImageVolume:
         Takes pixels, the (y, x) area to return, and the name for messages; returns gray values.
     dtype : numpy dtype, optional
         Type of the volume; without it, every `read` takes that of its first plane.
+    in_parts : bool
+        Whether parts of large planes are read without the rest, where files allow that; the rule sees nothing else.
     """
 
-    def __init__(self, source: PlaneSource, size: tuple[int, int], rule: Rule, dtype: np.dtype | None = None) -> None:
+    def __init__(
+        self,
+        source: PlaneSource,
+        size: tuple[int, int],
+        rule: Rule,
+        dtype: np.dtype | None = None,
+        *,
+        in_parts: bool = False,
+    ) -> None:
         self.shape = (len(source), *size)
         self.is_folder = source.is_folder
-        self.chunks = (1, *size)
+        self._segment = source.segment() if in_parts and math.prod(size) > LARGE else None
+        height, width = (min(a, b) for a, b in zip(self._segment or size, size, strict=True))
+        self.chunks = (1, height, width)
         self.placement = source.placement
         self._source = source
         self._rule = rule
@@ -135,9 +157,22 @@ class ImageVolume:
         """Yield the planes of `roi` in order, axes (y, x), types as the rule makes them."""
         along_z, *area = roi.slices
         planes = range(self.shape[0])[along_z]
+        if self._segment is not None and roi.shape[1:] != self.shape[1:]:
+            for z in planes:
+                yield self._part(z, (area[0], area[1]))
+            return
         for z, pixels in zip(planes, self._source.decode(planes), strict=True):
             _check_size(self._source, z, pixels.size, self.shape[1:])
             yield self._rule(pixels, (area[0], area[1]), self._source.name(z))
+
+    def _part(self, z: int, area: Area) -> np.ndarray:
+        """Return a part of a plane, without decoding the rest where its file allows that."""
+        part = self._source.part(z, area)
+        if part is not None:
+            return self._rule(part, EVERYTHING, self._source.name(z))
+        pixels = next(self._source.decode(range(z, z + 1)))
+        _check_size(self._source, z, pixels.size, self.shape[1:])
+        return self._rule(pixels, area, self._source.name(z))
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, axes (z, y, x)."""
@@ -169,12 +204,12 @@ def open_planes(source: PlaneSource, reading: Reading) -> Volume:
         return ImageVolume(source, first.size, _exact_rule(reading.importer, in_folder=source.is_folder))
     _check_headers(source, list(source.headers(range(len(source)))), role)
     if role == "label":
-        return LabelVolume(ImageVolume(source, first.size, label_plane), source.path)
+        return LabelVolume(ImageVolume(source, first.size, label_plane, in_parts=True), source.path)
     if role == "segmentation":
-        return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64))
+        return ImageVolume(source, first.size, segmentation_plane, np.dtype(np.int64), in_parts=True)
     if role == "values":
-        return ImageVolume(source, first.size, stored_plane, first.sample)
-    volume = ImageVolume(source, first.size, image_plane, gray_type(first.sample, source.name(0)))
+        return ImageVolume(source, first.size, stored_plane, first.sample, in_parts=True)
+    volume = ImageVolume(source, first.size, image_plane, gray_type(first.sample, source.name(0)), in_parts=True)
     if first.sample.kind == "f" and len(source) * math.prod(first.size) * first.sample.itemsize <= LOOKED_THROUGH:
         for z, pixels in enumerate(source.decode(range(len(source)))):
             demand_finite(pixels.values, source.name(z))

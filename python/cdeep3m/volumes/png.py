@@ -73,6 +73,12 @@ class PngFolder:
         """Yield the images; every byte that counts is checked."""
         return spread(lambda z: read_plane(self._files[z]), planes)
 
+    def segment(self) -> None:
+        """Return None: rows are packed as differences to those above, so that an image is decoded as a whole."""
+
+    def part(self, z: int, area: tuple[slice, slice]) -> None:
+        """Return None, as `segment` says."""
+
 
 def read_plane(path: Path) -> Pixels:
     """Decode a PNG file.

@@ -19,6 +19,8 @@ BINS = 256
 """Bins of a gray-value histogram, over the range of the type."""
 COUNTED = 2**18
 """So many values are counted at a time: they take 8 bytes each meanwhile."""
+BAND = 2**21
+"""So many voxels are in memory at a time, of planes that need not be decoded as a whole."""
 LARGEST_SIDE = 4096
 """Of larger planes so many rows and columns in their middle stand for the whole."""
 
@@ -113,6 +115,21 @@ def sampled_planes(volume: Volume, most: int) -> Iterator[np.ndarray]:
     """
     for z in sampled(volume.shape[0], most):
         yield volume.read(middle(volume.shape, z))[0]
+
+
+def parts_of_plane(volume: Volume, box: Roi) -> Iterator[np.ndarray]:
+    """Yield a box of one plane in bands of rows, of about `BAND` voxels where not all of the plane is decoded for each.
+
+    Yields
+    ------
+    ndarray of the volume's type, shape (y, x)
+    """
+    (z, top, left), (_, bottom, right) = box.begin, box.end
+    rows = volume.chunks[1]
+    step = bottom - top if rows >= volume.shape[1] else max(1, BAND // (right - left) // rows) * rows
+    cuts = [top, *range((top // step + 1) * step, bottom, step), bottom]
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        yield volume.read(Roi((z, begin, left), (z + 1, end, right)))[0]
 
 
 def reduced(plane: np.ndarray, side: int) -> np.ndarray:

@@ -13,7 +13,15 @@ from cdeep3m.geometry import Placement
 from cdeep3m.system.files import demand_file, whole_file
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.planes import Header, Pixels, open_planes
-from cdeep3m.volumes.tiff_codecs import BYTE_CODECS, IMAGE_CODECS, decode_page, decode_picture, refuse
+from cdeep3m.volumes.tiff_codecs import (
+    BYTE_CODECS,
+    IMAGE_CODECS,
+    decode_page,
+    decode_part,
+    decode_picture,
+    refuse,
+    segment_of,
+)
 from cdeep3m.volumes.tiff_directories import COMPRESSIONS, directories
 from cdeep3m.volumes.tiff_promises import check_promises
 
@@ -76,6 +84,17 @@ class TiffFolder:
             with decoding(self._files[z], "TIFF"), tifffile.TiffFile(self._files[z]) as tiff:
                 pixels = _pixels(tiff.pages.first, self._files[z], 0)
             yield pixels
+
+    def segment(self) -> tuple[int, int] | None:
+        """Return how many rows and columns of the first image are read together."""
+        with decoding(self._files[0], "TIFF"), tifffile.TiffFile(self._files[0]) as tiff:
+            return segment_of(tiff.pages.first)
+
+    def part(self, z: int, area: tuple[slice, slice]) -> Pixels | None:
+        """Return a part of an image, without decoding the rest."""
+        demand_file(self._files[z])
+        with decoding(self._files[z], "TIFF"), tifffile.TiffFile(self._files[z]) as tiff:
+            return _part_of(tiff.pages.first, self._files[z], area)
 
     def _say_pages(self, path: Path, pages: Sequence[Directory], count: int) -> None:
         whole = max(count, len(pages)) - sum(page.reduced for page in pages[1:])
@@ -150,6 +169,22 @@ class TiffStack:
                 else:
                     yield _pixels(self._page(tiff, number), self._file, number)
 
+    def segment(self) -> tuple[int, int] | None:
+        """Return how many rows and columns of the first plane are read together."""
+        with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
+            if self._behind_each_other:
+                return (1, self._pages[0].size[1]) if self._pages[0].samples == 1 else None
+            page = self._page(tiff, self._order[0])
+            return segment_of(page) if isinstance(page, tifffile.TiffPage) else None
+
+    def part(self, z: int, area: tuple[slice, slice]) -> Pixels | None:
+        """Return a part of a plane, without decoding the rest."""
+        demand_file(self._file)
+        with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
+            if self._behind_each_other:
+                return self._plane(tiff, self._order[z], area)
+            return _part_of(self._page(tiff, self._order[z]), self._file, area)
+
     def _smaller_headers(self, planes: range) -> Iterator[Header]:
         with decoding(self._file, "TIFF"), tifffile.TiffFile(self._file) as tiff:
             for z in planes:
@@ -162,13 +197,15 @@ class TiffStack:
         below = page.pages if self._level else None
         return page if below is None else below[self._level - 1]
 
-    def _plane(self, tiff: tifffile.TiffFile, z: int) -> Pixels:
-        """Return plane `z` of those that lie behind each other."""
+    def _plane(self, tiff: tifffile.TiffFile, z: int, area: tuple[slice, slice] | None = None) -> Pixels:
+        """Return plane `z`, or a part of it, of those that lie behind each other."""
         page, (height, width) = self._pages[0], self._pages[0].size
+        rows, columns = area or (slice(0, height), slice(0, width))
         stored = page.sample.newbyteorder(tiff.byteorder)
-        tiff.filehandle.seek(page.begins + z * page.plane_bytes)
-        raw = tiff.filehandle.read(page.plane_bytes)
-        values = np.frombuffer(raw, stored).reshape(height, width, page.samples)
+        in_row = page.plane_bytes // height
+        tiff.filehandle.seek(page.begins + z * page.plane_bytes + rows.start * in_row)
+        raw = tiff.filehandle.read((rows.stop - rows.start) * in_row)
+        values = np.frombuffer(raw, stored).reshape(-1, width, page.samples)[:, columns]
         return Pixels(_native(values[..., 0] if page.samples == 1 else values), min_is_white=page.photometric == 0)
 
 
@@ -250,6 +287,17 @@ def _pixels(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, index: int
         min_is_white=keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
         one_bit=keyframe.bitspersample == 1,
     )
+
+
+def _part_of(page: tifffile.TiffPage | tifffile.TiffFrame, path: Path, area: tuple[slice, slice]) -> Pixels | None:
+    """Return a part of a page; None where the page has to be decoded as a whole."""
+    if not isinstance(page, tifffile.TiffPage) or segment_of(page) is None:
+        return None
+    if any(
+        at + size > page.parent.filehandle.size for at, size in zip(page.dataoffsets, page.databytecounts, strict=False)
+    ):
+        raise damaged(path, "TIFF", "it is truncated")
+    return Pixels(_native(decode_part(page, *area)), min_is_white=page.photometric == tifffile.PHOTOMETRIC.MINISWHITE)
 
 
 def _decoded(

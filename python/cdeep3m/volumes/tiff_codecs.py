@@ -27,6 +27,8 @@ BYTE_CODECS = (LZW, LZMA, ZSTD)
 IMAGE_CODECS = (2, 3, 4, 6, 7, 50001)
 """Compressions of pictures, which Pillow decodes as a whole: fax, JPEG, WebP."""
 NO_COMPRESSION = 1
+IN_SEGMENTS = (NO_COMPRESSION, *BYTE_CODECS, *DEFLATE, PACKBITS)
+"""Compressions whose strips and tiles can be decoded one by one."""
 
 _attributes = threading.Lock()
 
@@ -57,6 +59,100 @@ def decode_page(page: tifffile.TiffPage) -> np.ndarray:
     finally:
         page.compression = packing
     return samples.reshape(page.shape)
+
+
+def segment_of(page: tifffile.TiffPage) -> tuple[int, int] | None:
+    """Return how many rows and columns are read together; None where a page has to be decoded as a whole.
+
+    Rows of what is not packed can be read alone, whatever strips they are in.
+    """
+    if (
+        page.samplesperpixel != 1
+        or page.bitspersample not in (8, 16, 32, 64)
+        or page.imagedepth != 1
+        or int(page.photometric) not in (0, 1)
+        or int(page.compression) not in IN_SEGMENTS
+        or page.dtype is None
+    ):
+        return None
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return (1 if _is_plain(page) else page.rowsperstrip), page.imagewidth
+
+
+def decode_part(page: tifffile.TiffPage, rows: slice, columns: slice) -> np.ndarray:
+    """Return a part of a page that has segments (`segment_of`); strips and tiles beside it are not read.
+
+    Parameters
+    ----------
+    page : TiffPage
+    rows, columns : slice
+        With a beginning and an end.
+
+    Returns
+    -------
+    ndarray of the page's type, shape (y, x)
+
+    Raises
+    ------
+    OSError, ValueError
+        A strip is damaged.
+    """
+    part = np.full((rows.stop - rows.start, columns.stop - columns.start), page.nodata, page.dtype)
+    for index in _segments_in(page, rows, columns):
+        place, values = _segment(page, index, rows)
+        if values is None:
+            continue
+        top, left = max(place[0], rows.start), max(place[1], columns.start)
+        bottom = min(place[0] + values.shape[0], rows.stop)
+        right = min(place[1] + values.shape[1], columns.stop)
+        part[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = values[
+            top - place[0] : bottom - place[0], left - place[1] : right - place[1]
+        ]
+    return part
+
+
+def _segments_in(page: tifffile.TiffPage, rows: slice, columns: slice) -> list[int]:
+    """Return the numbers of the strips or tiles that share pixels with a part of a page."""
+    height, width = (
+        (page.tilelength, page.tilewidth)
+        if page.is_tiled
+        else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
+    )
+    across = -(-page.imagewidth // width)
+    return [
+        y * across + x
+        for y in range(rows.start // height, -(-rows.stop // height))
+        for x in range(columns.start // width, -(-columns.stop // width))
+    ]
+
+
+def _segment(page: tifffile.TiffPage, index: int, rows: slice) -> tuple[tuple[int, int], np.ndarray | None]:
+    """Return where the pixels of a strip or tile lie, and these: of a plain strip those of `rows` alone."""
+    offset, count = page.dataoffsets[index], page.databytecounts[index]
+    if not count:
+        return (0, 0), None
+    if _is_plain(page) and not page.is_tiled:
+        first = index * page.rowsperstrip
+        begin, end = max(first, rows.start), min(first + page.rowsperstrip, page.imagelength, rows.stop)
+        stored = np.dtype(f"{page.parent.byteorder}{np.dtype(page.dtype).char}")
+        in_row = page.imagewidth * stored.itemsize
+        raw = _bytes_at(page, offset + (begin - first) * in_row, (end - begin) * in_row)
+        return (begin, 0), np.frombuffer(raw, stored).reshape(end - begin, page.imagewidth)
+    packing, raw = page.compression, _bytes_at(page, offset, count)
+    try:
+        if int(packing) in BYTE_CODECS:
+            raw = unpack(raw, int(packing), _segment_bytes(page, index))
+            page.compression = tifffile_constant(page, NO_COMPRESSION)
+        decode: Callable[..., Any] = page.decode
+        values, (_, _, y, x, _), _ = decode(raw, index)
+    finally:
+        page.compression = packing
+    return (y, x), values[0, ..., 0]
+
+
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    return int(page.compression) == NO_COMPRESSION and int(page.fillorder) == 1
 
 
 def tifffile_constant(page: tifffile.TiffPage, value: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -19,10 +20,10 @@ from cdeep3m.volumes.planes import open_planes
 from cdeep3m.volumes.tiff import TiffStack
 from cdeep3m.volumes.tiff_directories import directories
 from cdeep3m.volumes.tiff_promises import check_promises
-from cdeep3m.volumes.units import known_unit, placed
+from cdeep3m.volumes.units import in_unit, known_unit, placed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from cdeep3m.volumes.address import Address
@@ -36,6 +37,8 @@ DESCRIBED = ("imagej", "ome", "shaped", "lsm", "stk", "mmstack", "scanimage", "f
 """Kinds of files, in tifffile's words, that say something of their pages; others are not looked through."""
 OME = "ome"
 SAMPLES = "S"
+CENTIMETER = 3
+"""A value of the tag `ResolutionUnit`."""
 UNKNOWN = "IQ"
 """Letters of tifffile for axes of which a file does not say what they are."""
 
@@ -198,27 +201,52 @@ def _placement(
     found = _of_ome(file.ome_metadata, number, name) if file.is_ome and file.ome_metadata else _of_imagej(file, name)
     if not level or found.voxel_size is None:
         return found
-    ratios = [a / b for a, b in zip(full.shape[-2:], series.shape[-2:], strict=True)]
-    z, y, x = found.voxel_size
-    return placed((z, y * ratios[0], x * ratios[1]), found.unit, (0.0, 0.0, 0.0), name=name)
+    by = {
+        axis: full.shape[full.axes.index(axis)] / series.shape[series.axes.index(axis)]
+        for axis in "ZYX"
+        if axis in full.axes
+    }
+    z, y, x = (size * by.get(axis, 1.0) for axis, size in zip("ZYX", found.voxel_size, strict=True))
+    return placed((z, y, x), found.unit, (0.0, 0.0, 0.0), name=name)
 
 
 def _of_imagej(file: tifffile.TiffFile, name: str) -> Placement:
-    """Return what ImageJ says: pixels per unit as the resolution, the distance of planes as `spacing`."""
+    """Return what ImageJ says, and what it takes for granted: pixels per unit as the resolution, `spacing` of planes.
+
+    Without a spacing planes are 1 unit apart: ImageJ leaves the number out then (FileSaver.java). It takes pixels per
+    centimeter for such where the unit is um (FileOpener.java).
+    """
     said = file.imagej_metadata if file.is_imagej else None
     unit = _unit(said.get("unit")) if said else None
     if not said or unit is None:
         return Placement()
     tags = file.pages.first.tags
     per_unit = [tags[tag].value if tag in tags else (0, 1) for tag in ("YResolution", "XResolution")]
-    y, x = (float(f"{parts / count:.9g}") if count else 0.0 for count, parts in per_unit)
-    z = float(said.get("spacing", x))
-    if min(z, y, x) <= 0:
+    in_centimeters = "ResolutionUnit" in tags and tags["ResolutionUnit"].value == CENTIMETER and said["unit"] == "um"
+    y, x = (
+        float(f"{parts / count * (1e4 if in_centimeters else 1):.9g}") if count else 0.0 for count, parts in per_unit
+    )
+    z = abs(_number_in(said, "spacing", 1.0)) or 1.0
+    if min(y, x) <= 0:
         return Placement()
+    z, y = (
+        in_unit((side, 0.0, 0.0), _unit(said.get(f"{axis}unit")) or unit, unit)[0]
+        for axis, side in (("z", z), ("y", y))
+    )
     oz, oy, ox = (
-        float(f"{-float(said.get(f'{a}origin', 0)) * size:.9g}") + 0.0 for a, size in zip("zyx", (z, y, x), strict=True)
+        float(f"{-_number_in(said, f'{a}origin', 0.0) * size:.9g}") + 0.0
+        for a, size in zip("zyx", (z, y, x), strict=True)
     )
     return placed((z, y, x), unit, (oz, oy, ox), name=name)
+
+
+def _number_in(said: Mapping[str, Any], key: str, default: float) -> float:
+    """Return a number that ImageJ wrote; what is none counts as not said."""
+    try:
+        number = float(said.get(key, default))
+    except (TypeError, ValueError):
+        return default
+    return number if math.isfinite(number) else default
 
 
 def _of_ome(text: str, number: int, name: str) -> Placement:
@@ -232,16 +260,23 @@ def _of_ome(text: str, number: int, name: str) -> Placement:
     pixels = next((node for node in images[number] if node.tag.endswith("Pixels")), None) if images[number:] else None
     if pixels is None or "PhysicalSizeX" not in pixels.attrib:
         return Placement()
-    size_x = pixels.attrib["PhysicalSizeX"]
-    sizes = (
-        pixels.attrib.get("PhysicalSizeZ", size_x),
-        pixels.attrib.get("PhysicalSizeY", size_x),
-        size_x,
-    )
-    unit = _unit(pixels.attrib.get("PhysicalSizeXUnit", "µm"))
+    said = pixels.attrib
+    sizes = {axis: float(said[f"PhysicalSize{axis}"]) for axis in "ZYX" if f"PhysicalSize{axis}" in said}
+    units = {axis: _unit(said.get(f"PhysicalSize{axis}Unit", "µm")) for axis in sizes}
+    unit = units["X"]
     if unit is None:
         return Placement()
-    z, y, x = (float(size) for size in sizes)
+    missing = [axis for axis in "ZY" if units.get(axis) is None]
+    if missing and (missing != ["Z"] or said.get("SizeZ", "1") != "1"):
+        logger.warning(
+            "%s does not say how long its voxels are along %s: as long as along x is taken for it",
+            name,
+            " and ".join(missing).lower(),
+        )
+    z, y, x = (
+        sizes["X"] if axis in missing else in_unit((sizes[axis], 0.0, 0.0), units[axis] or unit, unit)[0]
+        for axis in "ZYX"
+    )
     return placed((z, y, x), unit, (0.0, 0.0, 0.0), name=name)
 
 
