@@ -51,7 +51,8 @@ chunked = pytest.mark.parametrize("name", CHUNKED)
 
 @pytest.fixture(autouse=True)
 def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than one shard along y and x, which end where boxes do."""
+    """More than one shard along y and x, which end where boxes do, and chunks of 64 x 64."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.FLAT", 1)
     monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
 
 
@@ -323,3 +324,18 @@ def test_a_unit_that_is_not_known_is_said(
     maps = open_maps(tmp_path / "v", MapSpec(shape=SHAPE, placement=Placement((30.0, 8.0, 9.0))), format_name=name)
     maps.missing([Roi((0, 0, 0), SHAPE)])
     assert words in caplog.text
+
+
+@every_format
+@pytest.mark.parametrize("shape", [(5, 3, 1), (1, 3, 1), (5, 1, 3), (1, 1, 4), (4, 1, 1), (3, 4, 3), (3, 4, 4)])
+def test_volumes_of_a_row_or_as_wide_as_colours_are_many_come_back(
+    name: str, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    values = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    spec = MapSpec(shape=shape, source="addresses")
+    maps = opened(tmp_path, name, spec)
+    whole = Roi((0, 0, 0), shape)
+    maps.missing([whole])
+    maps.write(whole, values)
+    maps.finish()
+    np.testing.assert_array_equal(open_volume(tmp_path / NAMES[name], role="values").read(whole), values)

@@ -33,7 +33,8 @@ PLACE = Placement((30.0, 8.0, 9.0), "nanometer", (60.0, 80.0, 45.0))
 
 @pytest.fixture(autouse=True)
 def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than one shard along y and x, which end where boxes do."""
+    """More than one shard along y and x, which end where boxes do, and chunks of 64 x 64."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.FLAT", 1)
     monkeypatch.setattr("cdeep3m.maps.chunked.CHUNKS_OF_A_SHARD", (1, 2, 1))
 
 

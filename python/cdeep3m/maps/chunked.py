@@ -28,12 +28,34 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Side of a chunk."""
+FLAT = 3
+"""Chunks of a few planes are so many times as wide and high, where they have no more voxels than a cube: a plane is not
+stored in tens of thousands of tiny files. Five of them are as long as a tile, 960 voxels."""
 CHUNKS_OF_A_SHARD = (1, 5, 5)
 """Chunks along each axis: three shards are as long as a tile, 960 voxels."""
 
 
 def chunks_for(shape: Coordinate) -> Coordinate:
-    """Return the chunks of a map: cubes, no larger than the volume."""
+    """Return the chunks of a map: cubes, or wider ones of few planes, no larger than the volume.
+
+    Examples
+    --------
+    >>> chunks_for((1000, 4000, 4000)), chunks_for((7, 4000, 100)), chunks_for((8, 4000, 4000))
+    ((64, 64, 64), (7, 192, 100), (8, 64, 64))
+    """
+    depth = min(CHUNK, shape[0])
+    side = FLAT * CHUNK if depth * (FLAT * CHUNK) ** 2 <= CHUNK**3 else CHUNK
+    return depth, min(side, shape[1]), min(side, shape[2])
+
+
+def chunks_within(chunks: Coordinate, shape: Coordinate) -> Coordinate:
+    """Return the chunks of a level of the pyramid, and what is made of it at a time: those of the map, within it."""
+    z, y, x = (min(chunk, side) for chunk, side in zip(chunks, shape, strict=True))
+    return z, y, x
+
+
+def chunks_in_shards(shape: Coordinate) -> Coordinate:
+    """Return the chunks that shards hold: cubes, no larger than the volume."""
     z, y, x = (min(CHUNK, side) for side in shape)
     return z, y, x
 
@@ -48,7 +70,7 @@ def shards_for(shape: Coordinate) -> Coordinate:
     """
     z, y, x = (
         min(chunk * count, -(-side // chunk) * chunk)
-        for chunk, count, side in zip(chunks_for(shape), CHUNKS_OF_A_SHARD, shape, strict=True)
+        for chunk, count, side in zip(chunks_in_shards(shape), CHUNKS_OF_A_SHARD, shape, strict=True)
     )
     return z, y, x
 
@@ -123,7 +145,7 @@ class ChunkedMaps:
         self.sealed = sealed
         self._method = method
         self._lock = threading.Lock()
-        self._grids = [Grid(level.size.shape, _within(chunks, level.size.shape)) for level in levels[1:]]
+        self._grids = [Grid(level.size.shape, chunks_within(chunks, level.size.shape)) for level in levels[1:]]
         self._left: list[np.ndarray] = []
 
     def missing(self, boxes: Sequence[Roi] | Grid) -> Sequence[Roi]:
@@ -241,13 +263,7 @@ class ChunkedMaps:
 
 def units_of(sizes: Sequence[LevelSize], chunks: Coordinate) -> int:
     """Return how many units the levels above the first have."""
-    return sum(Grid(size.shape, _within(chunks, size.shape)).count for size in sizes[1:])
-
-
-def _within(chunks: Coordinate, shape: Coordinate) -> Coordinate:
-    """Return what is made at a time of a level above the first: a chunk of it."""
-    z, y, x = (min(chunk, side) for chunk, side in zip(chunks, shape, strict=True))
-    return z, y, x
+    return sum(Grid(size.shape, chunks_within(chunks, size.shape)).count for size in sizes[1:])
 
 
 def _voxels_below(grid: Grid, upper: LevelSize, lower: LevelSize) -> np.ndarray:

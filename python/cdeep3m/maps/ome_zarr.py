@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdeep3m.errors import InputError
-from cdeep3m.maps.chunked import ChunkedMaps, Level, chunks_for, demand_own, ledger_of, run_of, shards_for, units_of
+from cdeep3m.maps.chunked import (
+    ChunkedMaps,
+    Level,
+    chunks_for,
+    chunks_in_shards,
+    chunks_within,
+    demand_own,
+    ledger_of,
+    run_of,
+    shards_for,
+    units_of,
+)
 from cdeep3m.maps.progress import Finished
 from cdeep3m.maps.pyramid import level_sizes
 from cdeep3m.volumes import ome_zarr
@@ -18,6 +29,7 @@ from cdeep3m.volumes.stores import Store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdeep3m.geometry import Coordinate
     from cdeep3m.maps.base import MapSpec
     from cdeep3m.maps.pyramid import LevelSize
     from cdeep3m.volumes.address import Address
@@ -47,7 +59,11 @@ def open_version(address: Address, spec: MapSpec, version: str, *, sharded: bool
     demand_own(store, ledger, sealed=sealed)
     kind = f"OME-Zarr {version}{' in shards' if sharded else ''}"
     levels = [
-        Level(size, _array(store.child(str(number)), spec, size, version, sharded), Layout(size.shape, AXES))
+        Level(
+            size,
+            _array(store.child(str(number)), spec, size, version, None if sharded else chunks),
+            Layout(size.shape, AXES),
+        )
         for number, size in enumerate(sizes)
     ]
     return ChunkedMaps(
@@ -62,8 +78,9 @@ def open_version(address: Address, spec: MapSpec, version: str, *, sharded: bool
     )
 
 
-def _array(store: Store, spec: MapSpec, size: LevelSize, version: str, sharded: bool) -> Any:
-    own = chunks_for(size.shape)
+def _array(store: Store, spec: MapSpec, size: LevelSize, version: str, chunks: Coordinate | None) -> Any:
+    """Make the array of a level; without chunks of its own it is kept in shards."""
+    own = chunks_in_shards(size.shape) if chunks is None else chunks_within(chunks, size.shape)
     if version == "0.4":
         meta: dict[str, Any] = {
             "chunks": own,
@@ -82,11 +99,11 @@ def _array(store: Store, spec: MapSpec, size: LevelSize, version: str, sharded: 
         "data_type": spec.dtype,
         "chunk_grid": {
             "name": "regular",
-            "configuration": {"chunk_shape": shards_for(size.shape) if sharded else own},
+            "configuration": {"chunk_shape": shards_for(size.shape) if chunks is None else own},
         },
         "dimension_names": list(AXES),
         "fill_value": 0,
-        "codecs": [{"name": "sharding_indexed", "configuration": shard}] if sharded else codecs,
+        "codecs": [{"name": "sharding_indexed", "configuration": shard}] if chunks is None else codecs,
     }
     return store.create_array("zarr3", metadata=meta)
 

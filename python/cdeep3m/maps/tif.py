@@ -52,7 +52,11 @@ def _create(path: Path, spec: MapSpec) -> None:
     if place.voxel_size is not None and place.unit is None:
         logger.warning("the unit of the voxel size %s is not known; it is left out of the TIFF file", place.voxel_size)
     options = _as_imagej(spec) if _is_imagej(spec) else _as_ome(spec)
-    made = tifffile.memmap(path, shape=spec.shape, dtype=spec.dtype, photometric="minisblack", **options)
+    shape: tuple[int, ...] = spec.shape
+    if shape[2] == 1 and _is_imagej(spec):
+        # tifffile takes a last axis of one for that of colours, which is none then.
+        shape, options["metadata"]["axes"] = (*shape, 1), "ZYXS"
+    made = tifffile.memmap(path, shape=shape, dtype=spec.dtype, photometric="minisblack", **options)
     del made
 
 

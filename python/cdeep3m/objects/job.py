@@ -28,7 +28,7 @@ from cdeep3m.engines.base import Progress
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
-from cdeep3m.maps.chunked import CHUNK
+from cdeep3m.maps.chunked import chunks_for
 from cdeep3m.maps.open import FORMATS, open_maps
 from cdeep3m.objects.components import Connectivity, foreground, label_components, renumbered
 from cdeep3m.objects.density import densities
@@ -60,7 +60,6 @@ SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 """Of what labels may be written to."""
 LABELS, OBJECTS, DENSITY, PICTURE = "labels.tif", "objects.csv", "density.csv", "density.png"
 HALO = 64
-CHUNKS: Coordinate = (CHUNK, CHUNK, CHUNK)
 VOXEL, VOXELS = "voxel", (1.0, 1.0, 1.0)
 """Unit and size where no length is known."""
 _TURN = threading.Lock()
@@ -520,7 +519,7 @@ def begin(request: ObjectsRequest) -> ObjectsJob:
                 raise InputError(f"{path} is there already; delete it, or choose another place to write to")
     request.state.parent.mkdir(parents=True, exist_ok=True)
     demand_no_links(own_folder(request.state))
-    aligned = CHUNKS if request.writes_chunks else (1, 1, 1)
+    aligned = chunks_for(volume.shape) if request.writes_chunks else (1, 1, 1)
     block = block_for(volume.shape, volume.chunks, most=request.most_voxels, aligned=aligned)
     placement = volume.placement
     if request.voxel_size is not None:

@@ -81,8 +81,8 @@ class Hdf5Volume:
         self._layout = layout_of(shape, said or "xyz", selection, name=f"{self._name} of {path}")
         if as_said and said is None and selection.axes is None and shape[2] > max(shape[:2]):
             logger.warning(
-                "%s of %s does not say what its axes are; it is read as x, y, z, as the original's files are: %d planes "
-                "of %d x %d pixels. --axes zyx reads it the other way round",
+                "%s of %s does not say what its axes are; it is read as x, y, z, as the original's files are: %d "
+                "planes of %d x %d pixels. --axes zyx reads it the other way round",
                 self._name,
                 path,
                 shape[2],
