@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.address import Address
 
 NAME = "{}_{:04d}.png"
-ROWS_AT_ONCE = 256
-"""So many rows of a plane that came in parts are compressed at a time."""
+BYTES_AT_ONCE = 2**20
+"""So much of a plane that came in parts is compressed at a time."""
 
 
 class PngMaps:
@@ -80,7 +80,8 @@ class PngMaps:
             gathered.keep(part, values)
             whole = gathered.left == 0
         if whole:
-            write_rows(self.plane(z), gathered.values, at_once=ROWS_AT_ONCE)
+            rows = max(1, BYTES_AT_ONCE // gathered.values[0].nbytes)
+            write_rows(self.plane(z), gathered.values, at_once=rows)
             del self._gathering[z]
 
     def read(self, box: Roi) -> np.ndarray:
