@@ -21,7 +21,6 @@ from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.packages import fitting_side
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes.mapped import IN_MEMORY
-from cdeep3m.volumes.stores import CACHE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +34,8 @@ USUAL_REACH = 76
 """How far nets look, where tiles are blended and it has not been measured yet."""
 DECODING = 3
 """Planes of bytes that it takes to decode a whole one: what is packed, what is unpacked, and its gray values."""
+PAGE = 4096
+"""Bytes that the system keeps together."""
 BYTES_OF_AN_ACCOUNT = 430
 """What is known of a box, whether it is done or not."""
 
@@ -155,7 +156,7 @@ def _memory(
     by_package = goes_by_package(boxes[0], tiling)
     slabs = slabs_of(volume, tiling, frames=frames, by_package=by_package)
     window = frames * math.prod(sides) * volume.dtype.itemsize
-    cached = min(CACHE_BYTES, math.prod(volume.shape) * volume.dtype.itemsize) if volume.chunks[0] > 1 else 0
+    cached = getattr(volume, "cache_bytes", 0)
     voxels = max(math.prod(box.shape) for box in boxes)
     held = min(slabs.kept, -(-volume.shape[0] // slabs.depth)) * slabs.bytes_of_one
     bytes_of_plane = math.prod(volume.shape[1:]) * volume.dtype.itemsize
@@ -171,10 +172,15 @@ def _memory(
 
 
 def _gathered(request: PredictRequest, volume: Volume, boxes: Sequence[Roi], *, maps: int) -> int:
-    """Return the bytes of planes whose images are written only when all of their tiles are there."""
-    plane = math.prod(volume.shape[1:]) * np.dtype(request.dtype).itemsize
-    in_tiles = boxes[0].shape[1:] != volume.shape[1:] and format_called(request.format).chunks is None
-    return maps * plane if in_tiles and request.format == "png" and plane <= IN_MEMORY else 0
+    """Return the bytes of planes whose images are written only when all of their tiles are there.
+
+    Of a plane that is gathered in a file, a tile's pages are in memory.
+    """
+    if boxes[0].shape[1:] == volume.shape[1:] or request.format != "png":
+        return 0
+    plane = math.prod(volume.shape[1:])
+    _, rows, columns = boxes[0].shape
+    return maps * (plane if plane <= IN_MEMORY else rows * (columns + PAGE))
 
 
 def _bytes_of_boxes(request: PredictRequest, voxels: int, *, nets: int, waiting: int) -> int:

@@ -28,7 +28,8 @@ WAITING = 4
 WAITING_BYTES = 2**26
 """So many boxes may wait to be written, if they are small; of larger ones, one is written while one is predicted."""
 LARGE_BOX = 2**24
-"""From so many voxels on, what a box leaves behind in memory is worth the milliseconds to give it back."""
+"""From so many voxels on, and for every tile of a plane, of which there are many, what a box leaves behind in memory is
+worth the milliseconds to give it back."""
 
 
 def missing_boxes(boxes: Sequence[Roi], maps: Mapping[str, Maps]) -> list[tuple[Roi, tuple[str, ...]]]:
@@ -108,6 +109,7 @@ def fill_boxes(
     done = {name: len(boxes) - lacking[name] for name in maps}
     to_average = set(averaged.missing(boxes)) if averaged else set()
     depth = waiting_for(boxes, unrounded)
+    shape = next(iter(maps.values())).spec.shape
     lanes = {name: Lane(each, depth=depth) for name, each in maps.items()}
     with ExitStack() as stack:
         for lane in lanes.values():
@@ -123,7 +125,7 @@ def fill_boxes(
                 to_average.discard(box)
             predicted = tuple(found)
             del found  # the next box is predicted meanwhile, and takes its room
-            if math.prod(box.shape) >= LARGE_BOX:
+            if math.prod(box.shape) >= LARGE_BOX or box.shape[1:] != shape[1:]:
                 give_back()
             for name in predicted:
                 done[name] += 1

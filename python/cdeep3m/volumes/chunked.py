@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import Roi
 from cdeep3m.volumes.chunk_files import check_chunks
-from cdeep3m.volumes.stores import reaching
+from cdeep3m.volumes.stores import CACHE_BYTES, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,11 @@ class ChunkedVolume:
         Voxel size, unit and offset.
     name : str
         What a user calls it, for messages.
+
+    Attributes
+    ----------
+    cache_bytes : int
+        So much of what was read stays in memory.
     """
 
     is_folder = False
@@ -51,6 +57,7 @@ class ChunkedVolume:
         self.dtype = dtype.newbyteorder("=")
         self.chunks = layout.in_space(_chunk_shape(array), missing=1)
         self.placement = place
+        self.cache_bytes = min(CACHE_BYTES, math.prod(self.shape) * self.dtype.itemsize)
         self._array = array[tuple(slice(None) for _ in layout.axes)].translate_to[(0,) * array.rank]
         self._layout = layout
         self._name = name

@@ -40,6 +40,7 @@ class CroppedVolume:
         z, y, x = (min(chunk, side) for chunk, side in zip(volume.chunks, box.shape, strict=True))
         self.chunks = (z, y, x)
         self.placement = volume.placement.of(box)
+        self.cache_bytes = getattr(volume, "cache_bytes", 0)
         self._volume = volume
         self._begin = box.begin
 

@@ -57,6 +57,7 @@ class GrayVolume:
     def __init__(self, volume: Volume, name: str) -> None:
         self.shape, self.is_folder = volume.shape, volume.is_folder
         self.chunks, self.placement = volume.chunks, volume.placement
+        self.cache_bytes = getattr(volume, "cache_bytes", 0)
         self.dtype = gray_type(volume.dtype, name)
         self._volume = volume
         self._name = name
