@@ -55,7 +55,7 @@ INSIDE = {
         png tiff hdf5 z_fastest mrc zarr n5 precomputed
         chunked ome_zarr bigdataviewer
         planes tiff_codecs tiff_promises values
-        labels listing samples tiff_directories identity crop chunk_files
+        labels listing samples tiff_directories identity crop chunk_files kept_planes
         base formats gray names stores
         address arrays
         axes

@@ -201,7 +201,7 @@ def test_tiles_that_meet_where_chunks_do_give_the_input_back(
     monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
     out = run(tmp_path, trained, tmp_path / "wide.tif", format="ome-zarr")
     assert_array_equal(read_all(open_volume(out / "ensembled" / "Segmented.zarr")), maps_of(addresses(shape)))
-    assert prediction.chunks_of("ome-zarr", shape) == (2, 40, 64)
+    assert prediction.chunks_of("ome-zarr", shape) == (2, 40, 192)
 
 
 def test_mirrored_edges_are_another_run(tmp_path: Path, trained: Path, images: Path) -> None:

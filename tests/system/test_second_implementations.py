@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from cdeep3m.errors import InputError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
@@ -147,6 +148,46 @@ def test_cloud_volume_s_volumes_are_read(encoding: str, tmp_path: Path) -> None:
     found = open_volume(f"precomputed://{tmp_path / 'v'}", role="values")
     np.testing.assert_array_equal(read_all(found), ADDRESSES)
     assert found.placement == PLACE
+
+
+def test_chunks_that_cloud_volume_packs_as_files_are_refused(tmp_path: Path) -> None:
+    cloudvolume = pytest.importorskip("cloudvolume")
+    info = cloudvolume.CloudVolume.create_new_info(
+        num_channels=1,
+        layer_type="image",
+        data_type="uint16",
+        encoding="raw",
+        resolution=[9, 8, 30],
+        voxel_offset=[0, 0, 0],
+        volume_size=SHAPE[::-1],
+        chunk_size=[32, 64, 5],
+    )
+    volume = cloudvolume.CloudVolume(f"file://{tmp_path / 'v'}", info=info, progress=False, compress=True)
+    volume.commit_info()
+    volume[:] = ADDRESSES.T[..., None]
+    with pytest.raises(InputError, match=r"has its chunks in \.gz files .* compress=False"):
+        open_volume(f"precomputed://{tmp_path / 'v'}")
+
+
+ODD = [
+    {"dtype": ">u2", "zarr_format": 2},
+    {"dtype": "uint16", "zarr_format": 2, "order": "F"},
+    {"dtype": "uint16", "zarr_format": 2, "fill_value": 7},
+    {"dtype": "uint16", "zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+    {"dtype": "uint16", "zarr_format": 3, "chunk_key_encoding": {"name": "v2", "separator": "."}},
+    {"dtype": "uint16", "zarr_format": 3, "chunk_key_encoding": {"name": "default", "separator": "."}},
+    {"dtype": "uint16", "zarr_format": 3, "fill_value": 9, "dimension_names": ["z", "y", "x"]},
+]
+
+
+@pytest.mark.parametrize("options", ODD, ids=str)
+def test_what_else_zarr_python_may_write_is_read(options: dict, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3")
+    array = zarr.create_array(tmp_path / "v.zarr", shape=SHAPE, chunks=(2, 64, 32), **options)
+    array[:4] = ADDRESSES[:4]
+    expected = ADDRESSES.copy()
+    expected[4:] = options.get("fill_value", 0)
+    same(tmp_path / "v.zarr", expected, axes="zyx")
 
 
 def test_cloud_volume_reads_our_precomputed(tmp_path: Path) -> None:

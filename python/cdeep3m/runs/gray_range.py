@@ -56,7 +56,13 @@ class GrayRange:
 
     @classmethod
     def of_parts(cls, parts: Iterable[np.ndarray]) -> GrayRange:
-        """Return the range of images that come in parts, one or more, each gone before the next."""
+        """Return the range of images that come in parts, each gone before the next.
+
+        Parameters
+        ----------
+        parts : iterable of ndarray of a gray type, any shape
+            One or more.
+        """
         found = [(part.dtype, float(part.min()), float(part.max())) for part in parts]
         types, lows, highs = zip(*found, strict=True)
         return cls(type=np.result_type(*types).name, low=min(lows), high=max(highs))
