@@ -39,6 +39,12 @@ NAMES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def cubes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 64 x 64, although there are few planes."""
+    monkeypatch.setattr("cdeep3m.maps.chunked.FLAT", 1)
+
+
 def source(folder: Path) -> Path:
     tifffile.imwrite(
         folder / "source.tif",

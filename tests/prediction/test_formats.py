@@ -23,9 +23,10 @@ from cdeep3m.rules import ORIGINAL
 from cdeep3m.tiling import grid
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import VARIANTS
-from cdeep3m.volumes import open_volume, read_all
+from cdeep3m.volumes import open_volume, png, read_all
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection, parse_roi
+from example_runs import write_planes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +203,25 @@ def test_tiles_that_meet_where_chunks_do_give_the_input_back(
     out = run(tmp_path, trained, tmp_path / "wide.tif", format="ome-zarr")
     assert_array_equal(read_all(open_volume(out / "ensembled" / "Segmented.zarr")), maps_of(addresses(shape)))
     assert prediction.chunks_of("ome-zarr", shape) == (2, 40, 192)
+
+
+@pytest.mark.parametrize("name", ["png", "ome-zarr"])
+def test_large_planes_that_are_decoded_whole_are_decoded_once_for_their_tiles(
+    name: str, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (3, 40, 2100)
+    folder = write_planes(tmp_path / "wide", addresses(shape))
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    monkeypatch.setattr(reading, "WHOLE_PLANES", 2**14)
+    decoded = []
+    read_plane = png.read_plane
+    monkeypatch.setattr(png, "read_plane", lambda path: decoded.append(path.name) or read_plane(path))
+    monkeypatch.setattr("cdeep3m.prediction.run._sample", lambda _: iter([addresses(shape)[0]]))
+    monkeypatch.setattr("cdeep3m.prediction.run.facts_of_images", lambda *_: {})
+    out = run(tmp_path, trained, folder, format=name)
+    assert sorted(decoded) == sorted(path.name for path in folder.iterdir())
+    assert_array_equal(read_all(open_volume(out / "ensembled" / PLACES.get(name, ""))), maps_of(addresses(shape)))
+    assert not [path for path in out.iterdir() if path.name.startswith("tmp")]
 
 
 def test_mirrored_edges_are_another_run(tmp_path: Path, trained: Path, images: Path) -> None:

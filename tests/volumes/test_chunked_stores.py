@@ -381,3 +381,20 @@ def test_s3_takes_what_the_environment_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert s3_options() == expected
+
+
+def test_the_first_of_several_images_is_read_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    zarr2(tmp_path / "v.zarr" / "0", ADDRESSES)
+    ome(tmp_path / "v.zarr", "0.4", NM, {"0": scaled([30, 9, 8])})
+    said = json.loads((tmp_path / "v.zarr" / ".zattrs").read_text())
+    said["multiscales"] *= 2
+    (tmp_path / "v.zarr" / ".zattrs").write_text(json.dumps(said))
+    np.testing.assert_array_equal(open_zarr(Store.at(tmp_path / "v.zarr"), "", NONE, name="v").read(ALL), ADDRESSES)
+    assert "v holds 2 images (multiscales); the first of them is read" in caplog.text
+
+
+def test_a_unit_that_one_axis_lacks_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    zarr2(tmp_path / "v.zarr" / "0", ADDRESSES)
+    store = ome(tmp_path / "v.zarr", "0.4", [space("z"), *NM[1:]], {"0": scaled([30, 9, 8])})
+    assert open_zarr(store, "", NONE, name="v").placement == Placement((30, 9, 8), "nanometer")
+    assert "v says no unit of z; that of the others is taken for it, nanometer" in caplog.text

@@ -17,7 +17,7 @@ IN_MEMORY = 256 * 2**20
 """Arrays up to so many bytes stay in memory."""
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype, *, folder: Path | None, in_memory: int = IN_MEMORY) -> np.ndarray:
+def zeros(shape: tuple[int, ...], dtype: np.dtype, *, folder: Path | None, in_memory: int | None = None) -> np.ndarray:
     """Return an array of zeros, in memory or in a file that goes with the array.
 
     Parameters
@@ -25,9 +25,9 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, *, folder: Path | None, in_me
     shape, dtype
         Of the array.
     folder : Path or None
-        Where there is room for an array beyond `in_memory`; None keeps every array in memory.
-    in_memory : int
-        Bytes up to which arrays stay in memory.
+        Where there is room for an array beyond so many bytes; None keeps every array in memory.
+    in_memory : int, optional
+        Bytes up to which arrays stay in memory; default: `IN_MEMORY`.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, *, folder: Path | None, in_me
         There is no room.
     """
     size = math.prod(shape) * dtype.itemsize
-    if folder is None or size <= in_memory:
+    if folder is None or size <= (IN_MEMORY if in_memory is None else in_memory):
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
         _reserve(file.fileno(), size, folder)
