@@ -75,10 +75,10 @@ DAMAGED = (
 
 
 TARGETS = (
-    *(("files", *each) for each in DAMAGED),
-    *((str(k), read, job.words, "") for k, job in enumerate(JOBS) for read in job.reads),
+    *(("files", *each, ()) for each in DAMAGED),
+    *((str(k), read, job.words, "", job.writes) for k, job in enumerate(JOBS) for read in job.reads),
 )
-"""Folder of the samples, file to damage, command, and what its ERROR must name."""
+"""Folder of the samples, file to damage, command, what its ERROR must name, and what it writes, if there already."""
 
 
 @dataclass(frozen=True)
@@ -305,10 +305,10 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 def _damaged(seed: int, folder: Path, samples: Path) -> tuple[list[str], Path, str, str]:
     """Lay out a folder with a damaged file; return the command, the folder, the file and what ERROR must name."""
     rng = np.random.default_rng(seed)
-    place, name, words, must_name = TARGETS[rng.choice(len(TARGETS), p=_chances())]
-    top = Path(name).parts[0]
+    place, name, words, must_name, writes = TARGETS[rng.choice(len(TARGETS), p=_chances())]
+    own = {Path(path).parts[0] for path in (name, *words[-1:], *writes) if path}
     for path in (samples / place).iterdir():
-        if path.name == top or any(path.name == Path(word).parts[0] for word in words[-1:] if word):
+        if path.name in own:
             (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
         else:
             (folder / path.name).symlink_to(path)
@@ -320,7 +320,7 @@ def _damaged(seed: int, folder: Path, samples: Path) -> tuple[list[str], Path, s
 @cache
 def _chances() -> np.ndarray:
     """Return how likely each target is: slow commands seldom."""
-    weights = np.array([SELDOM.get(command_of(words), 1.0) for _, _, words, _ in TARGETS])
+    weights = np.array([SELDOM.get(command_of(words), 1.0) for _, _, words, _, _ in TARGETS])
     return weights / weights.sum()
 
 
