@@ -427,6 +427,8 @@ ELSEWHERE = {
     "postprocessworker.sh": "the scene of the workers",
     "trainworker.sh": "runtraining.sh, which calls it",
     "caffetrain.sh": "runtraining.sh, which calls it",
+    "rundemo": "the commands of the second edition that it calls",
+    "rundemo2": "the commands of the second edition that it calls",
 }
 """Commands that no job calls by their names, and where they run."""
 
