@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -142,11 +143,28 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hdf5, "_write_all", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match=r"No space left on device: .*a.h5"):
         write_datasets(tmp_path / "a.h5", {"data": ADDRESSES.T})
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
     np.testing.assert_array_equal(read_dataset(tmp_path / "a.h5", "data"), ADDRESSES)
+
+
+def test_datasets_written_side_by_side_are_those_of_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {
+        "data": np.arange(70 * 80 * 90, dtype=np.uint16).reshape(70, 80, 90),
+        "label": np.eye(700, dtype=np.uint8),
+    }
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, content, place: write(file, content[:99_999], place))
+    for at_once in (False, True):
+        (tmp_path / f"{at_once}.h5").touch()
+        hdf5.fill_datasets(tmp_path / f"{at_once}.h5", arrays, dtype=np.float32, at_once=at_once)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(read_dataset(tmp_path / f"{at_once}.h5", name), array.astype(np.float32))
+    assert (tmp_path / "True.h5").read_bytes() == (tmp_path / "False.h5").read_bytes()
 
 
 def test_a_limit_met_inside_hdf5_is_a_system_error_that_names_the_file(tmp_path: Path) -> None:

@@ -385,7 +385,7 @@ def _write_stacks(
         if rules.keeps_old_shape and (folder / names[variant]).exists():
             arrays = in_old_shape(folder / names[variant], arrays)
         with _naming(partials[variant]):
-            fill_datasets(partials[variant], arrays, dtype=np.float32)
+            fill_datasets(partials[variant], arrays, dtype=np.float32, at_once=len(names) == 1)
 
     made_here = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)

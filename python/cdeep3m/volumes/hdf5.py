@@ -17,6 +17,7 @@ import numpy as np
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.system.files import AT_ONCE, Naming, demand_file, fill, uncut, whole_file
+from cdeep3m.system.threads import for_each
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of
 from cdeep3m.volumes.damage import damaged, decoding
 from cdeep3m.volumes.gray import LOOKED_THROUGH, demand_finite, gray_type, gray_values
@@ -276,20 +277,37 @@ def write_datasets(
         fill_datasets(partial, arrays, dtype=dtype)
 
 
-def fill_datasets(path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None) -> None:
-    """Write as `write_datasets`, but into `path`, which is empty, for callers that keep several files back."""
+def fill_datasets(
+    path: Path, arrays: Mapping[str, np.ndarray], *, dtype: np.dtype | type | None = None, at_once: bool = False
+) -> None:
+    """Write as `write_datasets`, but into `path`, which is empty, for callers that keep several files back.
+
+    Parameters
+    ----------
+    path, arrays, dtype
+        As of `write_datasets`.
+    at_once : bool
+        Whether datasets are converted and written side by side, for callers that do not write several files so.
+    """
     types = {name: np.dtype(dtype or _stored_type(array.dtype)) for name, array in arrays.items()}
     if not 1 <= len(arrays) <= 2 or not all(array.size for array in arrays.values()):
         fill(path, _image({name: array.astype(types[name]) for name, array in arrays.items()}))
         return
     header, offsets = _header({name: (array.shape, types[name]) for name, array in arrays.items()})
     with open(path, "w+b", buffering=0, opener=uncut) as raw:
-        _write_all(raw.fileno(), np.frombuffer(header, np.uint8))
-        for name, array in arrays.items():
-            raw.seek(offsets[name])
-            for slab in _slabs(array, types[name]):
-                _write_all(raw.fileno(), slab)
-                release(array)
+        _write_at(raw.fileno(), np.frombuffer(header, np.uint8), 0)
+
+        def write(name: str) -> None:
+            place = offsets[name]
+            for slab in _slabs(arrays[name], types[name]):
+                place = _write_at(raw.fileno(), slab, place)
+                release(arrays[name])
+
+        if at_once:
+            for_each(write, list(arrays))
+        else:
+            for name in arrays:
+                write(name)
 
 
 def write_small(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, naming: Naming = AT_ONCE) -> None:
@@ -465,7 +483,10 @@ def _runs(array: np.ndarray) -> np.ndarray:
     return array.view(np.dtype((np.void, array.shape[-1] * array.itemsize)))[..., 0]
 
 
-def _write_all(descriptor: int, slab: np.ndarray) -> None:
+def _write_at(descriptor: int, slab: np.ndarray, place: int) -> int:
+    """Write a slab from a byte of a file on; return where it ends."""
     rest = slab.reshape(-1).view(np.uint8).data
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        written = os.pwrite(descriptor, rest, place)
+        rest, place = rest[written:], place + written
+    return place
