@@ -14,7 +14,9 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.prediction.over_files.stages import FileRun
 from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.runs.events import read_events
 from cdeep3m.runs.provenance import RECORD, TrainedOn, keep_record, trained_on, warn_of_other_images
+from cdeep3m.runs.states import prediction_events
 from cdeep3m.volumes.enhancement import Enhancement, enhance
 from octave_cases import png_folder, synth
 
@@ -57,6 +59,16 @@ def test_a_model_trained_on_enhanced_images_is_predicted_so_without_any_flag(tmp
     assert_array_equal(maps(request), expected(cut=3))
     said = "Images: enhanced (3 % cut off, percentiles of each plane), as the model was trained"
     assert said in [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("denoise", [0, 2])
+def test_gray_values_are_noted_as_the_nets_see_them(tmp_path, trained, denoise):
+    """As those of a training are; else the images of every model with enhancement would look unlike its training's."""
+    request = request_(tmp_path, trained, denoise=denoise)
+    predict(request, IdentityEngine(), gpu=-1)
+    noted = next(event for event in read_events(prediction_events(request.out)) if event.name == "images")
+    seen = [enhance(plane, cut=denoise) if denoise else plane for plane in stack()]
+    assert noted.values["histogram"] == np.bincount(np.ravel(seen), minlength=256).tolist()
 
 
 def test_a_model_without_a_record_sees_images_as_they_are(tmp_path, trained):

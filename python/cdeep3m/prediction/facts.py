@@ -27,8 +27,19 @@ PLANES = 6
 MOST_SEAMS = 1000
 
 
-def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, Any]:
-    """Return size, type, gray values and where tiles meet; gray values only where planes can be read alone."""
+def facts_of_images(images: str, volume: Volume, tiling: Tiling, *, seen: Volume) -> dict[str, Any]:
+    """Return size, type, gray values and where tiles meet.
+
+    Parameters
+    ----------
+    images : str
+    volume : Volume
+        As it is stored.
+    tiling : Tiling
+    seen : Volume
+        As the nets see it, and as those of the training were noted: enhanced, where the model asks for that. Its gray
+        values are told, but only where planes can be read alone.
+    """
     facts = {
         "path": images,
         "shape": list(volume.shape),
@@ -38,8 +49,8 @@ def facts_of_images(images: str, volume: Volume, tiling: Tiling) -> dict[str, An
         "seams": {name: places[:MOST_SEAMS] for name, places in zip(("rows", "columns"), tiling.seams, strict=True)},
     }
     try:
-        white = max(map(white_of, _sample(volume))) if volume.dtype.kind == "f" else 1.0
-        counts = [gray_histogram(part, top=white) for part in _sample(volume)]
+        white = max(map(white_of, _sample(seen))) if seen.dtype.kind == "f" else 1.0
+        counts = [gray_histogram(part, top=white) for part in _sample(seen)]
     except (CDeep3MError, OSError):
         return facts
     return facts | {"histogram": np.sum(counts, axis=0).tolist()}

@@ -302,19 +302,18 @@ def _predict(
         begun = {"engine": runs_on, "nets": list(request.nets), "settings": settings}
         with recorded(prediction_events(run.folder), kind="prediction", **begun) as events, run.recording_errors():
             noted = events.reporting(report)
-            events.write("images", **facts_of_images(str(request.images), volume, tiling))
+            seen = _seen(volume, enhancement, request, engine, gpu)
+            events.write("images", **facts_of_images(str(request.images), volume, tiling, seen=seen))
             for facts in spread(partial(facts_of_model, trained=request.trained), list(models.values())):
                 events.write("model", **facts)
             with failing_with(10):
                 if isinstance(engine, InProcessEngine) and (runner or share):
                     warn_of_labels(volume, request.images)
-                    seen = _seen(volume, enhancement, request, engine, gpu)
                     where = runner or InThisProcess()
                     if not _spread(request, engine, gpu, run, models, seen, tiling, where, share, noted):
                         return True
                 elif isinstance(engine, InProcessEngine):
                     warn_of_labels(volume, request.images)
-                    seen = _seen(volume, enhancement, request, engine, gpu)
                     _stream(request, engine, gpu, run, models, seen, tiling, noted)
                 else:
                     work = _over_files(request, run, models, tiling)
@@ -410,9 +409,7 @@ def say_enhancement(request: PredictRequest) -> None:
         logger.info("Images: %s, as %s", describe_enhancement(asked), "the model was trained" if record else "asked")
 
 
-def _seen(
-    volume: Volume, enhancement: Enhancement | None, request: PredictRequest, engine: InProcessEngine, gpu: int
-) -> Volume:
+def _seen(volume: Volume, enhancement: Enhancement | None, request: PredictRequest, engine: Engine, gpu: int) -> Volume:
     """Return the volume as nets see it, enhanced on the engine's device where it can."""
     if enhancement is None:
         return volume
