@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore")]
 
-SHAPE = (5, 300, 70)
-ADDRESSES = (np.arange(5 * 300 * 70, dtype=np.uint32) % 65521).astype(np.uint16).reshape(SHAPE)
+SHAPE = (8, 300, 70)
+ADDRESSES = (np.arange(8 * 300 * 70, dtype=np.uint32) % 65521).astype(np.uint16).reshape(SHAPE)
 SPEC = MapSpec(shape=SHAPE, dtype="uint16", placement=Placement((30.0, 8.0, 8.0), "nanometer"), source="addresses")
 KEY, SECRET = "labkey", "labsecret"
 BUCKET = "cells-of-the-lab"
@@ -154,7 +154,7 @@ def forget() -> None:
 
 def write(address: str, name: str, boxes: int | None = None) -> None:
     maps = open_maps(address, SPEC, format_name=name)
-    for box in maps.missing(list(Grid(SHAPE, (5, 128, 64))))[:boxes]:
+    for box in maps.missing(list(Grid(SHAPE, (8, 128, 64))))[:boxes]:
         maps.write(box, ADDRESSES[box.slices])
     if boxes is None:
         maps.finish()
@@ -176,7 +176,7 @@ def test_every_chunked_format_goes_to_s3_and_comes_back(name: str, suffix: str, 
     volume = open_volume(address)
     np.testing.assert_array_equal(read_all(volume), ADDRESSES)
     assert volume.placement == SPEC.placement
-    assert open_volume(address, selection=Selection(level=1)).shape == (5, 150, 35)
+    assert open_volume(address, selection=Selection(level=1)).shape == (8, 150, 35)
     assert not stores.Store.at(f"{address}.ledger").names()
 
 
@@ -186,7 +186,7 @@ def test_an_interrupted_map_on_s3_goes_on(keys: str) -> None:
     with pytest.raises(InputError, match="is not whole yet"):
         open_volume(address)
     maps = open_maps(address, SPEC)
-    left = maps.missing(list(Grid(SHAPE, (5, 128, 64))))
+    left = maps.missing(list(Grid(SHAPE, (8, 128, 64))))
     assert len(left) == 3
     for box in left:
         maps.write(box, ADDRESSES[box.slices])
@@ -198,10 +198,10 @@ def test_convert_reads_and_writes_s3(keys: str, tmp_path: Path) -> None:
     write(str(tmp_path / "v.zarr"), "ome-zarr")
     there = f"s3://{BUCKET}/copies/v.n5"
     assert main(["convert", str(tmp_path / "v.zarr"), there]) == 0
-    assert main(["convert", there, str(tmp_path / "back.tif"), "--roi", "0:5,0:100,0:70"]) == 0
+    assert main(["convert", there, str(tmp_path / "back.tif"), "--roi", "0:8,0:100,0:70"]) == 0
     np.testing.assert_array_equal(read_all(open_volume(tmp_path / "back.tif")), ADDRESSES[:, :100])
     assert main(["convert", str(tmp_path / "v.zarr"), there]) == 0  # finished already
-    assert main(["convert", str(tmp_path / "v.zarr"), there, "--roi", "0:5,0:100,0:70"]) == 1
+    assert main(["convert", str(tmp_path / "v.zarr"), there, "--roi", "0:8,0:100,0:70"]) == 1
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file["w"] = ADDRESSES[::-1]
     assert main(["convert", str(tmp_path / "w.h5"), there, "--axes", "zyx"]) == 1
@@ -313,7 +313,7 @@ def test_a_slow_or_busy_server_is_waited_for(trouble: str, proxy: Proxy) -> None
 def test_a_server_that_goes_away_in_the_middle_is_one_line_and_the_map_goes_on(trouble: str, proxy: Proxy) -> None:
     address = f"s3://{BUCKET}/gone-{trouble}.zarr"
     maps = open_maps(address, SPEC)
-    boxes = list(Grid(SHAPE, (5, 128, 64)))
+    boxes = list(Grid(SHAPE, (8, 128, 64)))
     maps.missing(boxes)
     maps.write(boxes[0], ADDRESSES[boxes[0].slices])
     proxy.trouble = trouble
