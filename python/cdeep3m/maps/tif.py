@@ -52,11 +52,7 @@ def _create(path: Path, spec: MapSpec) -> None:
     if place.voxel_size is not None and place.unit is None:
         logger.warning("the unit of the voxel size %s is not known; it is left out of the TIFF file", place.voxel_size)
     options = _as_imagej(spec) if _is_imagej(spec) else _as_ome(spec)
-    shape: tuple[int, ...] = spec.shape
-    if shape[2] == 1 and _is_imagej(spec):
-        # tifffile takes a last axis of one for that of colours, which is none then.
-        shape, options["metadata"]["axes"] = (*shape, 1), "ZYXS"
-    made = tifffile.memmap(path, shape=shape, dtype=spec.dtype, photometric="minisblack", **options)
+    made = tifffile.memmap(path, shape=spec.shape, dtype=spec.dtype, photometric="minisblack", **options)
     del made
 
 
@@ -67,7 +63,8 @@ def _mapped(path: Path, spec: MapSpec) -> np.ndarray:
 
 def _is_imagej(spec: MapSpec) -> bool:
     bytes_of_all = math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
-    return spec.dtype in OF_IMAGEJ and bytes_of_all < LARGEST_IMAGEJ
+    # tifffile takes a last axis of one for that of colours, where ImageJ is to open the file.
+    return spec.dtype in OF_IMAGEJ and bytes_of_all < LARGEST_IMAGEJ and spec.shape[2] > 1
 
 
 def _as_imagej(spec: MapSpec) -> dict[str, Any]:
