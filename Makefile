@@ -82,7 +82,7 @@ test-browser: $(VENV)/.browser
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict --site-dir build/site
 
-## make docs-pictures   the pictures of the tutorial, anew by its own commands (some 8 minutes on 2 cores)
+## make docs-pictures   the pictures of the tutorial, anew by its own commands (some 10 minutes on 2 cores)
 docs-pictures: $(VENV)/.browser
 	PYTHONPATH=tests $(PYTHON) -m tutorial_pictures docs/pictures
 
