@@ -7,7 +7,7 @@ import re
 from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,9 @@ def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str
 _Loader.add_multi_constructor("!", _function)
 
 
+@cache
 def read_template() -> dict[str, Any]:
-    """Return the template with all functions written out."""
+    """Return the template with all functions written out; to be read only, as it is read once."""
     return yaml.load(TEMPLATE.read_text(), Loader=_Loader)
 
 
@@ -134,13 +135,19 @@ def evaluate(expression: Any, values: dict[str, Any]) -> Any:
     return functions[name](words)
 
 
+@cache
+def _session() -> boto3.session.Session:
+    """One session for all accounts: AWS's descriptions of itself take longer to read than a stack to make."""
+    return boto3.session.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
+
+
 @contextmanager
 def emulated_aws() -> Iterator[Account]:
     """An account without anything in it, but for what AWS itself gives."""
     old = list(emulator.NULL_MODELS)
     emulator.NULL_MODELS.clear()
-    for cache in (emulator.get_model_list, emulator.get_model_map, emulator.get_name_type_map):
-        cache.cache_clear()
+    for kept in (emulator.get_model_list, emulator.get_model_map, emulator.get_name_type_map):
+        kept.cache_clear()
     try:
         with mock_aws():
             yield Account()
@@ -152,7 +159,7 @@ def emulated_aws() -> Iterator[Account]:
 class Account:
     """An emulated account, with public names of two machine images, a key pair and a network of its own."""
 
-    client: Callable[..., Any] = field(default=partial(boto3.client, region_name=REGION))
+    client: Callable[..., Any] = field(default_factory=lambda: _session().client)
 
     def __post_init__(self) -> None:
         ec2 = self.client("ec2")

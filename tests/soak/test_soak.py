@@ -11,6 +11,8 @@ import pytest
 
 from soak import disk
 
+pytestmark = pytest.mark.heavy
+
 HERE = Path(__file__).parent
 SMALL = """
 import json, sys, tempfile
