@@ -103,3 +103,39 @@ def test_sampled_planes_are_read_alone(tmp_path):
             return np.full(roi.shape, roi.begin[0])
 
     assert [int(plane[0, 0]) for plane in sampled_planes(Planes(), 3)] == [0, 4, 8]
+
+
+def filled(volume):
+    data, label = (np.zeros((325, 325, 6), np.uint8) for _ in range(2))
+    data[:40, -30:], label[:40, -30:] = volume.data, volume.label
+    return LabelledVolume(data, label)
+
+
+def test_zeros_that_fill_short_sides_are_not_what_a_net_is_trained_on(tmp_path, volume):
+    check(facts_of(tmp_path, [filled(volume)], []), volume)
+
+
+def test_a_blank_volume_of_the_filled_size_is_told_as_it_is(tmp_path):
+    blank = LabelledVolume(np.zeros((325, 325, 2), np.uint8), np.zeros((325, 325, 2), np.uint8))
+    assert facts_of(tmp_path, [blank], [])["shape"] == [2, 325, 325]
+
+
+def test_gray_values_of_several_volumes_are_told_apart(tmp_path, volume):
+    dark = LabelledVolume(volume.data // 10, volume.label)
+    facts = facts_of(tmp_path, [volume, dark], [])
+    check(facts, volume)
+    (other,) = facts["other_histograms"]
+    assert max(np.nonzero(other)[0]) < 20
+
+
+def test_of_files_one_of_each_volume_is_looked_at(tmp_path, volume):
+    for number, factor in ((1, 1), (2, 10)):
+        for variant in (1, 2):
+            path = tmp_path / f"training_full_stacks_v{number}_{variant}.h5"
+            write_datasets(path, {"data": volume.data // factor, "label": volume.label})
+    files = sorted(tmp_path.glob("*.h5"))
+    (tmp_path / "train_file.txt").write_text("".join(f"{file}\n" for file in files))
+    (tmp_path / "valid_file.txt").write_text(f"{files[0]}\n")
+    facts = facts_of(tmp_path, (), ())
+    assert (len(facts["other_histograms"]), facts["volumes"]) == (1, 4)
+    assert max(np.nonzero(facts["other_histograms"][0])[0]) < 20

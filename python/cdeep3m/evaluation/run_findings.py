@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from cdeep3m.evaluation.diagnosis import (
     Finding,
     findings_of_maps,
     findings_of_training,
+    gray_distance,
     other_voxel_size,
     unlike_training,
 )
@@ -67,7 +69,8 @@ def findings_of_prediction(events: Sequence[Event], statistics: MapStatistics | 
     Parameters
     ----------
     events : sequence of Event
-        Of its last attempt; gray values are compared with those of the training where both were noted.
+        Of its last attempt; gray values are compared with those of the training where both were noted: of its several
+        volumes, with the one that is most alike.
     statistics : MapStatistics, optional
         Of its maps.
     """
@@ -77,7 +80,9 @@ def findings_of_prediction(events: Sequence[Event], statistics: MapStatistics | 
     training: Mapping[str, Any] = next((data for data in noted if data), {})
     compared = []
     if images.get("histogram") and training.get("histogram"):
-        compared.append(unlike_training(np.asarray(images["histogram"]), np.asarray(training["histogram"])))
+        grays = np.asarray(images["histogram"])
+        volumes = map(np.asarray, (training["histogram"], *training.get("other_histograms", ())))
+        compared.append(unlike_training(grays, min(volumes, key=partial(gray_distance, grays))))
     if images.get("voxel_size") and training.get("voxel_size"):
         compared.append(other_voxel_size(images["voxel_size"], training["voxel_size"]))
     return [*found, *(finding for finding in compared if finding)]

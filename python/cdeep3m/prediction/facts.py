@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PLANES = 6
 """So many planes stand for the gray values of all."""
 MOST_SEAMS = 1000
+TRAINED_ON = ("shape", "type", "histogram", "other_histograms", "foreground", "voxel_size")
+"""What a training noted of its data, and a prediction repeats."""
 
 
 def facts_of_images(images: str, volume: Volume, tiling: Tiling, *, seen: Volume) -> dict[str, Any]:
@@ -70,9 +72,7 @@ def facts_of_model(model: TrainedModel, trained: Path) -> dict[str, Any]:
         "file": model.weights.name,
         "iteration": iteration_of(model.weights),
         "sha256": digest_of(model.weights),
-        "trained_on": {
-            key: data[key] for key in ("shape", "type", "histogram", "foreground", "voxel_size") if key in data
-        },
+        "trained_on": {key: data[key] for key in TRAINED_ON if key in data},
     }
 
 
