@@ -97,6 +97,23 @@ def test_labels_of_one_class_alone_are_warned_of(tmp_path, caplog):
     assert "holds class 0 alone: there is nothing to tell apart" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("labelling", "words"),
+    [
+        ({"classes": 5}, "holds no voxel of class 4: nothing is learned of it here"),
+        ({"classes": 4, "ignore": 9}, "holds no 9, the label that --ignore names"),
+        ({"classes": 4}, None),
+    ],
+)
+def test_classes_that_nothing_is_learned_of_are_warned_of(tmp_path, caplog, labelling, words):
+    with caplog.at_level(logging.INFO):
+        loaded(tmp_path, CLASSES, **labelling)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (words is not None)
+    assert words is None or words in warned[0]
+    assert ("do not count" in caplog.text) == ("ignore" in labelling)
+
+
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("width", [1, 8, 32])
 def test_nets_of_several_classes_differ_in_their_scores_alone(net, width):

@@ -140,8 +140,10 @@ def fill_volumes(
     (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
-    say = _say_classes if isinstance(labels, ClassVolume) else _say_foreground
-    say(label, math.prod(labels.shape), labels_name)
+    if isinstance(labels, ClassVolume):
+        _say_classes(label, math.prod(labels.shape), labels_name, labels.labelling)
+    else:
+        _say_foreground(label, math.prod(labels.shape), labels_name)
     return data, label
 
 
@@ -204,8 +206,8 @@ def _count_foreground(label: np.ndarray) -> int:
     return found
 
 
-def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str]) -> None:
-    """Say which shares of the labelled voxels the classes have, and warn where nothing can be learned from them."""
+def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str], labelling: Labelling) -> None:
+    """Say which shares of the labelled voxels the classes have, and warn of what cannot be learned from them."""
     counts: np.ndarray = sum(
         (np.bincount(plane.ravel(), minlength=IGNORED + 1) for plane in to_caffe_axes(label)), np.zeros(1, int)
     )
@@ -213,10 +215,18 @@ def _say_classes(label: np.ndarray, voxels: int, labels: str | os.PathLike[str])
     there = np.flatnonzero(counts[:IGNORED])
     shares = 100 * counts / max(voxels - counts[IGNORED], 1)
     logger.info("%s: %s", labels, ", ".join(f"class {c} {shares[c]:.3g} %" for c in there) or "no class")
-    logger.info("%s: %.3g %% of the voxels do not count", labels, 100 * counts[IGNORED] / voxels)
+    if labelling.ignore is not None:
+        logger.info("%s: %.3g %% of the voxels do not count", labels, 100 * counts[IGNORED] / voxels)
+        if not counts[IGNORED]:
+            logger.warning("Warning: %s holds no %d, the label that --ignore names", labels, labelling.ignore)
+    absent = [str(c) for c in range(labelling.classes) if c not in there]
     if len(there) < 2:
         found = f"class {there[0]} alone" if len(there) else "no class"
         logger.warning("Warning: %s holds %s: there is nothing to tell apart; are these the labels?", labels, found)
+    elif absent:
+        logger.warning(
+            "Warning: %s holds no voxel of class %s: nothing is learned of it here", labels, ", ".join(absent)
+        )
 
 
 def training_variants(

@@ -115,6 +115,10 @@ class ClassVolume:
         File or folder, for messages.
     labelling : Labelling
         What the numbers stand for.
+
+    Attributes
+    ----------
+    labelling : Labelling
     """
 
     def __init__(self, volume: Volume, name: str, labelling: Labelling) -> None:
@@ -122,7 +126,7 @@ class ClassVolume:
         self.is_folder = volume.is_folder
         self.chunks, self.placement = volume.chunks, volume.placement
         self.dtype = np.dtype(np.uint8)
-        self._volume, self._name, self._labelling = volume, name, labelling
+        self._volume, self._name, self.labelling = volume, name, labelling
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the labels of `roi` as uint8, axes (z, y, x).
@@ -142,19 +146,19 @@ class ClassVolume:
         check_two_values(found, self._name)
 
     def _classes(self, labels: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
-        ignored = labels == self._labelling.ignore if self._labelling.ignore is not None else np.zeros(1, bool)
-        if self._labelling.classes == 2:
+        ignored = labels == self.labelling.ignore if self.labelling.ignore is not None else np.zeros(1, bool)
+        if self.labelling.classes == 2:
             values = [np.unique(plane) for plane in np.where(ignored, 0, labels)]
             found += values
             check_two_values(found, self._name)
             return np.where(ignored, IGNORED, labels != 0).astype(np.uint8)
-        self._demand_classes(labels[~ignored & ((labels < 0) | (labels >= self._labelling.classes))])
+        self._demand_classes(labels[~ignored & ((labels < 0) | (labels >= self.labelling.classes))])
         return np.where(ignored, IGNORED, labels).astype(np.uint8)
 
     def _demand_classes(self, others: np.ndarray) -> None:
         if len(others):
             listed = ", ".join(map(str, np.unique(others)[:SHOWN].tolist()))
-            last = self._labelling.classes - 1
+            last = self.labelling.classes - 1
             raise InputError(
                 f"{self._name}: labels hold {listed}; expected 0 to {last} for {last + 1} classes. Give more "
                 "--classes, or --ignore for a label that does not count"
@@ -319,5 +323,5 @@ def check_two_values(of_planes: Iterable[np.ndarray], name: str) -> None:
         listed = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
         raise InputError(
             f"{name}: labels hold {len(values)} values ({listed}); expected 0 for background and one other value "
-            "for foreground. Threshold them, or choose one class"
+            "for foreground. Threshold them, or train on all of them by cdeep3m train --classes"
         )
