@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib.util import find_spec
 
 import pytest
@@ -40,3 +41,20 @@ def test_arguments_and_exit_status_are_the_commands_own(monkeypatch):
     monkeypatch.setitem(cdeep3m.COMMANDS, "other", ("cdeep3m.cli.demo", "for this test"))
     monkeypatch.setattr("cdeep3m.cli.demo.main", lambda argv: 40 + len(argv))
     assert cdeep3m.main(["other", "a", "b"]) == 42
+
+
+@pytest.mark.parametrize("name", [*cdeep3m.COMMANDS, "estimate train", "models info"])
+def test_every_command_is_called_what_was_typed(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        cdeep3m.main([*name.split(), "--help"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: cdeep3m {name} ")
+
+
+@pytest.mark.parametrize("name", ["validate", "ensemble", "preprocess"])
+def test_wrong_usage_names_what_was_typed(name, capsys):
+    with contextlib.suppress(SystemExit):
+        cdeep3m.main([name])
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"usage: cdeep3m {name} ")
+    assert shown.endswith(f"try cdeep3m {name} --help\n")

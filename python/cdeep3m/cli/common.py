@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,6 +38,10 @@ BROKEN_PIPE = 141
 """Exit status when nobody reads the output any more (`... | head`), as shells report it."""
 
 
+CALLED: ContextVar[str] = ContextVar("CALLED")
+"""What the user typed for a command that has an older name, too."""
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parse a legacy command line: options anywhere, abbreviations allowed, wrong usage exits with 1.
 
@@ -47,7 +52,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, name: str, *, exact: bool = False, **kwargs: Any) -> None:
         settle()
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(prog=name, **kwargs)
+        super().__init__(prog=name if name.startswith("cdeep3m ") else CALLED.get(name), **kwargs)
         self.fewest_of_edition_2, self.status_of_edition_2 = 0, 0
         self._given: list[str] = []
         self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cdeep3m import __version__
-from cdeep3m.cli.common import run
+from cdeep3m.cli.common import CALLED, run
 from cdeep3m.cli.streams import settle
 from cdeep3m.errors import printable
 
@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = f"no command {printable(repr(name))}" if name else "no command given"
         print(f"{usage()}\ncdeep3m: {found}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 1
-    status: int = import_module(COMMANDS[name][0]).main(rest)
+    called = CALLED.set(f"cdeep3m {name}")
+    try:
+        status: int = import_module(COMMANDS[name][0]).main(rest)
+    finally:
+        CALLED.reset(called)
     return status
 
 

@@ -23,7 +23,7 @@ training_full_stacks_v1.h5 to _v16.h5; with SEC, TER or several volumes as train
        they are; 1 to 10: strength of the secondary augmentation; or an .ini file of strengths (augconfig.py)
   TER  0 to 10: strength of the tertiary augmentation (resizing)"""
 
-USAGE = "PreprocessTrainingData [--exact] [--edition 1|2] [--seed N] [--debug] IMAGES LABELS [SEC [TER]] ... OUT"
+USAGE = "%(prog)s [--exact] [--edition 1|2] [--seed N] [--debug] IMAGES LABELS [SEC [TER]] ... OUT"
 FEWEST = 3
 
 INPUTS = """\

@@ -27,7 +27,7 @@ validation_stack_v1.h5.
   SEC  -1: enhance the images, as the second edition does where nothing is said; anything else: take them as they are"""
 
 
-USAGE = "PreprocessValidation [--exact] [--edition 1|2] [--debug] IMAGES LABELS [SEC] OUT"
+USAGE = "%(prog)s [--exact] [--edition 1|2] [--debug] IMAGES LABELS [SEC] OUT"
 WITH_SECONDARY = 4
 
 
