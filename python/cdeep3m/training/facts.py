@@ -111,7 +111,7 @@ def own_part(data: np.ndarray, label: np.ndarray) -> tuple[slice, slice]:
 
     Parameters
     ----------
-    data, label : ndarray, shape (x, y, z)
+    data, label : ndarray of a number type, shape (x, y, z)
         A side of 325 voxels may be a filled one: what is 0 at its ends, in images and labels, is left out. Images may
         lie at either end, as variants of a filled volume are turned.
     """
