@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -16,8 +19,9 @@ from cdeep3m.api import Model, predict
 from cdeep3m.cli import train
 from cdeep3m.engines import select
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
-from cdeep3m.errors import InputError, RunError
+from cdeep3m.errors import InputError, MissingModelError, RunError
 from cdeep3m.prediction.core import NetInUse
+from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.runs.recipe import followed
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import validation_of
@@ -63,6 +67,81 @@ def test_what_is_there_is_not_written_over(model, tmp_path):
 def test_arrays_that_are_no_volume_are_refused(images, model):
     with pytest.raises(InputError, match="found an array of"):
         cdeep3m.predict(images, model)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.full((1, 20, 30), np.nan, np.float32), "the array of images holds NaN"),
+        (
+            np.full((1, 20, 30), 200.0),
+            "expected 8- or 16-bit gray values without a sign, or floating point from 0 to 1",
+        ),
+        (
+            np.ma.masked_array(addresses((1, 20, 30)), mask=True),
+            "the images are a masked array; expected a value",
+        ),
+        ([[[1, 2]]], "the images are a list; expected an array"),
+    ],
+)
+def test_values_that_are_no_gray_values_are_refused(images, words, model):
+    with pytest.raises(InputError, match=words):
+        cdeep3m.predict(images, model)
+
+
+def test_floating_point_is_read_from_memory_as_from_a_file(model):
+    images = addresses((3, 20, 30)).astype(np.uint16) * 257
+    assert_array_equal(cdeep3m.predict(images / 65535, model), cdeep3m.predict(images, model))
+
+
+def test_arrays_of_other_libraries_are_read(model, tmp_path):
+    images = addresses((3, 20, 30))
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["raw"] = images
+        assert_array_equal(cdeep3m.predict(file["raw"], model), maps_of(images))
+    assert_array_equal(cdeep3m.predict(tensor_of(images), model), maps_of(images))
+
+
+def tensor_of(images):
+    """What has no type of NumPy, as tensors have none, and can be an array."""
+
+    class Tensor:
+        dtype = "torch.uint8"
+
+        def __array__(self, dtype=None, copy=None):
+            return images
+
+    return Tensor()
+
+
+@pytest.mark.parametrize("high", [4000, 65535])
+def test_images_of_other_gray_values_than_the_trainings_are_refused(model, high):
+    images = addresses((3, 20, 30)).astype(np.uint16)
+    images[1, 2, 3] = high
+    trained = replace(model, grays=GrayRange(type="uint8", low=0, high=255))
+    with pytest.raises(InputError, match=f"hold uint16 values from 0 to {high}, the model was trained on"):
+        cdeep3m.predict(images, trained)
+
+
+def test_a_model_knows_the_gray_values_of_its_training_and_leaves_other_nets_out(tmp_path):
+    images = np.random.default_rng(0).integers(0, 200, (2, 40, 48), dtype=np.uint8)
+    cdeep3m.train(images, images > 127, tmp_path, nets=["1fm"], iterations=1, width=32, patch_side=32)
+    shutil.copytree(tmp_path / "1fm", tmp_path / "older")
+    loaded = cdeep3m.load_model(tmp_path, aug_speed=10)
+    assert (loaded.grays.type, loaded.grays.high) == ("uint8", images.max())
+    assert list(loaded.nets) == ["1fm"]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(MissingModelError, match="no trained net in"):
+        cdeep3m.load_model(tmp_path)
+
+
+def test_labels_that_are_no_numbers_are_refused(tmp_path):
+    images = addresses((3, 40, 40))
+    with pytest.raises(InputError, match="the array of labels holds NaN"):
+        cdeep3m.train(images, np.where(images > 40, np.nan, 0.0), tmp_path / "trained")
+    assert not (tmp_path / "trained").exists()
 
 
 def test_labels_of_several_values_are_refused(tmp_path):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from cdeep3m.evaluation.held_out import judge_for
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
 from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
-from cdeep3m.runs.gray_range import GrayRange
+from cdeep3m.prediction.reading import sample_of
+from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.provenance import keep_record, trained_on
 from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
 from cdeep3m.runs.trained import TrainedRun
@@ -44,17 +45,24 @@ from cdeep3m.training.run import train as train_run
 from cdeep3m.training.sources import Loaded, record_of
 from cdeep3m.volumes.arrays import ArrayVolume
 from cdeep3m.volumes.enhanced import enhanced
+from cdeep3m.volumes.gray import demand_finite
 from cdeep3m.volumes.open import open_volume
+from cdeep3m.volumes.values import GrayVolume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import SimpleNamespace
+
+    from numpy.typing import ArrayLike
 
     from cdeep3m.geometry import Roi
     from cdeep3m.volumes.base import Volume
     from cdeep3m.volumes.enhancement import Enhancement
 
     Address = str | os.PathLike[str]
+
+GIVEN = "the images"
+"""What images without a name are called in messages."""
 
 __all__ = ["Model", "load_model", "open_volume", "predict", "train"]
 
@@ -69,10 +77,13 @@ class Model:
         By name, as in the folder of the training.
     enhancement : Enhancement, optional
         How the images of the training were enhanced, and those that are predicted will be.
+    grays : GrayRange, optional
+        Gray values of the images of the training, where they are known.
     """
 
     nets: Mapping[str, NetInUse]
     enhancement: Enhancement | None = None
+    grays: GrayRange | None = None
 
 
 def load_model(
@@ -92,7 +103,7 @@ def load_model(
     trained : path
         Folder of a training, or of a released model.
     nets : sequence of str, optional
-        Which nets; default: all that are trained.
+        Which nets; default: those of 1fm, 3fm and 5fm that are trained, or the only other one.
     aug_speed : int
         1, 2, 4 or 10: how many of the test-time-augmentation variants are left out.
     gpu : "all" or int
@@ -111,7 +122,7 @@ def load_model(
     Raises
     ------
     MissingModelError
-        There is no such net.
+        There is no such net, or none at all.
     NetError
         Weights and net do not fit.
     """
@@ -127,21 +138,23 @@ def load_model(
                 variants_for(net, aug_speed),
                 calibration_for(model.weights, label=label, say=True) if calibrated else None,
             )
-            for net, model in ((net, replace(run.model(net), label=label)) for net in nets or run.nets())
+            for net, model in ((net, replace(run.model(net), label=label)) for net in nets or run.default_nets())
         },
         enhancement=record.enhancement if record else None,
+        grays=read_range(run.folder),
     )
 
 
 def predict(
-    images: np.ndarray | Volume | Address, model: Model | Address, out: Address | None = None, *, fit: bool = False
+    images: ArrayLike | Volume | Address, model: Model | Address, out: Address | None = None, *, fit: bool = False
 ) -> np.ndarray | Path:
     """Predict the probability map of a volume: the average of the nets of a model.
 
     Parameters
     ----------
-    images : ndarray of shape (z, y, x), Volume, or address
-        8- or 16-bit gray values, as the model was trained on.
+    images : array of shape (z, y, x), Volume, or address
+        8- or 16-bit gray values, as the model was trained on, or floating point from 0 to 1, which are read as 16 bits.
+        An array may be one of h5py, Zarr, Dask or PyTorch.
     model : Model or path
         What `load_model` returned, or the folder of a training.
     out : address, optional
@@ -158,7 +171,8 @@ def predict(
     Raises
     ------
     CDeep3MError
-        Images or model cannot be read, or `out` holds something.
+        Images or model cannot be read, images have other gray values than those of the training, or `out` holds
+        something.
 
     Examples
     --------
@@ -172,7 +186,9 @@ def predict(
     loaded = model if isinstance(model, Model) else load_model(model)
     volume = _volume(images)
     if loaded.enhancement:
-        volume = enhanced(volume, loaded.enhancement, name="the images")
+        volume = enhanced(volume, loaded.enhancement, name=GIVEN)
+    else:
+        check_range(GrayRange.of_parts(sample_of(volume)), loaded.grays, images=GIVEN)
     if out is not None:
         return _predict_to(out, volume, loaded, fit=fit)
     tiling = Tiling.of(volume.shape, fit=fit)
@@ -200,25 +216,41 @@ def _plan(boxes: Sequence[Roi], model: Model) -> list[tuple[Roi, tuple[str, ...]
     return [(box, tuple(model.nets)) for box in boxes]
 
 
-def _volume(images: np.ndarray | Volume | Address) -> Volume:
-    if isinstance(images, np.ndarray):
-        return ArrayVolume(images)
-    return open_volume(images) if isinstance(images, str | os.PathLike) else images
+def _volume(images: ArrayLike | Volume | Address) -> Volume:
+    """Open images as gray values: the same ones from memory as from a file."""
+    if isinstance(images, str | os.PathLike):
+        return open_volume(images)
+    if hasattr(images, "read"):
+        return cast("Volume", images)
+    return GrayVolume(ArrayVolume(_array(images, GIVEN)), "the array of images")
 
 
-def _labels(labels: np.ndarray | Address) -> Volume:
+def _labels(labels: ArrayLike | Address) -> Volume:
     """Open labels as 0 and 1."""
-    if not isinstance(labels, np.ndarray):
+    if isinstance(labels, str | os.PathLike):
         return open_volume(labels, role="label")
-    values = np.unique(labels)
+    array = np.asarray(_array(labels, "the labels"))
+    demand_finite(array, "the array of labels")
+    values = np.unique(array)
     if len(values) > 2 or values[0] != 0:
         raise InputError(f"found labels of {', '.join(map(str, values[:8]))}; expected 0 and one other value")
-    return ArrayVolume((labels != 0).astype(np.uint8))
+    return ArrayVolume((array != 0).astype(np.uint8))
+
+
+def _array(values: Any, name: str) -> Any:
+    """Return what is an array, of any library; one that is read in parts stays so."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} are a masked array; expected a value for every voxel. Fill it, as with filled(0)")
+    if isinstance(getattr(values, "dtype", None), np.dtype) and hasattr(values, "ndim"):
+        return values
+    if not hasattr(values, "__array__"):
+        raise InputError(f"{name} are a {type(values).__name__}; expected an array of shape (z, y, x), or an address")
+    return np.asarray(values)
 
 
 def train(
-    images: np.ndarray | Address,
-    labels: np.ndarray | Address,
+    images: ArrayLike | Address,
+    labels: ArrayLike | Address,
     out: Address,
     *,
     recipe: str = RECIPES[0],
@@ -236,9 +268,9 @@ def train(
 
     Parameters
     ----------
-    images : ndarray of shape (z, y, x), or address
-        8- or 16-bit gray values.
-    labels : ndarray of shape (z, y, x), or address
+    images : array of shape (z, y, x), or address
+        8- or 16-bit gray values, or floating point from 0 to 1.
+    labels : array of shape (z, y, x), or address
         0 for background and one other value.
     out : path
         Folder of the training.
@@ -328,13 +360,13 @@ def train(
     return folder
 
 
-def _loaded(options: SimpleNamespace, images: np.ndarray | Address, labels: np.ndarray | Address) -> Loaded:
+def _loaded(options: SimpleNamespace, images: ArrayLike | Address, labels: ArrayLike | Address) -> Loaded:
     """Read a volume into memory; hold planes out and normalise as the options say."""
     volume, nets = _volume(images), full_request_of(options, planes=0).nets
     hold_out_what_there_is(options, nets, volume.shape[0])
     normalisation = normalisation_of(options)
     if normalisation:
-        volume = enhanced(volume, normalisation, name="the images")
+        volume = enhanced(volume, normalisation, name=GIVEN)
     data, label = fill_volumes(volume, _labels(labels))
     noted = GrayRange.of(data)
     if isinstance(images, str | os.PathLike) and isinstance(labels, str | os.PathLike):

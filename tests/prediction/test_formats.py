@@ -216,7 +216,7 @@ def test_large_planes_that_are_decoded_whole_are_decoded_once_for_their_tiles(
     decoded = []
     read_plane = png.read_plane
     monkeypatch.setattr(png, "read_plane", lambda path: decoded.append(path.name) or read_plane(path))
-    monkeypatch.setattr("cdeep3m.prediction.run._sample", lambda _: iter([addresses(shape)[0]]))
+    monkeypatch.setattr("cdeep3m.prediction.run.sample_of", lambda _: iter([addresses(shape)[0]]))
     monkeypatch.setattr("cdeep3m.prediction.run.facts_of_images", lambda *_, **__: {})
     out = run(tmp_path, trained, folder, format=name)
     assert sorted(decoded) == sorted(path.name for path in folder.iterdir())

@@ -11,9 +11,13 @@ import numpy as np
 
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
+from cdeep3m.tiling.grid import LARGEST_PLANE
 from cdeep3m.volumes.kept_planes import is_decoded_whole
+from cdeep3m.volumes.samples import middle, parts_of_plane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cdeep3m.geometry import Coordinate
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.tiling.packages import Package
@@ -25,6 +29,20 @@ WHOLE_PLANES = 2**26
 """Planes of more voxels are read tile by tile."""
 SLABS = 2
 """So many slabs are kept: nets look from one into the next."""
+
+
+def sample_of(volume: Volume) -> Iterator[np.ndarray]:
+    """Yield the first, the middle and the last plane, in parts; of planes too large to be held, their middles.
+
+    Yields
+    ------
+    ndarray of the volume's type, shape (y, x)
+    """
+    depth, height, width = volume.shape
+    for z in sorted({0, depth // 2, depth - 1}):
+        large = height * width > LARGEST_PLANE
+        box = middle(volume.shape, z) if large else Roi((z, 0, 0), (z + 1, height, width))
+        yield from parts_of_plane(volume, box)
 
 
 class Slabs(NamedTuple):

@@ -27,7 +27,6 @@ from cdeep3m.engines.base import (
     TrainedModel,
 )
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
-from cdeep3m.geometry import Roi
 from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.open import FORMATS, chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
@@ -38,7 +37,7 @@ from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
-from cdeep3m.prediction.reading import PackageReader, planes_kept
+from cdeep3m.prediction.reading import PackageReader, planes_kept, sample_of
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
@@ -53,7 +52,7 @@ from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import calibration_for
 from cdeep3m.system.files import Settling, demand_apart
 from cdeep3m.system.threads import spread
-from cdeep3m.tiling.grid import LARGEST_PLANE, Tiling
+from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
@@ -63,10 +62,9 @@ from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.kept_planes import KeptPlanes
-from cdeep3m.volumes.samples import middle, parts_of_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
@@ -441,15 +439,8 @@ def _check_gray_values(volume: Volume, request: PredictRequest) -> None:
     """Say, or refuse, what does not look like the images that the model was trained on."""
     refuse = not request.rules.octave_images
     check_range(
-        GrayRange.of_parts(_sample(volume)), read_range(request.trained), images=str(request.images), refuse=refuse
+        GrayRange.of_parts(sample_of(volume)), read_range(request.trained), images=str(request.images), refuse=refuse
     )
-
-
-def _sample(volume: Volume) -> Iterator[np.ndarray]:
-    """Yield the first, the middle and the last plane, in parts."""
-    depth = volume.shape[0]
-    for z in sorted({0, depth // 2, depth - 1}):
-        yield from parts_of_plane(volume, _box_of_plane(volume, z))
 
 
 def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -> None:
@@ -472,19 +463,13 @@ def _check_engine(request: PredictRequest, engine: Engine, *, elsewhere: bool) -
 def warn_of_labels(volume: Volume, images: Path | Address) -> None:
     """Warn where the first, middle and last plane hold fewer than three values, as labels do (correction 8)."""
     values = np.empty(0, volume.dtype)
-    for part in _sample(volume):
+    for part in sample_of(volume):
         values = np.union1d(values, distinct_values(part[np.newaxis], enough=FEWEST_IMAGE_VALUES))
         if len(values) >= FEWEST_IMAGE_VALUES:
             return
     if len(values) < FEWEST_IMAGE_VALUES:
         found = ", ".join(map(str, values.tolist()))
         logger.warning("Warning: %s, first, middle and last plane: only the values %s; are they labels?", images, found)
-
-
-def _box_of_plane(volume: Volume, z: int) -> Roi:
-    """Return a plane, or the middle of one that is too large to be held."""
-    _, height, width = volume.shape
-    return Roi((z, 0, 0), (z + 1, height, width)) if height * width <= LARGEST_PLANE else middle(volume.shape, z)
 
 
 def _over_files(
