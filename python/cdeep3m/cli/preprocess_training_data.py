@@ -77,9 +77,10 @@ def preprocess(args: argparse.Namespace) -> None:
     """Read, check and write."""
     from cdeep3m.errors import InputError
     from cdeep3m.rules import ORIGINAL
-    from cdeep3m.runs.made_of import STACKS, TRAINING, MadeOf, files_of
+    from cdeep3m.runs.made_of import STACKS, MadeOf, files_of
     from cdeep3m.system.files import demand_apart
     from cdeep3m.tiling.variants import VARIANTS
+    from cdeep3m.training.file_names import TRAINING
     from cdeep3m.training.volumes_given import SECONDARY, volumes_given
 
     rules = rules_from(args)
@@ -117,9 +118,10 @@ def preprocess(args: argparse.Namespace) -> None:
 
 def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:
     from cdeep3m.runs.gray_range import write_range
-    from cdeep3m.runs.made_of import STACKS, TRAINING, MadeOf, files_of
+    from cdeep3m.runs.made_of import STACKS, MadeOf, files_of
     from cdeep3m.system.files import LEFT_TO_SYSTEM
     from cdeep3m.training.data import STACK_FILES, load_labelled_volume, training_range, write_training_stacks
+    from cdeep3m.training.file_names import TRAINING
 
     images_word, labels_word, out = args.words
     images, labels = address_of(images_word, args), address_of(labels_word, args, labels=True)

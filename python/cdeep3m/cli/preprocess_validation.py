@@ -76,8 +76,9 @@ def preprocess(args: argparse.Namespace) -> None:
 
         print(f"Wrote {write_validation_data(Given(images, labels, wanted), out, confirm=confirm)}")
         return
-    from cdeep3m.runs.made_of import VALIDATION, MadeOf, files_of
+    from cdeep3m.runs.made_of import MadeOf, files_of
     from cdeep3m.training.data import load_labelled_volume, write_validation_stack
+    from cdeep3m.training.file_names import VALIDATION
     from cdeep3m.volumes.enhancement import Enhancement
 
     named = address_of(images, args), address_of(labels, args, labels=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import configparser
 from dataclasses import dataclass, fields
 
+SETTINGS_FILE = "ConfigSettings_v{}.txt"
+"""Beside the training files of a volume, by its number: what was asked for."""
 SECTION = "Additional Augmentations"
 ENHANCED, NONE = -1, 0
 """Values of SEC that stand for the enhancement, and for no secondary augmentation."""
@@ -61,6 +62,8 @@ class Strengths:
         ValueError
             Its section or one of its nine keys is missing, or a value is no whole number.
         """
+        import configparser
+
         parser = configparser.ConfigParser()
         try:
             parser.read_string(text)
@@ -81,7 +84,7 @@ class Strengths:
 
 
 def settings_text(secondary: str, tertiary: str) -> str:
-    """Return the text of ConfigSettings_v<volume>.txt.
+    """Return the text of a `SETTINGS_FILE`.
 
     Parameters
     ----------

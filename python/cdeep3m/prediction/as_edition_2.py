@@ -24,6 +24,7 @@ from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.augment_data import restore
 from cdeep3m.runs.names import AVERAGED_PLANE, DONE, MAP_PLANE
 from cdeep3m.system.files import small_text, write_text
+from cdeep3m.tiling.info_file import COUNTS, JSON
 from cdeep3m.tiling.variants import nearest_speed, variant, variants_for
 from cdeep3m.volumes.as_edition_2 import image_source, open_as_edition_2, planes_to_enhance
 from cdeep3m.volumes.hdf5 import Hdf5Volume, read_dataset, write_datasets
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from cdeep3m.edition2.dividing import Area
     from cdeep3m.engines.base import LoadedNet
 
-INFO = "de_augmentation_info.json"
-COUNTS = "package_processing_info.txt"
 OVERLAY = "overlay_{:04d}.png"
 LAST_IN_ORDER = 8
 
@@ -85,7 +84,7 @@ def define_packages(images: str | os.PathLike[str], aug: str | os.PathLike[str])
         shape = open_as_edition_2(images, purpose="prediction").shape
     folder = Path(aug)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / INFO, division_text(shape))
+    write_text(folder / JSON, division_text(shape))
     counts = len(areas(*shape[1:])), len(z_cuts(shape[0])) - 1
     write_text(folder / COUNTS, f"\nNumber of XY Packages\n{counts[0]}\nNumber of z-blocks\n{counts[1]}")
 
@@ -96,7 +95,7 @@ def write_package(
     """Write the variations of one package as HDF5 files, `DONE` last (PreprocessPackage.py)."""
     packages, cuts, _ = read_division(aug)
     if not (1 <= tile <= len(packages) and 1 <= z_block < len(cuts)):
-        raise InputError(f"no package {tile} of z-block {z_block}: {Path(aug) / INFO} names {len(packages)} packages")
+        raise InputError(f"no package {tile} of z-block {z_block}: {Path(aug) / JSON} names {len(packages)} packages")
     volume = open_as_edition_2(images, purpose="prediction")
     stack = package_canvas(volume.read, packages[tile - 1], (cuts[z_block - 1], cuts[z_block]), volume.shape)
     folder = Path(aug) / net / f"Pkg{tile:03d}_Z{z_block:02d}"
@@ -239,9 +238,9 @@ def read_division(folder: str | os.PathLike[str]) -> tuple[list[Area], list[int]
     MissingFileError, FormatError
         It is not there, or is no such file.
     """
-    path = Path(folder) / INFO
+    path = Path(folder) / JSON
     if not path.is_file():
-        raise MissingFileError(f"no {INFO} in {folder}; run DefDataPackages.py IMAGES {folder} first")
+        raise MissingFileError(f"no {JSON} in {folder}; run DefDataPackages.py IMAGES {folder} first")
     try:
         content = json.loads(small_text(path))
         height, width, depth = content["imagesize"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import InputError, RunError, printable
 from cdeep3m.system.files import small_text, write_text
-from cdeep3m.tiling.info_file import COUNTS, INFO, JSON
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.identity import fingerprint
@@ -44,14 +43,6 @@ class Kind:
 
     results: tuple[str, ...]
     beside: tuple[str, ...] = ()
-
-
-TRAINING = Kind(
-    ("training_full_stacks_v*.h5",),
-    ("draws_v*.json", "ConfigSettings_v*.txt", "trained_on.json", ".training_images.json"),
-)
-VALIDATION = Kind(("validation_stack_v1.h5",))
-PACKAGES = Kind((INFO, JSON, "*/Pkg*_Z*"), (COUNTS, "images.txt"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.edition2.settings import ENHANCED_TEXT
+from cdeep3m.edition2.settings import ENHANCED_TEXT, SETTINGS_FILE
 from cdeep3m.errors import FormatError, InputError
 from cdeep3m.system.files import small_text, write_text
 from cdeep3m.volumes.enhancement import Enhancement, Normalisation
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECORD = "trained_on.json"
-SETTINGS = "ConfigSettings_v*.txt"
-"""What CDeep3M2 leaves in a folder of training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +116,16 @@ def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
     InputError
         Volumes of the folder were treated differently.
     """
-    path = Path(folder) / RECORD
+    path, pattern = Path(folder) / RECORD, SETTINGS_FILE.format("*")
     if path.is_file():
         return _read(path)
-    settings = [small_text(file, errors="replace") for file in sorted(Path(folder).glob(SETTINGS))]
+    settings = [small_text(file, errors="replace") for file in sorted(Path(folder).glob(pattern))]
     if not settings:
         return None
     enhanced = {text.startswith(ENHANCED_TEXT.split("\n")[0]) for text in settings}
     if len(enhanced) > 1:
         raise InputError(
-            f"{folder} holds enhanced volumes beside others that are not ({SETTINGS}); expected one kind. "
+            f"{folder} holds enhanced volumes beside others that are not ({pattern}); expected one kind. "
             "A model can be predicted in one way only: make the training data again, all alike"
         )
     return TrainedOn(edition=2, enhancement=Enhancement() if enhanced.pop() else None, volumes=len(settings))

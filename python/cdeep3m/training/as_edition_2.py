@@ -12,12 +12,13 @@ import numpy as np
 from cdeep3m.augmentation.settings import strengths_in
 from cdeep3m.edition2 import secondary, tertiary
 from cdeep3m.edition2.enhancement import CUT, enhance
-from cdeep3m.edition2.settings import ENHANCED, Strengths, settings_text
+from cdeep3m.edition2.settings import ENHANCED, SETTINGS_FILE, Strengths, settings_text
 from cdeep3m.edition2.stacks import ORDER, foreground, training_dataset, validation_dataset
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES, distinct_values
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.variants import variant
+from cdeep3m.training.file_names import STACK_OF_VOLUME, VALIDATION_STACK
 from cdeep3m.volumes.as_edition_2 import open_as_edition_2, planes_to_enhance
 from cdeep3m.volumes.base import read_all
 from cdeep3m.volumes.hdf5 import write_datasets
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from cdeep3m.volumes.as_edition_2 import Purpose
 
 logger = logging.getLogger(__name__)
-
-VALIDATION_FILE = "validation_stack_v1.h5"
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ def write_training_data(
             pair = [variant(variation).apply(tertiary.filled(stack)) for stack in (images, labels)]
             pair = list(_augmented(pair, variation, strengths, int(given.tertiary), chance))
             write_datasets(
-                folder / f"training_full_stacks_v{number}_{variation}.h5",
+                folder / STACK_OF_VOLUME.format(number, variation),
                 {name: training_dataset(stack) for name, stack in zip(("data", "label"), pair, strict=True)},
             )
-        write_text(folder / f"ConfigSettings_v{number}.txt", settings_text(given.secondary, given.tertiary))
+        write_text(folder / SETTINGS_FILE.format(number), settings_text(given.secondary, given.tertiary))
     return len(volumes) * len(ORDER)
 
 
@@ -107,8 +106,8 @@ def write_validation_data(given: Given, out: str | os.PathLike[str], *, confirm:
     folder.mkdir(exist_ok=True)
     enhanced = folder / "enhanced" if given.secondary == str(ENHANCED) else None
     images, labels = _read(given, enhanced, confirm, purpose="validation")
-    write_datasets(folder / VALIDATION_FILE, {"data": validation_dataset(images), "label": validation_dataset(labels)})
-    return folder / VALIDATION_FILE
+    write_datasets(folder / VALIDATION_STACK, {"data": validation_dataset(images), "label": validation_dataset(labels)})
+    return folder / VALIDATION_STACK
 
 
 def _read(

@@ -26,6 +26,7 @@ from cdeep3m.runs.gray_range import GrayRange
 from cdeep3m.system.files import LEFT_TO_SYSTEM, whole_file
 from cdeep3m.system.threads import spread
 from cdeep3m.tiling.variants import VARIANTS, Variant
+from cdeep3m.training.file_names import STACK, VALIDATION_STACK
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.hdf5 import fill_datasets, in_old_shape
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_FILE = "validation_stack_v1.h5"
-STACK_FILES = {variant: f"training_full_stacks_v{variant.index}.h5" for variant in VARIANTS}
+STACK_FILES = {variant: STACK.format(variant.index) for variant in VARIANTS}
 ENOUGH_VALUES = max(FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES + 1)
 BLOCK_BYTES = 64 * 2**20
 """So much of a volume is read at a time."""
@@ -301,7 +301,7 @@ def write_validation_stack(
     folder: str | os.PathLike[str], data: np.ndarray, label: np.ndarray, *, rules: Rules = CORRECTED
 ) -> Path:
     """Write a volume as `validation_stack_v1.h5` in `folder`; see `write_training_stacks`."""
-    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_FILE}, data, label, rules=rules)[0]
+    return _write_stacks(Path(folder), {VARIANTS[0]: VALIDATION_STACK}, data, label, rules=rules)[0]
 
 
 def _load_as_the_original(

@@ -10,7 +10,7 @@ import numpy as np
 
 from cdeep3m.augmentation.patches import change_gray_values, draw_look, look_at
 from cdeep3m.augmentation.settings import augmentation_of
-from cdeep3m.edition2.settings import ENHANCED, settings_text
+from cdeep3m.edition2.settings import ENHANCED, SETTINGS_FILE, settings_text
 from cdeep3m.engines.patches import white_of
 from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
@@ -20,6 +20,7 @@ from cdeep3m.runs.provenance import TrainedOn
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.training.data import check_numbers, check_same_size, training_range
+from cdeep3m.training.file_names import DRAWS, STACK_OF_VOLUME
 from cdeep3m.training.sources import joined
 from cdeep3m.volumes.base import read_all
 from cdeep3m.volumes.enhanced import open_enhanced
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from cdeep3m.augmentation.settings import Augmentation
     from cdeep3m.training.volumes_given import Given
     from cdeep3m.volumes import Volume
-
-FILE = "training_full_stacks_v{}_{}.h5"
-DRAWS = "draws_v{}.json"
-SETTINGS = "ConfigSettings_v{}.txt"
 
 
 def write_volumes(
@@ -83,13 +80,13 @@ def write_volumes(
         )
     enhancement = Enhancement() if enhanced.pop() else None
     opened = [_open(given, enhancement) for given in volumes]
-    begin([FILE.format(k, variant.index) for k in range(1, len(volumes) + 1) for variant in VARIANTS])
+    begin([STACK_OF_VOLUME.format(k, variant.index) for k in range(1, len(volumes) + 1) for variant in VARIANTS])
     noted = []
     for number, (given, augmentation) in enumerate(zip(volumes, augmentations, strict=True), start=1):
         data, label = map(read_all, opened[number - 1])
         noted.append(training_range(given.images, given.labels, data))
         _write_volume(folder, number, data, label, augmentation, seed=seed)
-        write_text(folder / SETTINGS.format(number), settings_text(given.secondary, given.tertiary))
+        write_text(folder / SETTINGS_FILE.format(number), settings_text(given.secondary, given.tertiary))
     words = "; ".join(dict.fromkeys(a.words for a in augmentations if a))
     TrainedOn(
         edition=2,
@@ -129,7 +126,7 @@ def _write_volume(
             name: to_caffe_axes(fill_to_smallest_side(stack))
             for name, stack in zip(("data", "label"), pair, strict=True)
         }
-        write_datasets(folder / FILE.format(number, variant.index), arrays, dtype=np.float32)
+        write_datasets(folder / STACK_OF_VOLUME.format(number, variant.index), arrays, dtype=np.float32)
     text = {"generator": "numpy.random.default_rng", "augmentation": augmentation.words, "seeds": drawn}
     write_text(folder / DRAWS.format(number), json.dumps(text, indent=1) + "\n")
 

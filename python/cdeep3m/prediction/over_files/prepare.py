@@ -17,11 +17,11 @@ from cdeep3m.matlab_ports.add_z_padding import Z_PADDING
 from cdeep3m.matlab_ports.break_large_img import CANVAS
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.rules import CORRECTED, Rules
-from cdeep3m.runs.made_of import PACKAGES, MadeOf, files_of, read_note
+from cdeep3m.runs.made_of import Kind, MadeOf, files_of, read_note
 from cdeep3m.runs.names import DONE
 from cdeep3m.system.files import Settling, demand_apart, demand_plain_name, own_folders, text_with_names, write_text
 from cdeep3m.tiling.grid import Tiling
-from cdeep3m.tiling.info_file import INFO, read_tiling, write_tiling
+from cdeep3m.tiling.info_file import COUNTS, INFO, JSON, read_tiling, write_tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 IMAGES = "images.txt"
 """Names the images that a folder of packages was made from: one line, an absolute path."""
 STACK = "image_stacks_v{}.h5"
+PACKAGES = Kind((INFO, JSON, "*/Pkg*_Z*"), (COUNTS, IMAGES))
 PART_BYTES = 256 * 2**20
 """So much of a package is read at a time; all of it for 8- and 16-bit images."""
 CANVAS_BYTES = 128 * 2**20
