@@ -139,7 +139,7 @@ def _train(options: argparse.Namespace) -> None:
     count = 1 + len(options.add)
     weights = _weights(options.weights, count)
     enhancement = _enhancement(options)
-    _demand_enough_planes(options, asked, [images for images, _ in pairs[:count]])
+    _hold_out_what_there_is(options, asked, [images for images, _ in pairs[:count]])
     asked = _request(options, planes=0)
     wanted = followed_by(options)
     earlier = None if options.show_augmentation else demand_same_recipe(options.out, wanted)
@@ -199,7 +199,9 @@ def _request(options: argparse.Namespace, *, planes: int) -> TrainRequest:
     return full_request_of(options, planes=planes, rules=rules_from(options))
 
 
-def _demand_enough_planes(options: argparse.Namespace, request: TrainRequest, images: Sequence[Path | Address]) -> None:
+def _hold_out_what_there_is(
+    options: argparse.Namespace, request: TrainRequest, images: Sequence[Path | Address]
+) -> None:
     """Hold nothing out where a recipe asks for that, not the command line, and a volume has too few planes."""
     from cdeep3m.volumes import open_volume
 

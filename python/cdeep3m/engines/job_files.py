@@ -24,6 +24,9 @@ LISTS = ("data_source", "label_source", "source")
 FILES = ("class_prob_mapping_file",)
 """Fields of a layer that name a file."""
 
+MOST_LINES = 4
+"""Of a name of a file."""
+
 
 @dataclass(frozen=True)
 class TrainingFiles:
@@ -99,10 +102,6 @@ def listed_files(listing: Path, folder: Path) -> list[Path]:
         found += [folder / name] * bool(name)
         at = end
     return found
-
-
-MOST_LINES = 4
-"""Of a name."""
 
 
 def read_list(listing: Path, folder: Path) -> list[Path]:

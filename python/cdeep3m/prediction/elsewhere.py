@@ -22,7 +22,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import FORMATS, address_in, chunks_of, open_maps, place_of
 from cdeep3m.prediction.core import BoxPredictor, NetInUse
-from cdeep3m.prediction.reading import planes_kept
+from cdeep3m.prediction.reading import with_planes_kept
 from cdeep3m.prediction.streaming import fill_boxes, is_unrounded, missing_boxes
 from cdeep3m.runners.base import require_all
 from cdeep3m.runs.prediction import PredictionRun
@@ -31,7 +31,6 @@ from cdeep3m.system.ledger import share_of
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.enhanced import open_enhanced
-from cdeep3m.volumes.kept_planes import KeptPlanes
 from cdeep3m.volumes.open import ELSEWHERE
 from cdeep3m.volumes.stores import Store
 
@@ -332,9 +331,9 @@ def _ready(work: UnitWork) -> _Ready:
         }
         outputs = work.open_outputs(volume)
         frames = max(one.net.frames for one in nets.values())
-        kept = planes_kept(volume, work.tiling, frames=frames, chunks=chunks_of(work.kind.format, volume.shape))
+        chunks = chunks_of(work.kind.format, volume.shape)
         predictor = BoxPredictor(
-            volume=KeptPlanes(volume, most=kept, folder=work.out) if kept else volume,
+            volume=with_planes_kept(volume, work.tiling, frames=frames, chunks=chunks, folder=work.out),
             nets=nets,
             tiling=work.tiling,
             rules=work.tiling.rules,

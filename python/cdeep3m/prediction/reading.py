@@ -12,11 +12,12 @@ import numpy as np
 from cdeep3m.geometry import Roi
 from cdeep3m.matlab_ports.imageimporter import take_class_of_first
 from cdeep3m.tiling.grid import LARGEST_PLANE
-from cdeep3m.volumes.kept_planes import is_decoded_whole
+from cdeep3m.volumes.kept_planes import KeptPlanes, is_decoded_whole
 from cdeep3m.volumes.samples import middle, parts_of_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cdeep3m.geometry import Coordinate
     from cdeep3m.tiling.grid import Tiling
@@ -92,6 +93,12 @@ def planes_kept(volume: Volume, tiling: Tiling, *, frames: int, chunks: Coordina
     if height * width <= WHOLE_PLANES or tiling.tiles == 1 or not is_decoded_whole(volume):
         return 0
     return 0 if tiling.rules.octave_images else min(planes, chunks[0] + frames - 1)
+
+
+def with_planes_kept(volume: Volume, tiling: Tiling, *, frames: int, chunks: Coordinate, folder: Path) -> Volume:
+    """Return a volume that keeps as many planes as `planes_kept` says, in nameless files in `folder`."""
+    most = planes_kept(volume, tiling, frames=frames, chunks=chunks)
+    return KeptPlanes(volume, most=most, folder=folder) if most else volume
 
 
 class PackageReader:

@@ -37,7 +37,7 @@ from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
-from cdeep3m.prediction.reading import PackageReader, planes_kept, sample_of
+from cdeep3m.prediction.reading import PackageReader, sample_of, with_planes_kept
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
@@ -61,10 +61,9 @@ from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
-from cdeep3m.volumes.kept_planes import KeptPlanes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cdeep3m.engines.base import Engine, LoadedNet, Precision
     from cdeep3m.maps.base import MapType
@@ -92,7 +91,7 @@ class PredictRequest:
     ----------
     trained : Path
         Folder of a training: `<net>/deploy.prototxt` and `<net>/trainedmodel/`.
-    images : Path
+    images : Path or Address
         Folder of images, or a stack file.
     out : Path
         Folder that gets the probability maps; made when it is not there.
@@ -115,7 +114,6 @@ class PredictRequest:
         Enhance by percentiles of the whole volume, where `denoise` says to enhance at all.
     overwrite : bool
         Remove what an earlier run left in `out`, whatever that was made of.
-
     format : str
         Format of the maps, one of `maps.open.FORMATS`.
     dtype : {"uint8", "uint16", "float32"}
@@ -552,7 +550,8 @@ def _stream(
     """Predict what is missing of every net in this process, and average the nets from arrays where rules allow it."""
     outputs = outputs_of(run.folder, list(models), volume, averages=_averages_arrays(request), kind=_kind_of(request))
     maps, averaged = outputs.maps, outputs.averaged
-    boxes = tiling.boxes(chunks=chunks_of(request.format, volume.shape))
+    chunks = chunks_of(request.format, volume.shape)
+    boxes = tiling.boxes(chunks=chunks)
     lacking = Counter(net for _, nets in plan_of(boxes, maps, averaged) for net in nets)
     wanted = [model for net, model in models.items() if lacking[net]]
     read = spread(partial(_read, request, engine, gpu), wanted)
@@ -562,15 +561,11 @@ def _stream(
     }
     for net in nets:
         run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    chunks = chunks_of(request.format, volume.shape)
     frames = max((one.net.frames for one in nets.values()), default=1)
-    kept = planes_kept(volume, tiling, frames=frames, chunks=chunks)
-    seen = KeptPlanes(volume, most=kept, folder=run.folder) if kept else volume
+    seen = with_planes_kept(volume, tiling, frames=frames, chunks=chunks, folder=run.folder)
     predictor = BoxPredictor(volume=seen, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
     fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
-    for net in models:
-        run.mark_net_done(net)
-        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+    _mark_nets_done(run, models, planes=volume.shape[0])
 
 
 def _spread(
@@ -608,10 +603,15 @@ def _spread(
     if not fill_elsewhere(work, outputs, runner, share=share, report=report):
         return False
     outputs.finish()
-    for net in models:
-        run.mark_net_done(net)
-        run.log("postprocess", f"{net}: {volume.shape[0]} planes written to {run.net_folder(net).name}")
+    _mark_nets_done(run, models, planes=volume.shape[0])
     return True
+
+
+def _mark_nets_done(run: PredictionRun, nets: Iterable[str], *, planes: int) -> None:
+    """Say that all maps are there."""
+    for net in nets:
+        run.mark_net_done(net)
+        run.log("postprocess", f"{net}: {planes} planes written to {run.net_folder(net).name}")
 
 
 def _absolute(model: TrainedModel) -> TrainedModel:
