@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STACK_FILES = {variant: STACK.format(variant.index) for variant in VARIANTS}
-ENOUGH_VALUES = max(FEWEST_IMAGE_VALUES, MOST_LABEL_VALUES + 1)
 BLOCK_BYTES = 64 * 2**20
 """So much of a volume is read at a time."""
 
@@ -137,7 +136,8 @@ def fill_volumes(
         The sizes differ.
     """
     check_same_size(images.shape, labels.shape)
-    (data, values), (label, _) = spread(lambda volume: _read_filled(volume, scratch=scratch), (images, labels))
+    wanted = (images, FEWEST_IMAGE_VALUES), (labels, 0)
+    (data, values), (label, _) = spread(lambda one: _read_filled(one[0], enough=one[1], scratch=scratch), wanted)
     if len(values) < FEWEST_IMAGE_VALUES:
         logger.warning("%s holds %d different values only; are these the images?", name, len(values))
     if isinstance(labels, ClassVolume):
@@ -314,10 +314,12 @@ def _load_as_the_original(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read and check in the order of PreprocessTrainingData.m, which compares sizes after the filling (defect 15)."""
     check_numbers(images, labels, rules=ORIGINAL)
-    data, values = _read_filled(open_volume(images, rules=ORIGINAL, importer="imageimporter"), scratch=scratch)
+    volume = open_volume(images, rules=ORIGINAL, importer="imageimporter")
+    data, values = _read_filled(volume, enough=FEWEST_IMAGE_VALUES, scratch=scratch)
     if len(values) < FEWEST_IMAGE_VALUES:
         _ask(f"{images} holds fewer than {FEWEST_IMAGE_VALUES} values; are these the images?", confirm)
-    label, values = _read_filled(open_volume(labels, rules=ORIGINAL, importer="imageimporter"), scratch=scratch)
+    volume = open_volume(labels, rules=ORIGINAL, importer="imageimporter")
+    label, values = _read_filled(volume, enough=MOST_LABEL_VALUES + 1, scratch=scratch)
     if len(values) > MOST_LABEL_VALUES:
         _ask(f"{labels} holds more than {MOST_LABEL_VALUES} values; are these the labels?", confirm)
     if same_size:
@@ -325,22 +327,24 @@ def _load_as_the_original(
     return data, label
 
 
-def _read_filled(volume: Volume, *, scratch: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Read a whole volume, place it as `fill_to_smallest_side` does, and collect its values until there are enough.
+def _read_filled(
+    volume: Volume, *, enough: int, scratch: str | os.PathLike[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a whole volume, place it as `fill_to_smallest_side` does, and collect its values until there are `enough`.
 
     Returns
     -------
     stack : ndarray, shape (z, y, x)
         With z fastest in memory.
     values : ndarray
-        Three different values of the volume's own voxels, or all where there are fewer.
+        So many different values of the volume's own voxels, or all where there are fewer.
     """
     folder = None if scratch is None else _nearest_folder(Path(scratch))
     stack = from_caffe_axes(zeros(filled_shape(volume.shape)[::-1], volume.dtype, folder=folder))
     values = np.empty(0, volume.dtype)
     for roi, block in volume.blocks(BLOCK_BYTES):
-        if len(values) < ENOUGH_VALUES:
-            values = np.union1d(values, distinct_values(block, enough=ENOUGH_VALUES))
+        if len(values) < enough:
+            values = np.union1d(values, distinct_values(block, enough=enough))
         _copy_releasing(block, stack[roi.slices])
     return stack, values
 
