@@ -226,7 +226,7 @@ def _check_config(config: Mapping[str, str], folder: Path) -> None:
     place = folder / "predict.config"
     missing = [key for key in CONFIG_KEYS if not config.get(key, "").strip()]
     if missing:
-        raise RunError(f"{place} lacks {', '.join(missing)}")
+        raise RunError(f"{place} lacks {', '.join(missing)}; expected {', '.join(CONFIG_KEYS)}. Write them into it")
     now = fingerprint(config["imagedir"]) if IMAGES in config else None
     if now is not None and now != config[IMAGES]:
         raise RunError(

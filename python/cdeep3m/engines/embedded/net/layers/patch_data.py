@@ -90,7 +90,10 @@ class PatchData(Layer):
         files = self._files(provider.data_source)
         labels = self._files(provider.label_source) if provider.label_source else [None] * len(files)
         if len(labels) != len(files):
-            raise InputError(f"{len(files)} files in {provider.data_source}, {len(labels)} in {provider.label_source}")
+            raise InputError(
+                f"found {len(files)} files in {provider.data_source} and {len(labels)} in {provider.label_source}; "
+                "expected as many labels as data. Add what is missing to the lists"
+            )
         pairs = list(zip(files, labels, strict=True))
         return [open_training_file(*pairs[i]) for i in self._chosen(len(pairs))]
 
