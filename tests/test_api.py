@@ -137,6 +137,47 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         cdeep3m.load_model(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"aug_speed": 3}, "found aug_speed 3; expected one of 1, 2"),
+        ({"precision": "half"}, "found precision 'half'"),
+    ],
+)
+def test_settings_that_are_none_are_refused(tmp_path, options, words):
+    with pytest.raises(InputError, match=words):
+        cdeep3m.load_model(tmp_path, **options)
+
+
+ONE_STEP = {"nets": "1fm", "iterations": 1, "width": 32, "patch_side": 32}
+
+
+def test_a_training_does_not_write_into_what_it_reads_nor_nowhere(tmp_path):
+    images = addresses((2, 40, 48))
+    png_folder(tmp_path / "images", images)
+    png_folder(tmp_path / "labels", images % 2)
+    before = sorted(tmp_path.rglob("*"))
+    for place in (tmp_path / "images", tmp_path / "labels"):
+        with pytest.raises(RunError, match="is what is read"):
+            cdeep3m.train(tmp_path / "images", tmp_path / "labels", place, **ONE_STEP)
+    with pytest.raises(InputError, match="an empty name"):
+        cdeep3m.train(tmp_path / "images", tmp_path / "labels", "", **ONE_STEP)
+    with pytest.raises(InputError, match="found --models 7fm; expected some of 1fm,3fm,5fm"):
+        cdeep3m.train(tmp_path / "images", tmp_path / "labels", tmp_path / "trained", **{**ONE_STEP, "nets": ["7fm"]})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_training_on_other_arrays_is_refused_where_one_is(tmp_path):
+    images = addresses((2, 40, 48))
+    cdeep3m.train(images, images % 2, tmp_path, **ONE_STEP)
+    cdeep3m.train(images, images % 2 * 255, tmp_path, **ONE_STEP)
+    other = images.copy()
+    other[1, 3, 4] += 1
+    for pair in ((other, images % 2), (images, other % 2)):
+        with pytest.raises(RunError, match="holds a training on other images or labels"):
+            cdeep3m.train(*pair, tmp_path, **ONE_STEP)
+
+
 def test_labels_that_are_no_numbers_are_refused(tmp_path):
     images = addresses((3, 40, 40))
     with pytest.raises(InputError, match="the array of labels holds NaN"):

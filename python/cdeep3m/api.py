@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -16,13 +17,16 @@ from cdeep3m.errors import EngineError, InputError, RunError
 from cdeep3m.evaluation.held_out import judge_for
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
+from cdeep3m.nets.prototxts import NETS
 from cdeep3m.prediction.core import NetInUse, average_nets, predict_boxes
 from cdeep3m.prediction.reading import sample_of
+from cdeep3m.rules import SPEEDS
 from cdeep3m.runs.gray_range import GrayRange, check_range, read_range
 from cdeep3m.runs.provenance import keep_record, trained_on
 from cdeep3m.runs.recipe import demand_same_recipe, keep_recipe
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import calibration_for
+from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.training.by_options import (
@@ -39,7 +43,7 @@ from cdeep3m.training.by_options import (
     split_of,
 )
 from cdeep3m.training.data import fill_volumes, training_range, training_variants
-from cdeep3m.training.folder import create_run
+from cdeep3m.training.folder import create_run, demand_nets
 from cdeep3m.training.holding_out import training_planes
 from cdeep3m.training.run import train as train_run
 from cdeep3m.training.sources import Loaded, record_of
@@ -121,16 +125,23 @@ def load_model(
 
     Raises
     ------
+    InputError
+        `aug_speed` or `precision` is none of these.
     MissingModelError
         There is no such net, or none at all.
     NetError
         Weights and net do not fit.
     """
+    if aug_speed not in SPEEDS:
+        raise InputError(f"found aug_speed {aug_speed}; expected one of {', '.join(map(str, SPEEDS))}")
+    if precision not in get_args(Precision):
+        raise InputError(f"found precision {precision!r}; expected one of {', '.join(get_args(Precision))}")
     engine, gpus = select_engine("embedded", gpu=str(gpu))
     if not isinstance(engine, InProcessEngine):
         raise EngineError(f"the engine {engine.name} predicts files; expected one that predicts arrays")
     run = TrainedRun(Path(trained))
     record = trained_on(trained)
+    wanted = _names(nets) or run.default_nets()
     return Model(
         {
             net: NetInUse(
@@ -138,7 +149,7 @@ def load_model(
                 variants_for(net, aug_speed),
                 calibration_for(model.weights, label=label, say=True) if calibrated else None,
             )
-            for net, model in ((net, replace(run.model(net), label=label)) for net in nets or run.default_nets())
+            for net, model in ((net, replace(run.model(net), label=label)) for net in wanted)
         },
         enhancement=record.enhancement if record else None,
         grays=read_range(run.folder),
@@ -200,7 +211,7 @@ def predict(
 
 def _predict_to(out: Address, volume: Volume, model: Model, *, fit: bool) -> Path:
     """Predict to an address that holds nothing yet."""
-    path = Path(out)
+    path = _place(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} is there already; expected a new or empty one. Delete it or choose another")
     maps = open_maps(out, MapSpec(shape=volume.shape, placement=volume.placement))
@@ -235,6 +246,26 @@ def _labels(labels: ArrayLike | Address) -> Volume:
     if len(values) > 2 or values[0] != 0:
         raise InputError(f"found labels of {', '.join(map(str, values[:8]))}; expected 0 and one other value")
     return ArrayVolume((array != 0).astype(np.uint8))
+
+
+def _names(nets: Sequence[str] | None) -> Sequence[str]:
+    return nets.split(",") if isinstance(nets, str) else nets or ()
+
+
+def _place(out: Address) -> Path:
+    if not os.fspath(out):
+        raise InputError("found an empty name to write to; expected a file or folder")
+    return Path(out)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """Return what tells arrays from others."""
+    found = hashlib.blake2b(digest_size=32)
+    for array in arrays:
+        found.update(repr((array.shape, array.dtype.str)).encode())
+        for plane in array:
+            found.update(np.ascontiguousarray(plane))
+    return found.hexdigest()
 
 
 def _array(values: Any, name: str) -> Any:
@@ -305,8 +336,8 @@ def train(
     Raises
     ------
     CDeep3MError
-        Images and labels cannot be read or do not fit each other, options cannot be together, or `out` holds models of
-        other nets or of another recipe.
+        Images and labels cannot be read or do not fit each other, options cannot be together, or `out` is one of them,
+        or holds models of other images, of other nets or of another recipe.
 
     Examples
     --------
@@ -320,7 +351,7 @@ def train(
     (6, 40, 48)
     """
     given = {
-        "models": None if nets is None else ",".join(nets),
+        "models": None if nets is None else ",".join(_names(nets)),
         "numiterations": iterations,
         "training_time": seconds_of(time) if isinstance(time, str) else time,
         "width": width,
@@ -331,9 +362,10 @@ def train(
     }
     begun = monotonic()
     options = called_options(recipe, {name: value for name, value in given.items() if value is not None})
-    folder = Path(out)
+    folder = _place(out)
     options.out = folder
-    full_request_of(options, planes=0)  # tells of wrong settings before images are read
+    demand_nets(folder, full_request_of(options, planes=0).nets)  # tells of wrong settings before images are read
+    demand_apart(folder, [path for path in (images, labels) if isinstance(path, str | os.PathLike)], below=NETS)
     loaded = _loaded(options, images, labels)
     request = full_request_of(options, planes=loaded.training[0].data.shape[-1])
     wanted = followed_by(options)
@@ -368,9 +400,10 @@ def _loaded(options: SimpleNamespace, images: ArrayLike | Address, labels: Array
     if normalisation:
         volume = enhanced(volume, normalisation, name=GIVEN)
     data, label = fill_volumes(volume, _labels(labels))
-    noted = GrayRange.of(data)
     if isinstance(images, str | os.PathLike) and isinstance(labels, str | os.PathLike):
         noted = training_range(images, labels, data)
+    else:
+        noted = GrayRange.of(data, source=_digest(data, label))
     split, known = split_of(options, nets), training_planes(data, label)
     if split:
         data, label, known = split.of(data, label)

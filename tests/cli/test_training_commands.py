@@ -283,3 +283,9 @@ def test_a_single_plane_trains_1fm_alone(engine, out, tmp_path, planes, nets, ca
     assert train.main(runs(*SHORT, images, labels, out)) == 0
     assert [job.folder.name for job in engine.jobs] == nets
     assert ("a single plane: 1fm is trained alone" in caplog.text) == (planes == 1)
+
+
+def test_a_net_that_no_training_has_is_refused_before_anything_is_read(tmp_path, capsys):
+    assert train.main(runs("--models", "1fm,7fm", tmp_path / "absent", tmp_path / "absent", tmp_path / "out")) == 1
+    assert "found --models 7fm; expected some of 1fm,3fm,5fm" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -125,12 +125,13 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.runs.provenance import keep_record, warn_of_other_images
     from cdeep3m.runs.recipe import demand_same_recipe
     from cdeep3m.system.files import demand_apart
-    from cdeep3m.training.folder import create_run
+    from cdeep3m.training.folder import create_run, demand_nets
     from cdeep3m.training.sources import Source, load_sources, record_of
     from cdeep3m.volumes.labels import Labelling
 
     begun = time.monotonic()
     asked = _request(options, planes=0)  # tells of wrong settings before images are read
+    demand_nets(options.out, asked.nets)
     named = [(options.images, options.labels), *options.add, *([options.validation] if options.validation else [])]
     pairs = [
         (path_or_address(images, options), path_or_address(labels, options, labels=True)) for images, labels in named

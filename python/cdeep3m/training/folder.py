@@ -155,6 +155,19 @@ def create_run(
             write_text(folder / "readme.txt", README)
 
 
+def demand_nets(out: Path, nets: Iterable[str]) -> None:
+    """Refuse nets that the folder of a training will not hold, before anything is read or written.
+
+    Raises
+    ------
+    InputError
+        A name is none of `NETS`, and `out` has no folder of that name.
+    """
+    unknown = [net for net in nets if net not in NETS and not (out / net).is_dir()]
+    if unknown:
+        raise InputError(f"found --models {','.join(unknown)}; expected some of {','.join(NETS)}")
+
+
 def _write(path: Path, message: Message) -> None:
     """Write a prototxt; a solver that is there keeps its comments."""
     if path.name == SOLVER and path.is_file():
