@@ -264,7 +264,7 @@ def _digest(*arrays: np.ndarray) -> str:
     for array in arrays:
         found.update(repr((array.shape, array.dtype.str)).encode())
         for plane in array:
-            found.update(np.ascontiguousarray(plane))
+            found.update(np.ascontiguousarray(plane).data)
     return found.hexdigest()
 
 
