@@ -76,7 +76,7 @@ INSIDE = {
         estimate plan
         run
         run_as_edition_2
-        elsewhere facts
+        elsewhere facts comparing
         streaming
         over_files as_edition_2
         core

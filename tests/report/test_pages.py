@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from cdeep3m.cli.report import main, report_at_end
+from cdeep3m.cli.report import main, page_ready_in_time, report_at_end
 from cdeep3m.errors import InputError
 from cdeep3m.report.charts import Axis, Line, histogram, line_chart
 from cdeep3m.report.prediction_page import SIDE, prediction_page
@@ -156,6 +156,21 @@ def test_a_finished_run_gets_its_page_unless_told_otherwise(tmp_path, capsys):
     assert not (out / "report.html").exists()
     report_at_end(Options(out))
     assert f"Report: {out / 'report.html'}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_the_page_needs_is_loaded_once_while_the_run_goes_on(tmp_path, monkeypatch, missing):
+    if missing:
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+    begun, passed = [], []
+    monkeypatch.setattr("cdeep3m.system.threads.begin", lambda work: begun.append(work()))
+    report = page_ready_in_time(Options(tmp_path), lambda *words: passed.append(words))
+    assert not begun
+    report("1fm", 1)
+    report("1fm", 2)
+    assert (begun, passed) == ([None], [("1fm", 1), ("1fm", 2)])
+    page_ready_in_time(Options(tmp_path, no_report=True), lambda *_: None)("1fm", 1)
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize("missing", [("jinja2",), ("jinja2", "markupsafe")])

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from cdeep3m.system import threads as system_threads
-from cdeep3m.system.threads import Behind, ahead, for_each, spread
+from cdeep3m.system.threads import Behind, ahead, begin, for_each, spread
 
 
 def test_items_come_in_order_and_all():
@@ -107,3 +107,13 @@ def test_a_spread_error_comes_in_its_place_and_ends_the_rest(threads):
         for_each(call, range(1000))
     assert set(range(10)) <= set(done)
     assert len(done) <= 10 + 2 * threads
+
+
+def test_what_is_begun_runs_beside_and_hands_over_what_it_made_or_raised():
+    waits = threading.Event()
+    future = begin(waits.wait, 10)
+    assert not future.done()
+    waits.set()
+    assert future.result() is True
+    with pytest.raises(ZeroDivisionError):
+        begin(divmod, 1, 0).result()

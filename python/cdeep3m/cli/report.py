@@ -11,7 +11,9 @@ from cdeep3m.cli.common import CommandParser, run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from cdeep3m.engines.base import Progress
 
 DESCRIPTION = """\
 Write RUN/report.html: one page that holds everything in itself and asks no network.
@@ -66,6 +68,29 @@ def _report(options: argparse.Namespace) -> None:
 def add_report_option(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands that write a page at their end."""
     parser.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+
+
+def page_ready_in_time(
+    options: argparse.Namespace, report: Callable[[str, Progress], None]
+) -> Callable[[str, Progress], None]:
+    """Return a callable that passes progress on; with the first of it, what the page will need begins to load."""
+    from cdeep3m.system.threads import begin
+
+    begun: list[object] = []
+
+    def told(name: str, progress: Progress) -> None:
+        if not (begun or options.no_report):
+            begun.append(begin(_load_page))
+        report(name, progress)
+
+    return told
+
+
+def _load_page() -> None:
+    import cdeep3m.evaluation.run_findings  # noqa: F401 - it takes a while, and is wanted at the end
+    from cdeep3m.report.write import get_ready
+
+    get_ready()
 
 
 def report_at_end(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.engine_options import add_engine_options, container_options
-from cdeep3m.cli.report import add_report_option, report_at_end
+from cdeep3m.cli.report import add_report_option, page_ready_in_time, report_at_end
 from cdeep3m.cli.runner_options import add_runner_options, add_share_option, chosen_runner
 from cdeep3m.cli.threads import add_threads_option, limit_threads
 from cdeep3m.cli.volume_options import add_map_options, add_place_option, add_selection_options, path_or_address
@@ -218,7 +218,8 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
     if options.plan:
         return _plan(request, engine, gpus[0])
     runner, gpu = runner_for(options, engine, gpus)
-    with ProgressDisplay("plane" if request.format == "png" else "box") as report:
+    with ProgressDisplay("plane" if request.format == "png" else "box") as display:
+        report = page_ready_in_time(options, display)
         if not predict(request, engine, gpu=gpu, also=gpus[1:], report=report, runner=runner, share=options.share):
             print(f"{options.out / 'DONE'} is there: this prediction has finished before, nothing to do")
             return 0

@@ -306,8 +306,21 @@ class RehearsingEngine(InProcessEngine, Protocol):
 class PairingEngine(InProcessEngine, Protocol):
     """An engine that reads a model once to predict with either precision."""
 
-    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[LoadedNet, LoadedNet]:
-        """Read `model`, and make it ready with "fast" and with "float32"; see `load`."""
+    def load_each(
+        self, model: TrainedModel, precisions: Sequence[Precision], *, gpu: int = CPU
+    ) -> tuple[LoadedNet, ...]:
+        """Read `model`, and make a net of it for each precision, which threads of their own may use; see `load`."""
+
+    def is_apart(self, gpu: int) -> bool:
+        """Return whether nets run on another device than this program, which has time for more meanwhile."""
+
+
+@runtime_checkable
+class WakingEngine(InProcessEngine, Protocol):
+    """An engine whose device takes a while to get ready."""
+
+    def wake(self, gpu: int) -> None:
+        """Load what any net will need on GPU number `gpu`."""
 
 
 @runtime_checkable

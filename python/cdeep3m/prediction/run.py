@@ -25,19 +25,20 @@ from cdeep3m.engines.base import (
     Progress,
     ReachingEngine,
     TrainedModel,
+    WakingEngine,
 )
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, failing_with, pausing
-from cdeep3m.maps.agreement import agreement_of
 from cdeep3m.maps.open import FORMATS, chunks_of, format_called
 from cdeep3m.matlab_ports.check_training_data import FEWEST_IMAGE_VALUES, distinct_values
 from cdeep3m.prediction.as_edition_2 import define_packages
+from cdeep3m.prediction.comparing import Comparisons
 from cdeep3m.prediction.core import BoxPredictor, NetInUse
 from cdeep3m.prediction.elsewhere import MapKind, UnitWork, discard, fill_elsewhere, outputs_of
 from cdeep3m.prediction.facts import facts_of_images, facts_of_model
 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
-from cdeep3m.prediction.reading import PackageReader, sample_of, with_planes_kept
+from cdeep3m.prediction.reading import sample_of, with_planes_kept
 from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
@@ -51,7 +52,7 @@ from cdeep3m.runs.states import prediction_events
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.runs.validation import calibration_for
 from cdeep3m.system.files import Settling, demand_apart
-from cdeep3m.system.threads import spread
+from cdeep3m.system.threads import begin, spread
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.info_file import write_tiling
 from cdeep3m.tiling.variants import variants_for
@@ -238,6 +239,8 @@ def predict(
             "--overwrite with --share: every share would remove what the others made. Leave one of them out"
         )
     _demand_apart(request)
+    if isinstance(engine, WakingEngine) and runner is None:
+        begin(engine.wake, gpu)
     with pausing(10):
         return _predict(request, engine, gpu=gpu, also=also, report=report, runner=runner, share=share)
 
@@ -554,17 +557,20 @@ def _stream(
     boxes = tiling.boxes(chunks=chunks)
     lacking = Counter(net for _, nets in plan_of(boxes, maps, averaged) for net in nets)
     wanted = [model for net, model in models.items() if lacking[net]]
-    read = spread(partial(_read, request, engine, gpu), wanted)
-    nets = {
-        model.net: _in_use(request, run, model, volume, tiling, found)
-        for model, found in zip(wanted, read, strict=True)
-    }
-    for net in nets:
-        run.log("prediction", f"{net}: {models[net].weights.name} on {engine.device(gpu)}, {lacking[net]} boxes left")
-    frames = max((one.net.frames for one in nets.values()), default=1)
-    seen = with_planes_kept(volume, tiling, frames=frames, chunks=chunks, folder=run.folder)
-    predictor = BoxPredictor(volume=seen, nets=nets, tiling=tiling, rules=request.rules, unrounded=is_unrounded(maps))
-    fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
+    beside = isinstance(engine, PairingEngine) and engine.is_apart(gpu)
+    read = spread(partial(_read, request, engine, gpu, beside=beside), wanted)
+    with Comparisons(volume, tiling, note=partial(run.log, "prediction"), beside=beside) as comparisons:
+        nets = {
+            model.net: _in_use(request, model, found, comparisons) for model, found in zip(wanted, read, strict=True)
+        }
+        for net in nets:
+            device = engine.device(gpu)
+            run.log("prediction", f"{net}: {models[net].weights.name} on {device}, {lacking[net]} boxes left")
+        frames = max((one.net.frames for one in nets.values()), default=1)
+        seen = with_planes_kept(volume, tiling, frames=frames, chunks=chunks, folder=run.folder)
+        unrounded = is_unrounded(maps)
+        predictor = BoxPredictor(volume=seen, nets=nets, tiling=tiling, rules=request.rules, unrounded=unrounded)
+        fill(maps, averaged, boxes, predictor, before_pass=run.demand_no_kill, report=report)
     _mark_nets_done(run, models, planes=volume.shape[0])
 
 
@@ -583,8 +589,9 @@ def _spread(
     """Have what is missing predicted by a runner; return whether all maps are whole."""
     run.log("prediction", f"planes are predicted by {runner}")
     if request.fast:
-        for model in models.values():
-            _load(request, engine, gpu, run, model, volume, tiling)
+        with Comparisons(volume, tiling, note=partial(run.log, "prediction"), beside=False) as comparisons:
+            for model in models.values():
+                _in_use(request, model, _read(request, engine, gpu, model), comparisons)
     work = UnitWork(
         images=request.images.absolute(),
         models=tuple(_absolute(model) for model in models.values()),
@@ -623,53 +630,32 @@ def _averages_arrays(request: PredictRequest) -> bool:
     return len(request.nets) > 1 and not request.rules.octave_images
 
 
-def _load(
-    request: PredictRequest,
-    engine: InProcessEngine,
-    gpu: int,
-    run: PredictionRun,
-    model: TrainedModel,
-    volume: Volume,
-    tiling: Tiling,
-) -> NetInUse:
-    return _in_use(request, run, model, volume, tiling, _read(request, engine, gpu, model))
+def _read(
+    request: PredictRequest, engine: InProcessEngine, gpu: int, model: TrainedModel, *, beside: bool = False
+) -> tuple[LoadedNet, ...]:
+    """Return a net as it was asked for; where that is a fast one, two more to compare with each other.
 
-
-def _read(request: PredictRequest, engine: InProcessEngine, gpu: int, model: TrainedModel) -> tuple[LoadedNet, ...]:
-    """Return a net as it was asked for; before a fast one is used, with float32 too."""
+    Unless they are compared `beside` the prediction, the fast one of these is the one that predicts.
+    """
     if not request.fast:
         return (engine.load(model, gpu=gpu),)
+    precisions: tuple[Precision, ...] = ("fast", "float32", "fast") if beside else ("fast", "float32")
     if isinstance(engine, PairingEngine):
-        return engine.load_pair(model, gpu=gpu)
-    return engine.load(model, gpu=gpu, precision=request.precision), engine.load(model, gpu=gpu)
+        nets = tuple(engine.load_each(model, precisions, gpu=gpu))
+    else:
+        nets = tuple(engine.load(model, gpu=gpu, precision=precision) for precision in precisions)
+    return nets if beside else (*nets, nets[0])
 
 
 def _in_use(
-    request: PredictRequest,
-    run: PredictionRun,
-    model: TrainedModel,
-    volume: Volume,
-    tiling: Tiling,
-    nets: tuple[LoadedNet, ...],
+    request: PredictRequest, model: TrainedModel, nets: tuple[LoadedNet, ...], comparisons: Comparisons
 ) -> NetInUse:
-    """Say what short numbers cost, where they are used."""
-    loaded, *plain = nets
-    for other in plain:
-        run.log("prediction", _cost_of_speed(model.net, other, loaded, volume, tiling, volume.shape[0] // 2))
+    """Have it said what short numbers cost, where they are used."""
+    loaded, *compared = nets
+    if compared:
+        comparisons.tell(model.net, *compared)
     calibration = calibrations_of(request, {model.net: model}).get(model.net)
     return NetInUse(loaded, variants_for(model.net, request.aug_speed), calibration)
-
-
-def _cost_of_speed(net: str, plain: LoadedNet, fast: LoadedNet, volume: Volume, tiling: Tiling, z: int) -> str:
-    """Predict plane `z` of one package with both; say and return how they differ."""
-    window = PackageReader(volume, tiling, frames=fast.frames).window(tiling.packages_at(z)[0], z, fast.frames)
-    found = agreement_of([(next(iter(plain.foreground([window]))), next(iter(fast.foreground([window]))))])
-    said = (
-        f"{net}: fast numbers change {1 - found.equal_share:.1%} of the 8-bit values of plane {z + 1}, by "
-        f"{found.largest_step} of 255 at most; probabilities by {found.largest:.2g} at most"
-    )
-    logger.info(said)
-    return said
 
 
 def _ensemble(request: PredictRequest, run: PredictionRun, *, averaged: bool) -> None:

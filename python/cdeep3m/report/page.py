@@ -52,6 +52,11 @@ def safe(markup: str) -> Any:
     return Markup(markup)  # noqa: S704 - nothing in it comes from a user unescaped
 
 
+def load_templates() -> None:
+    """Load what fills templates; `render` does without that, later."""
+    _environment()
+
+
 def _environment() -> Environment:
     with needing("jinja2", extra="report", module="jinja2"):
         from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cdeep3m.errors import InputError
+from cdeep3m.errors import InputError, MissingExtraError
 from cdeep3m.evaluation.scores import HALF
+from cdeep3m.report.page import load_templates
 from cdeep3m.report.prediction_page import prediction_page
 from cdeep3m.report.training_page import training_page
 from cdeep3m.runs.states import kind_of
@@ -68,6 +70,12 @@ def write_report(
     )
     write_text(path, page)
     return path
+
+
+def get_ready() -> None:
+    """Load what `write_report` loads, and say nothing of what is missing: that it will."""
+    with suppress(MissingExtraError):
+        load_templates()
 
 
 def _demand_page(path: Path) -> None:

@@ -40,6 +40,7 @@ from cdeep3m.system.files import (
     text_with_names,
     write_text,
 )
+from cdeep3m.system.threads import spread
 from cdeep3m.tiling.info_file import COUNTS, INFO
 from cdeep3m.volumes.formats import MAP
 
@@ -376,10 +377,11 @@ def _plain(value: str) -> str:
 
 def _current(settings: Mapping[str, str], models: Mapping[str, TrainedModel]) -> dict[str, str]:
     """Return all that predict.config says of a run."""
+    fingerprints = spread(_fingerprint, list(models.values()))
     return {
         **settings,
         "cdeep3m": __version__,
-        **{f"model.{net}": _fingerprint(model) for net, model in models.items()},
+        **{f"model.{net}": found for net, found in zip(models, fingerprints, strict=True)},
     }
 
 

@@ -112,6 +112,22 @@ def spread(function: Callable[[Item], T], items: Sequence[Item]) -> Iterator[T]:
                 future.cancel()
 
 
+def begin(function: Callable[..., T], *args: object) -> Future[T]:
+    """Call `function(*args)` in a thread of its own; what it returns or raises is the future's.
+
+    The process waits for it before it ends.
+
+    Examples
+    --------
+    >>> begin(abs, -3).result()
+    3
+    """
+    pool = ThreadPoolExecutor(max_workers=1)
+    future = pool.submit(function, *args)
+    pool.shutdown(wait=False)
+    return future
+
+
 def for_each(function: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Call `function` with every item, in a thread for each processor; see `spread`."""
     for _ in spread(function, items):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cdeep3m.engines.base import CPU, STACK_OUTPUT, Progress
+from cdeep3m.engines.embedded.net.taps import in_one_pass
 from cdeep3m.engines.embedded.prediction.predictor import Predictor, read_trained
 from cdeep3m.system.files import appending
 from cdeep3m.volumes.enhancement import denoise_plane
@@ -62,11 +63,23 @@ class EmbeddedEngine:
         """Read `model` and make it ready."""
         return Predictor(model, self.place(gpu), precision=precision)
 
-    def load_pair(self, model: TrainedModel, *, gpu: int = CPU) -> tuple[Predictor, Predictor]:
-        """Read `model` once, and make it ready with short numbers and with float32."""
+    def load_each(
+        self, model: TrainedModel, precisions: Sequence[Precision], *, gpu: int = CPU
+    ) -> tuple[Predictor, ...]:
+        """Read `model` once, and make it ready for each precision."""
         device = self.place(gpu)
         net = read_trained(model, device)
-        return Predictor(model, device, precision="fast", net=net), Predictor(model, device, net=net)
+        return tuple(Predictor(model, device, precision=precision, net=net) for precision in precisions)
+
+    def is_apart(self, gpu: int) -> bool:
+        """Return whether GPU number `gpu` is one."""
+        return self.place(gpu).type != "cpu"
+
+    def wake(self, gpu: int) -> None:
+        """Load the libraries of kernels, where nets run on a GPU."""
+        place = self.place(gpu)
+        if place.type != "cpu":
+            load_libraries(place)
 
     def denoiser(self, gpu: int) -> Denoiser:
         """Return what lowers the total variation of planes on GPU number `gpu`, or on the CPU."""
@@ -115,6 +128,18 @@ def use_plain_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+
+
+@torch.inference_mode()
+def load_libraries(device: torch.device) -> None:
+    """Multiply, convolve and add up a few numbers, so that what does it is in memory before a net needs it."""
+    for number in (torch.float32, torch.float16):
+        blob = torch.ones((1, 8, 16, 16), dtype=number, device=device).contiguous(memory_format=torch.channels_last)
+        torch.mm(blob[0, 0], blob[0, 0])
+        torch.conv2d(blob, blob[:, :, :3, :3].expand(8, -1, -1, -1).contiguous(memory_format=torch.channels_last))
+    if device.type == "cuda":
+        in_one_pass(device)
+        torch.cuda.synchronize(device)
 
 
 def _note(log: Path | None, line: str) -> None:

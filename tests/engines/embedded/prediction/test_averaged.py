@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from cdeep3m.engines import averages
 from cdeep3m.engines.base import CPU
-from cdeep3m.engines.embedded.engine import EmbeddedEngine
+from cdeep3m.engines.embedded.engine import EmbeddedEngine, load_libraries
 from cdeep3m.engines.embedded.fast.prediction_net import FusedNet
 from cdeep3m.engines.embedded.prediction import predictor as predictors
 from cdeep3m.engines.embedded.prediction import turning
@@ -148,3 +148,21 @@ def test_numbers_that_float16_hardly_holds_are_predicted_with_bfloat16(tmp_path,
 def test_batches_grow_with_small_windows_and_never_beyond_a_bound():
     size = BatchSize(torch.device("cpu"), torch.float32)
     assert [size.of(side * side) for side in (1024, 512, 256)] == [1, 4, MOST_WINDOWS]
+
+
+def test_nets_of_a_model_that_was_read_once_predict_as_those_that_are_read_alone(tmp_path):
+    made, engine = model("3fm", tmp_path), EmbeddedEngine()
+    given = windows(3, 2)
+    nets = engine.load_each(made, ("fast", "float32", "fast"))
+    for net, precision in zip(nets, ("fast", "float32", "fast"), strict=True):
+        alone = engine.load(made, precision=precision)
+        assert_array_equal(list(net.averaged(given, VARIANTS)), list(alone.averaged(given, VARIANTS)))
+    assert len({id(step) for net in nets for step in net._net.steps}) == 3 * len(nets[1]._net.steps)
+
+
+@pytest.mark.parametrize("gpu", [CPU, pytest.param(0, marks=pytest.mark.gpu)])
+def test_what_any_net_needs_can_be_loaded_before_there_is_one(gpu):
+    engine = EmbeddedEngine()
+    engine.wake(gpu)
+    load_libraries(engine.place(gpu))
+    assert engine.is_apart(gpu) is (gpu != CPU)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 ROW_PADDING = 80
 """Floats between the rows of a product, so that rows do not share cache sets."""
+
+_finding_out = Lock()
+"""Whoever asks for a kernel while another thread has it made waits for that."""
 
 
 class Scratch:
@@ -128,9 +132,14 @@ class _AddUp(torch.autograd.Function):
         return torch.cat(parts, dim=1).transpose(0, 1).flatten(1), None, None
 
 
-@cache
 def in_one_pass(device: torch.device) -> bool:
     """Return whether Triton is there and makes kernels for `device`; it needs a C compiler, too."""
+    with _finding_out:
+        return _in_one_pass(device)
+
+
+@cache
+def _in_one_pass(device: torch.device) -> bool:
     try:
         with torch.cuda.device(device):
             return one_pass.check(device)
