@@ -1,13 +1,15 @@
 """Study what each choice of a recipe brings: train nets on a part of a labelled volume, score them on the rest of it.
 
-DATA holds training/images and training/labels, as the original's mito_testsample does; its validation volume is never
-looked at. Every choice has the same processor-seconds: `SPEED` turns them into steps, so that a GPU, which is quicker,
-answers for the processors of a laptop. From the project's folder:
+DATA holds training/images and training/labels, as the original's mito_testsample does; its validation volume is looked
+at with `--held validation` alone. Every choice has the same processor-seconds: `SPEED` turns them into steps, so that a
+GPU, which is quicker, answers for the processors of a laptop. From the project's folder:
 
     PYTHONPATH=tests python -m benchmarks.study_learning DATA build/study.jsonl --device cuda --jobs 14
 
-Some six minutes on one H200 (start nvidia-cuda-mps-control first, so that the jobs share it), days on two cores. The
-table of docs/learning.md is what `--table` makes of the file.
+Some six minutes on one H200 (start nvidia-cuda-mps-control first, so that the jobs share it), days on two cores.
+`--choices important --seeds 3 --minutes 4.5` tries those that matter, what matters most first, and keeps what is done
+when the time is up; the same command goes on with what the file lacks. The table of docs/learning.md is what `--table`
+makes of the file.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import argparse
 import json
 import math
 import multiprocessing
+import statistics
 import sys
+import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +41,7 @@ from cdeep3m.volumes import open_volume, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.pool import IMapIterator
 
 SPEED = {8: 0.26, 6: 0.205, 4: 0.172, 3: 0.132, 2: 0.098}
 """Million pixels of patches that a processor-second trains, by the divisor of the channels (2 cores of an AMD EPYC)."""
@@ -46,6 +52,9 @@ SIDES = ("conv_deconv2_2x", "conv_deconv3_4x", "conv_deconv4_8x", "conv_deconv5_
 HELD = {"right": np.s_[:, :, 768:], "bottom": np.s_[:, 768:], "top": np.s_[:, :256]}
 REST = {"right": np.s_[:, :, :736], "bottom": np.s_[:, :736], "top": np.s_[:, 288:]}
 """What is scored and what is learnt from, with 32 pixels between them."""
+
+VALIDATION = "validation"
+"""Held out: the validation volume, of which nothing is ever chosen; all of the training volume is learnt from."""
 
 OUTSIDE = -1
 """Label of pixels that a turned patch takes from outside the volume: they are not learnt from."""
@@ -78,6 +87,8 @@ class Choice:
         Of convolutions: "original" or "msra".
     residual, kept : float
         Factor of the residual sums; what BatchNorm keeps.
+    area : float
+        Share of a plane's part that is learnt from: 1, a half, a quarter ...
     held, seed
         Which part is held out; source of all chance.
     """
@@ -105,6 +116,7 @@ class Choice:
     filler: str = "original"
     residual: float = 0.1
     kept: float = 0.95
+    area: float = 1.0
     held: str = "right"
     seed: int = 1
 
@@ -115,8 +127,14 @@ class Choice:
 
 
 BASE = Choice(name="a quarter of the channels")
+QUICK = replace(BASE, name="1fm alone, an eighth of the channels", net="1fm", width=8)
+"""What the recipe `quick` does."""
 CHOICES = (
     BASE,
+    QUICK,
+    replace(QUICK, name=f"{QUICK.name}, half of the area", area=0.5),
+    replace(QUICK, name=f"{QUICK.name}, a quarter of the area", area=0.25),
+    *(replace(QUICK, name=f"{QUICK.name}, {seconds} s", seconds=seconds) for seconds in (5000, 20000)),
     *(replace(BASE, name=f"{net} alone", net=net) for net in ("1fm", "5fm")),
     replace(BASE, name="an eighth of the channels", width=8),
     replace(BASE, name="an eighth, 2 at least, quarter turns", width=8, least=2, turns=False, scale=0.0),
@@ -150,6 +168,17 @@ CHOICES = (
     replace(BASE, name="5000 s", seconds=5000),
     replace(BASE, name="5000 s, half of the channels", seconds=5000, width=2, least=32),
 )
+FIRST = (
+    QUICK.name,
+    f"{QUICK.name}, a quarter of the area",
+    BASE.name,
+    f"{QUICK.name}, half of the area",
+    "an eighth of the channels",
+    "1fm alone",
+    "half of the channels",
+)
+THEN = ("3 patches a step", "patches of 160, 12 a step", "cross-entropy alone", "quarter turns alone", "msra")
+"""The choices that matter, and those that matter less."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -159,39 +188,89 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--held", nargs="+", choices=HELD, default=["right", "bottom"])
-    parser.add_argument("--choices", nargs="+", default=[choice.name for choice in CHOICES])
+    parser.add_argument("--minutes", type=float, default=math.inf, help="when to stop; what is done by then is kept")
+    parser.add_argument("--held", nargs="+", choices=[*HELD, VALIDATION], default=["right", "bottom"])
+    parser.add_argument("--choices", nargs="+", default=["all"], help="names of rows, 'important' or 'all'")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args(argv)
     if options.table:
         print("\n".join(table(options.out)))
         return 0
-    wanted = [choice for choice in CHOICES if choice.name in options.choices]
-    runs = [replace(c, held=h, seed=s + 1) for c in wanted for s in range(options.seeds) for h in options.held]
-    todo = [(options, run) for run in runs]
+    until = time.monotonic() + 60 * options.minutes
+    there = [run["choice"] for run in runs_in(options.out)]
+    wanted = runs(options.choices, seeds=options.seeds, held=options.held)
+    todo = [(options, run) for run in wanted if asdict(run) not in there]
+    done = 0
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool, options.out.open("a") as out:
-        for line in pool.imap_unordered(_study, todo, chunksize=1):
+        for line in until_time_is_up(pool.imap_unordered(_study, todo, chunksize=1), until):
             out.write(line + "\n")
             out.flush()
+            done += 1
+    print(f"{done} of {len(todo)} runs are done, {len(wanted) - len(todo)} were there", file=sys.stderr)
     return 0
+
+
+def runs(names: Sequence[str], *, seeds: int, held: Sequence[str]) -> list[Choice]:
+    """Return the runs that are asked for, in the order in which they are worth most: all choices, then another seed."""
+    named = {choice.name: choice for choice in CHOICES}
+    tiers = (FIRST, THEN) if list(names) == ["important"] else (list(named) if list(names) == ["all"] else names,)
+    missing = [name for tier in tiers for name in tier if name not in named]
+    if missing:
+        raise SystemExit(f"ERROR, no choice {missing[0]!r}; there are {', '.join(named)}")
+    return [
+        replace(named[name], held=part, seed=seed + 1)
+        for tier in tiers
+        for seed in range(seeds)
+        for name in tier
+        for part in held
+    ]
+
+
+def until_time_is_up(results: IMapIterator[str], until: float) -> Iterator[str]:
+    """Yield results as they come, until a time by `time.monotonic`."""
+    while True:
+        left = until - time.monotonic()
+        try:
+            yield results.next(None if left == math.inf else max(0.0, left))
+        except (StopIteration, multiprocessing.TimeoutError):
+            return
 
 
 def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     options, choice = job
     torch.set_num_threads(1)
-    images, labels = (
-        torch.from_numpy(read_all(open_volume(options.data / "training" / name))).float()
-        for name in ("images", "labels")
-    )
-    images = ((images - images.mean()) / images.std()).to(options.device)
-    labels = (labels > 0).float().to(options.device)
-    learnt, held = REST[choice.held], HELD[choice.held]
-    nets = trained(choice, images[learnt].contiguous(), labels[learnt].contiguous())
-    planes = range(1, len(images), 3)
-    maps = predicted(choice, nets[1], images[held].contiguous(), planes)
-    return json.dumps(
-        {"choice": asdict(choice), "steps": choice.steps, **scores(maps, labels[held][list(planes)].cpu())}
-    )
+    begin = time.monotonic()
+    images, labels = _volume(options.data / "training")
+    mean, deviation = images.mean(), images.std()
+    images, labels = ((images - mean) / deviation).to(options.device), labels.to(options.device)
+    if choice.held == VALIDATION:
+        learnt = np.s_[:]
+        unseen, truth = _volume(options.data / "validation")
+        unseen, planes = ((unseen - mean) / deviation).to(options.device), range(len(unseen))
+    else:
+        learnt, planes = REST[choice.held], range(1, len(images), 3)
+        unseen, truth = images[HELD[choice.held]].contiguous(), labels[HELD[choice.held]].cpu()
+    seen, known = (part_of(volume[learnt], choice.area).contiguous() for volume in (images, labels))
+    _, net = trained(choice, seen, known)
+    found = scores(predicted(choice, net, unseen, planes), truth[list(planes)])
+    some = range(1, len(seen), 3)
+    of_learnt = scores(predicted(choice, net, seen, some), known[list(some)].cpu())["f1"]
+    seconds = round(time.monotonic() - begin, 1)
+    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found, "learnt": of_learnt, "clock": seconds})
+
+
+def _volume(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images as they are and labels of 0 and 1, shape (z, y, x), float32."""
+    images, labels = (torch.from_numpy(read_all(open_volume(folder / name))).float() for name in ("images", "labels"))
+    return images, (labels > 0).float()
+
+
+def part_of(volume: torch.Tensor, area: float) -> torch.Tensor:
+    """Return a volume (z, y, x) whose planes are halved along their longer side until `area` of them is left."""
+    while area < 1:
+        longer = 1 if volume.shape[1] >= volume.shape[2] else 2
+        volume, area = volume.narrow(longer, 0, volume.shape[longer] // 2), area * 2
+    return volume
 
 
 def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
@@ -389,21 +468,47 @@ def scores(maps: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
     }
 
 
+def runs_in(path: Path) -> list[dict[str, Any]]:
+    """Return the runs that a file holds, without one that is cut off; none where there is no file."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
 def table(path: Path) -> list[str]:
-    """Return the means of each choice as Markdown, the best first."""
+    """Return the means of each choice as Markdown, the best first.
+
+    A mean is that of the parts' means; the spread is the standard deviation over the seeds that have all parts.
+    """
     found = defaultdict(list)
-    for line in path.read_text().splitlines():
-        run = json.loads(line)
-        found[run["choice"]["name"]].append(run)
-    means = {
-        name: [sum(run[key] for run in runs) / len(runs) for key in ("f1", "precision", "recall", "best")]
-        for name, runs in found.items()
-    }
-    rows = ["| choice | runs | steps | F1 at 0.5 | precision | recall | best F1 |", "|---|---|---|---|---|---|---|"]
-    for name in sorted(means, key=lambda name: -means[name][0]):
-        cells = " | ".join(f"{value:.3f}" for value in means[name])
-        rows.append(f"| {name} | {len(found[name])} | {found[name][0]['steps']} | {cells} |")
-    return rows
+    for run in runs_in(path):
+        where = " (validation)" if run["choice"]["held"] == VALIDATION else ""
+        found[run["choice"]["name"] + where].append(run)
+    rows = {name: _row(runs) for name, runs in found.items()}
+    heads = ("choice", "steps", "seeds", "F1", "+-", "parts", "precision", "recall", "best F1", "F1 learnt")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    best_first = sorted(rows, key=lambda name: -rows[name][0])
+    return lines + [f"| {name} | {' | '.join(rows[name][1])} |" for name in best_first]
+
+
+def _row(runs: Sequence[dict[str, Any]]) -> tuple[float, list[str]]:
+    """Return the F1 of a choice's runs, and the cells of its row."""
+    parts: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for run in runs:
+        parts[run["choice"]["held"]][run["choice"]["seed"]] = run
+
+    def mean(key: str) -> float:
+        known = [[run[key] for run in part.values() if key in run] for part in parts.values()]
+        return statistics.fmean([statistics.fmean(values) for values in known if values] or [math.nan])
+
+    whole = sorted(set.intersection(*(set(part) for part in parts.values())))
+    of_seeds = [statistics.fmean([part[seed]["f1"] for part in parts.values()]) for seed in whole]
+    spread = f"{statistics.stdev(of_seeds):.3f}" if len(of_seeds) > 1 else ""
+    of_parts = [f"{name} {statistics.fmean([run['f1'] for run in parts[name].values()]):.3f}" for name in sorted(parts)]
+    cells = [f"{runs[0]['steps']}", f"{len(whole)}", f"{mean('f1'):.3f}", spread, ", ".join(of_parts)]
+    return mean("f1"), cells + [f"{mean(key):.3f}" for key in ("precision", "recall", "best", "learnt")]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,23 @@ import torch
 from PIL import Image
 
 from benchmarks import study_learning
-from benchmarks.study_learning import BASE, CHOICES, OUTSIDE, Choice, patches, scores, share_of_rate, table
+from benchmarks.study_learning import (
+    BASE,
+    CHOICES,
+    FIRST,
+    OUTSIDE,
+    QUICK,
+    THEN,
+    Choice,
+    part_of,
+    patches,
+    runs,
+    scores,
+    share_of_rate,
+    table,
+    until_time_is_up,
+)
+from cdeep3m.training.recipes import recipe_called
 
 SMALL = replace(BASE, side=32, batch=2, jitter=0.0)
 
@@ -48,23 +66,81 @@ def test_scores_are_counted_at_one_half_and_where_they_are_best():
     assert 0.3 < found["threshold"] <= 0.41
 
 
+def test_the_choices_that_matter_come_first_and_another_seed_after_all_of_them():
+    found = runs(["important"], seeds=3, held=["right", "bottom"])
+    assert len(found) == 3 * 2 * (len(FIRST) + len(THEN)) == len(set(found))
+    assert [(run.name, run.seed, run.held) for run in found[:2]] == [(FIRST[0], 1, "right"), (FIRST[0], 1, "bottom")]
+    assert {run.seed for run in found[: 2 * len(FIRST)]} == {1}
+    assert {run.name for run in found[: 6 * len(FIRST)]} == set(FIRST)
+    assert {run.name for run in runs(["all"], seeds=1, held=["right"])} == {choice.name for choice in CHOICES}
+    with pytest.raises(SystemExit, match="no choice 'wider'; there are a quarter"):
+        runs(["wider"], seeds=1, held=["right"])
+
+
+def test_the_quick_row_is_the_recipe():
+    recipe = recipe_called("quick").options
+    assert (recipe["models"], recipe["width"], recipe["least_channels"]) == (QUICK.net, QUICK.width, QUICK.least)
+    assert (recipe["patch_side"], recipe["batch"], recipe["base_learn"]) == (QUICK.side, QUICK.batch, QUICK.rate)
+
+
+@pytest.mark.parametrize(("area", "shape"), [(1, (2, 8, 6)), (0.5, (2, 4, 6)), (0.25, (2, 4, 3))])
+def test_a_part_of_the_area_is_one_corner(area, shape):
+    volume = torch.arange(96.0).reshape(2, 8, 6)
+    assert torch.equal(part_of(volume, area), volume[: shape[0], : shape[1], : shape[2]])
+
+
+def test_what_is_done_when_time_is_up_is_kept():
+    class Results:
+        def __init__(self):
+            self.left = iter(["first", "second"])
+
+        def next(self, timeout):
+            assert timeout >= 0
+            for line in self.left:
+                return line
+            raise multiprocessing.TimeoutError
+
+    assert list(until_time_is_up(Results(), time.monotonic() + 5)) == ["first", "second"]
+
+
+def test_the_table_tells_means_of_parts_and_the_spread_of_whole_seeds(tmp_path):
+    rest = {"steps": 7, "precision": 0.5, "recall": 0.5, "best": 0.9, "learnt": 0.875}
+    found = {("right", 1): 0.5, ("bottom", 1): 0.7, ("right", 2): 0.7, ("bottom", 2): 0.9, ("right", 3): 0.6}
+    lines = [
+        json.dumps({"choice": {"name": "a", "held": held, "seed": seed}, "f1": f1, **rest})
+        for (held, seed), f1 in found.items()
+    ]
+    lines.append(json.dumps({"choice": {"name": "a", "held": "validation", "seed": 1}, "f1": 0.9, **rest}))
+    (tmp_path / "study.jsonl").write_text("\n".join([*lines, '{"cut": {}']))
+    head, _, first, second = table(tmp_path / "study.jsonl")
+    assert head.startswith("| choice | steps | seeds | F1 | +- | parts |")
+    assert first.startswith("| a (validation) | 7 | 1 | 0.900 |  | validation 0.900 |")
+    assert second == "| a | 7 | 2 | 0.700 | 0.141 | bottom 0.800, right 0.600 | 0.500 | 0.500 | 0.900 | 0.875 |"
+
+
 @pytest.mark.heavy
-def test_a_choice_is_tried_and_told(tmp_path, monkeypatch):
+def test_a_choice_is_tried_and_told(tmp_path, monkeypatch, capsys):
     draws = np.random.default_rng(1)
-    for kind in ("images", "labels"):
-        (tmp_path / "data" / "training" / kind).mkdir(parents=True)
-    for z in range(4):
-        label = np.zeros((1024, 1024), np.uint8)
-        label[100 * z : 900, 300:800] = 255
-        image = np.clip(label * 0.5 + draws.normal(60, 10, label.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(image).save(tmp_path / "data" / "training" / "images" / f"{z}.png")
-        Image.fromarray(label).save(tmp_path / "data" / "training" / "labels" / f"{z}.png")
-    tiny = replace(BASE, width=8, least=2, side=64, batch=2, seconds=0.08)
+    for part, planes, side in (("training", 4, 1024), ("validation", 1, 64)):
+        for kind in ("images", "labels"):
+            (tmp_path / "data" / part / kind).mkdir(parents=True)
+        for z in range(planes):
+            label = np.zeros((side, side), np.uint8)
+            label[side // 10 * z : side * 9 // 10, side // 4 : side * 3 // 4] = 255
+            image = np.clip(label * 0.5 + draws.normal(60, 10, label.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(tmp_path / "data" / part / "images" / f"{z}.png")
+            Image.fromarray(label).save(tmp_path / "data" / part / "labels" / f"{z}.png")
+    tiny = replace(BASE, width=8, least=2, side=64, batch=2, seconds=0.08, area=0.25)
     monkeypatch.setattr(study_learning, "CHOICES", (tiny,))
     out = tmp_path / "study.jsonl"
-    arguments = [str(tmp_path / "data"), str(out), "--held", "right"]
-    assert study_learning.main(arguments) == 0
-    run = json.loads(out.read_text())
-    assert run["steps"] == 2
-    assert 0 <= run["f1"] <= run["best"] <= 1
-    assert table(out)[-1].startswith(f"| {BASE.name} | 1 | 2 |")
+    arguments = [str(tmp_path / "data"), str(out), "--minutes", "30", "--held"]
+    assert study_learning.main([*arguments, "right"]) == 0
+    assert study_learning.main([*arguments, "right", "validation"]) == 0
+    assert "1 of 1 runs are done, 1 were there" in capsys.readouterr().err
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [run["choice"]["held"] for run in found] == ["right", "validation"]
+    for run in found:
+        assert run["steps"] == 2
+        assert 0 <= run["f1"] <= run["best"] <= 1
+        assert 0 <= run["learnt"] <= 1
+    assert {line.split(" | ")[0] for line in table(out)[2:]} == {f"| {BASE.name}", f"| {BASE.name} (validation)"}
