@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,12 @@ from benchmarks.figures import Figure
 from cdeep3m.engines.base import CPU
 from cdeep3m.engines.nvidia import ask
 from cdeep3m.nets import prototxts
+from cdeep3m.runs.events import read_events
+from cdeep3m.runs.states import prediction_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from benchmarks.settings import Settings
 
@@ -72,22 +76,49 @@ def batch(gpu: int, precision: str, settings: Settings) -> Figure:
 def whole_volume(gpu: int, precision: str, settings: Settings) -> Iterator[Figure]:
     """Predict a volume with all nets and variants, by one command."""
     folder = settings.folder / "gpu"
-    width, planes, side = (32, 1, 64) if settings.small else (1, 100, 1024)
-    nets = ("1fm",) if settings.small else prototxts.NETS
     try:
-        trained = write_trained(folder / "trained", width=width, nets=nets)
-        images = write_images(folder / "images", planes=planes, side=side)
-        options = ["--models", ",".join(nets), "--gpu", gpu, "--engine", "embedded", "--precision", precision]
-        options += ["--augspeed", 10, "--fit"] if settings.small else []
-        with Watch(gpu) as watch:
-            taken = settings.command("runprediction.sh", *options, trained, images, folder / "out")
+        trained, images = nets_and_images(folder, settings)
+        yield from predicted(gpu, precision, settings, trained, images, target=WHOLE_VOLUME[precision])
     finally:
         shutil.rmtree(folder)
+
+
+def nets_and_images(folder: Path, settings: Settings) -> tuple[Path, Path]:
+    """Return nets of random weights and images of noise, written to a folder where they are not there."""
+    width, planes, side = (32, 2, 64) if settings.small else (1, 100, 1024)
+    trained, images = folder / "trained", folder / "images"
+    if not trained.exists():
+        write_trained(trained, width=width, nets=("1fm",) if settings.small else prototxts.NETS)
+    if not images.exists():
+        write_images(images, planes=planes, side=side)
+    return trained, images
+
+
+def predicted(
+    gpu: int, precision: str, settings: Settings, trained: Path, images: Path, *, target: float | None = None
+) -> Iterator[Figure]:
+    """Predict images with all nets and variants, by one command; tell where the time went."""
+    nets, planes = sorted(path.name for path in trained.iterdir()), len(list(images.iterdir()))
+    options = ["--models", ",".join(nets), "--gpu", gpu, "--engine", "embedded", "--precision", precision]
+    options += ["--augspeed", 10, "--fit"] if settings.small else []
+    out = images.with_name("out")
+    begin = time.time()
+    try:
+        with Watch(gpu) as watch:
+            taken = settings.command("runprediction.sh", *options, trained, images, out)
+        end, events = time.time(), read_events(prediction_events(out))
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
     name = f"GPU, {planes} planes, {len(nets)} nets, all variants, {precision}"
-    yield Figure(name=name, value=taken.seconds, unit="s", target=WHOLE_VOLUME[precision])
+    yield Figure(name=name, value=taken.seconds, unit="s", target=target)
     if watch.percent:
         idle = 100 - sum(watch.percent) / len(watch.percent)
         yield Figure(name=f"{name}: GPU idle", value=idle, unit="%", target=100 - BUSY)
+    progress = [event.time for event in events if event.name == "progress"]
+    if progress and events[0].name == "began":
+        yield Figure(name=f"{name}: to the run's beginning", value=events[0].time - begin, unit="s")
+        yield Figure(name=f"{name}: to the first plane", value=progress[0] - begin, unit="s")
+        yield Figure(name=f"{name}: from the last plane on", value=end - progress[-1], unit="s")
 
 
 @dataclass

@@ -9,6 +9,7 @@ Writes gpu-check.json and gpu-check.md after every part. From the project's fold
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import tempfile
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if gpu == CPU and not options.small:
         print("ERROR, PyTorch sees no CUDA device here: nothing to check", file=sys.stderr)
         return 1
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as for those who install them
     report = Report(options.out, machine())
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         check = Check(
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             reference=options.reference if options.reference.is_dir() else None,
             sample=options.sample,
             until=time.monotonic() + 60 * options.minutes,
+            training=60 * options.training,
         )
         for name in options.parts.split(","):
             run(name, check, report)
@@ -88,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="gpu_check", description=__doc__.split("\n", 1)[0])
     made.add_argument("--out", type=Path, default=HERE / "build" / "gpu-check")
     made.add_argument("--minutes", type=float, default=8, help="when to be done; default: 8")
+    made.add_argument("--training", type=float, default=5, help="minutes of training on the sample; default: 5")
     made.add_argument("--parts", default=",".join(PARTS), help="comma-separated, in order; default: %(default)s")
     made.add_argument("--reference", type=Path, default=HERE.parent / "shared" / "reference", help="Caffe's recordings")
     made.add_argument("--sample", type=Path, help="labelled micrographs to train on")

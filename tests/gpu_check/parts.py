@@ -33,6 +33,7 @@ from cdeep3m.maps.agreement import LARGEST_DIFFERENCE, agreement_of
 from cdeep3m.nets import prototxts
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import blob_to_array, read_model
+from cdeep3m.runs.trained import iteration_of
 from cdeep3m.tiling.variants import variants_for
 from gpu_check import layers
 from gpu_check.findings import Finding, yes
@@ -80,6 +81,8 @@ FIRST_PLANE = 10
 ROWS = 12
 AFTER_TRAINING = 30
 """Seconds that prediction and scores of the real sample take."""
+DEEP_SECONDS, DEEP_BESIDE = 15.5, 25
+"""Seconds of a hundred planes with short numbers, at most; and beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,8 @@ class Check:
         Labelled micrographs: training/images, training/labels, validation/images, validation/labels.
     until : float
         When to be done, by `time.monotonic`.
+    training : float
+        Seconds of training on the sample, at most.
     """
 
     folder: Path
@@ -108,6 +113,7 @@ class Check:
     reference: Path | None
     sample: Path | None
     until: float
+    training: float = 300
 
     @property
     def device(self) -> torch.device:
@@ -262,14 +268,15 @@ def speed(check: Check) -> Iterator[Finding]:
 
 
 def training_speed(check: Check) -> Iterator[Finding]:
-    """Batches of the full-size 1fm."""
-    for precision in PRECISIONS:
-        seconds, memory = _per_batch(check, precision)
-        name = f"training of 1fm, {precision}"
-        bound = BATCHES_A_SECOND[precision]
-        yield Finding(name=f"{name}: batches a second", value=1 / seconds, bound=bound, side="least")
-        if memory:
-            yield Finding(name=f"{name}: memory", value=memory, unit="GB", bound=MEMORY["training"])
+    """Batches of the full-size nets."""
+    for net in NETS[:1] if check.small else NETS:
+        for precision in reversed(PRECISIONS):
+            seconds, memory = _per_batch(check, precision, net)
+            name = f"training of {net}, {precision}"
+            bound = BATCHES_A_SECOND[precision]
+            yield Finding(name=f"{name}: batches a second", value=1 / seconds, bound=bound, side="least")
+            if memory:
+                yield Finding(name=f"{name}: memory", value=memory, unit="GB", bound=MEMORY["training"])
 
 
 def kernels(check: Check) -> Iterator[Finding]:
@@ -289,14 +296,53 @@ def kernels(check: Check) -> Iterator[Finding]:
             close(net)
 
 
+def first_command(check: Check) -> Iterator[Finding]:
+    """Two planes by all nets: Python's compiled sources and Triton's kernels are there for all that follows."""
+    trained, images = _nets_and_images(check)
+    few = _first_files(images, check.folder / "few" / "images", 2)
+    yield from _predicted(check, "fast", trained, few, note="the first command of all on this machine")
+    kept = any(Path(torch.__file__).parent.glob("__pycache__/*.pyc"))
+    yield Finding(name="Python keeps PyTorch's compiled sources", value=float(kept))
+
+
 def whole_volume(check: Check, precision: Precision, needed: float) -> Iterator[Finding]:
     """One command: all nets and variants on 100 planes, with the share of the time that the GPU computes."""
     if check.left < needed and not check.small:
         yield yes(f"whole volume, {precision}", False, "no time was left")
         return
-    settings = Settings(folder=check.folder, small=check.small, repeats=1)
-    for figure in bench_gpu.whole_volume(check.gpu, precision, settings):
-        yield Finding(name=figure.name, value=figure.value, unit=figure.unit, bound=figure.target)
+    target = bench_gpu.WHOLE_VOLUME[precision]
+    yield from _predicted(check, precision, *_nets_and_images(check), target=target)
+
+
+def deep_volume(check: Check) -> Iterator[Finding]:
+    """The same planes ten times, or as often as there is time for: what a command takes to start hardly counts."""
+    trained, images = _nets_and_images(check)
+    times = 2 if check.small else min(10, int((check.left - DEEP_BESIDE) / DEEP_SECONDS))
+    if times < 2:
+        yield yes("deep volume, fast", False, "no time was left")
+        return
+    deep = check.folder / "deep" / "images"
+    deep.mkdir(parents=True)
+    for time_ in range(times):
+        for path in sorted(images.iterdir()):
+            (deep / f"{time_}_{path.name}").symlink_to(path.absolute())
+    yield from _predicted(check, "fast", trained, deep)
+
+
+def _nets_and_images(check: Check) -> tuple[Path, Path]:
+    return bench_gpu.nets_and_images(check.folder / "volume", _settings_of(check))
+
+
+def _settings_of(check: Check) -> Settings:
+    return Settings(folder=check.folder, small=check.small, repeats=1)
+
+
+def _predicted(
+    check: Check, precision: Precision, trained: Path, images: Path, *, target: float | None = None, note: str = ""
+) -> Iterator[Finding]:
+    for figure in bench_gpu.predicted(check.gpu, precision, _settings_of(check), trained, images, target=target):
+        bound = None if note else figure.target
+        yield Finding(name=figure.name, value=figure.value, unit=figure.unit, bound=bound, note=note)
 
 
 def first_plane(check: Check) -> Iterator[Finding]:
@@ -317,38 +363,34 @@ def first_plane(check: Check) -> Iterator[Finding]:
 
 
 def real_sample(check: Check) -> Iterator[Finding]:
-    """Some minutes of training of the full-size 1fm on real micrographs, and its score on others."""
+    """Some minutes of the full-size 1fm on real micrographs, by the recipe `best`, and its score on others."""
     if check.sample is None:
         return
-    seconds_left = 0.0 if check.small else min(300.0, check.left - AFTER_TRAINING)
-    if seconds_left < 30 and not check.small:
+    seconds = min(check.training, check.left - AFTER_TRAINING)
+    if seconds < 30 and not check.small:
         yield yes("training on the real sample", False, "no time was left")
         return
     images, labels = (check.sample / "training" / name for name in ("images", "labels"))
     out = check.folder / "sample"
-    size = ("--width", 32, "--patch_side", 64) if check.small else ()
-    # the learning rate falls to 0 at the last iteration: as many as the time allows, by what some batches took
-    rate = 40 if check.small else _per_batch(check, "fast")[0]
-    iterations = 2 if check.small else max(50, int((seconds_left - 12) / (rate * 1.1)))
-    options = (*size, "--precision", "fast", "--1fmonly", "--bn_fraction", 0.95, "--iter_size", 1, "--base_learn", 0.05)
+    tiny = ("--width", 32, "--patch_side", 64, "--batch", 2, "--numiterations", 4, "--snapshots", 2, "--augspeed", 10)
+    options = ("--recipe", "best", "--models", "1fm", "--precision", "fast")
+    size = tiny[:-2] if check.small else ("--time", f"{seconds:.0f}s")
     begin = time.monotonic()
-    tests = ("--test_interval", iterations, "--snapshot_interval", iterations)
-    _command(check, "train", *options, *tests, "--numiterations", iterations, images, labels, out / "trained")
-    seconds = time.monotonic() - begin
-    some = [_first_files(folder, out / folder.name, 1 if check.small else 4) for folder in (images, labels)]
-    validation = _first_files(check.sample / "validation" / "images", out / "validation", 1 if check.small else 10)
-    truth = _first_files(check.sample / "validation" / "labels", out / "truth", 1 if check.small else 10)
-    speed = ("--augspeed", 10) if check.small else ()
-    precision = ("--precision", "fast", "--models", "1fm")
-    _command(check, "predict", *precision, *speed, out / "trained", validation, out / "predicted")
-    _command(check, "predict", *precision, "--augspeed", 10, out / "trained", some[0], out / "predicted_training")
-    threshold = best_threshold(count_volumes(out / "predicted_training" / "1fm", some[1]))
+    _command(check, "train", *options, *size, images, labels, out / "trained")
+    took = time.monotonic() - begin
+    weights = sorted((out / "trained" / "1fm" / "trainedmodel").glob("*.caffemodel"), key=iteration_of)
+    count = 1 if check.small else 10
+    validation = _first_files(check.sample / "validation" / "images", out / "validation", count)
+    truth = _first_files(check.sample / "validation" / "labels", out / "truth", count)
+    speed = tiny[-2:] if check.small else ()
+    _command(check, "predict", *options[2:], *speed, out / "trained", validation, out / "predicted")
     counts = count_volumes(out / "predicted" / "1fm", truth)
-    note = f"{iterations} iterations of a batch in {seconds:.0f} s"
-    yield Finding(name="real sample, 1fm: F1 at 0.5", value=score(counts, threshold=HALF).f1, note=note)
-    best = score(counts, threshold=threshold)
-    note = f"precision {best.precision:.3f}, recall {best.recall:.3f}, threshold {threshold / 255:.2f}"
-    yield Finding(name="real sample, 1fm: F1 at the training's best threshold", value=best.f1, note=note)
+    at_half, best = score(counts, threshold=HALF), score(counts, threshold=best_threshold(counts))
+    exact = f"precision {at_half.precision:.3f}, recall {at_half.recall:.3f}"
+    note = f"{iteration_of(weights[-1])} iterations in {took:.0f} s; {exact}"
+    yield Finding(name="real sample, 1fm by the recipe best: F1 at 0.5", value=at_half.f1, note=note)
+    note = f"{best_threshold(counts) / 255:.2f}"
+    yield Finding(name="real sample, 1fm: F1 at the best threshold of these planes", value=best.f1, note=note)
 
 
 PARTS: dict[str, Callable[[Check], Iterator[Finding]]] = {
@@ -357,14 +399,16 @@ PARTS: dict[str, Callable[[Check], Iterator[Finding]]] = {
     "steps": recorded_steps,
     "tests": gpu_tests,
     "memory": out_of_memory,
-    "speed": speed,
-    "training": training_speed,
-    "repeatability": repeatability,
-    "first": first_plane,
-    "kernels": kernels,
+    "command": first_command,
     "volume-fast": partial(whole_volume, precision="fast", needed=45),
+    "training": training_speed,
+    "first": first_plane,
+    "speed": speed,
+    "repeatability": repeatability,
+    "kernels": kernels,
     "volume-float32": partial(whole_volume, precision="float32", needed=120),
     "sample": real_sample,
+    "deep": deep_volume,
 }
 """In order."""
 
@@ -430,16 +474,16 @@ def _per_window(check: Check, name: str, precision: Precision) -> tuple[float, f
     return seconds, _reserved(check)
 
 
-def _training_net(check: Check, folder: Path) -> Net:
-    return training_net("1fm", 64 if check.small else prototxts.PATCH_SIDE, check.width, folder, check.device)
+def _training_net(check: Check, folder: Path, name: str = "1fm") -> Net:
+    return training_net(name, 64 if check.small else prototxts.PATCH_SIDE, check.width, folder, check.device)
 
 
-def _per_batch(check: Check, precision: Precision) -> tuple[float, float]:
+def _per_batch(check: Check, precision: Precision, name: str) -> tuple[float, float]:
     """Return the seconds of a batch, and the memory that the GPU gave, GB."""
     _reset(check)
     cuda = check.device.type == "cuda"
     with tempfile.TemporaryDirectory(dir=check.folder) as folder, _as_trained():
-        net = _training_net(check, Path(folder))
+        net = _training_net(check, Path(folder), name)
         batches = Batches(net, number=number_for(precision, check.device), replayed=cuda)
         for _ in range(5 if cuda else 1):
             batches.run()

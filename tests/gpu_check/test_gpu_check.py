@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ import torch
 from cdeep3m.engines.embedded.net.layers import MODULES
 from cdeep3m.volumes.png import write_plane
 from gpu_check import __main__ as gpu_check
-from gpu_check import layers
+from gpu_check import layers, parts
 from gpu_check.findings import Finding, Report, yes
-from gpu_check.parts import PARTS
+from gpu_check.parts import PARTS, Check
 
 
 @pytest.fixture
@@ -41,6 +42,35 @@ def test_every_part_runs_small(part, sample, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert all(finding["name"] in printed for finding in said["findings"])
     assert (tmp_path / "out" / "gpu-check.md").read_text() == printed
+
+
+def test_parts_come_in_the_order_in_which_they_are_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gpu_check, "run", lambda name, check, report: asked.append((name, check.training)))
+    words = ["--small", "--training", "4", "--parts", "deep,command", "--out", str(tmp_path)]
+    assert gpu_check.main(words) == 0
+    assert asked == [("deep", 240), ("command", 240)]
+
+
+def test_a_deep_volume_is_as_deep_as_the_time_allows(tmp_path, monkeypatch):
+    seen = []
+
+    def predicted(check, precision, trained, images):
+        seen.append((precision, sorted(path.name for path in images.iterdir())))
+        return iter(())
+
+    def check(seconds, folder):
+        until = time.monotonic() + seconds
+        return Check(folder=tmp_path / folder, gpu=0, small=False, reference=None, sample=None, until=until)
+
+    monkeypatch.setattr(parts, "_predicted", predicted)
+    monkeypatch.setattr(parts.bench_gpu, "nets_and_images", lambda *_: (tmp_path, tmp_path / "two"))
+    (tmp_path / "two").mkdir()
+    for name in "ab":
+        (tmp_path / "two" / name).touch()
+    assert not list(parts.deep_volume(check(80, "long")))
+    assert seen == [("fast", ["0_a", "0_b", "1_a", "1_b", "2_a", "2_b"])]
+    assert [finding.met for finding in parts.deep_volume(check(50, "short"))] == [False]
 
 
 def test_every_type_of_layer_is_compared():
