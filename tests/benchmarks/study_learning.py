@@ -227,13 +227,17 @@ def runs(names: Sequence[str], *, seeds: int, held: Sequence[str]) -> list[Choic
 
 
 def until_time_is_up(results: IMapIterator[str], until: float) -> Iterator[str]:
-    """Yield results as they come, until a time by `time.monotonic`."""
+    """Yield results as they come, until a time by `time.monotonic`; say which error took the place of one."""
     while True:
         left = until - time.monotonic()
         try:
-            yield results.next(None if left == math.inf else max(0.0, left))
+            result = results.next(None if left == math.inf else max(0.0, left))
         except (StopIteration, multiprocessing.TimeoutError):
             return
+        except RuntimeError as error:  # such as too little memory on the GPU: others may fit
+            print(f"a run failed: {error}", file=sys.stderr)
+            continue
+        yield result
 
 
 def _study(job: tuple[argparse.Namespace, Choice]) -> str:

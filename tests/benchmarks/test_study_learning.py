@@ -89,18 +89,21 @@ def test_a_part_of_the_area_is_one_corner(area, shape):
     assert torch.equal(part_of(volume, area), volume[: shape[0], : shape[1], : shape[2]])
 
 
-def test_what_is_done_when_time_is_up_is_kept():
+def test_what_is_done_when_time_is_up_is_kept_and_one_that_failed_is_told(capsys):
     class Results:
         def __init__(self):
-            self.left = iter(["first", "second"])
+            self.left = iter(["first", RuntimeError("CUDA out of memory"), "second"])
 
         def next(self, timeout):
             assert timeout >= 0
             for line in self.left:
+                if isinstance(line, RuntimeError):
+                    raise line
                 return line
             raise multiprocessing.TimeoutError
 
     assert list(until_time_is_up(Results(), time.monotonic() + 5)) == ["first", "second"]
+    assert capsys.readouterr().err == "a run failed: CUDA out of memory\n"
 
 
 def test_the_table_tells_means_of_parts_and_the_spread_of_whole_seeds(tmp_path):

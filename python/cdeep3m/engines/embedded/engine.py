@@ -77,9 +77,8 @@ class EmbeddedEngine:
 
     def wake(self, gpu: int) -> None:
         """Load the libraries of kernels, where nets run on a GPU."""
-        place = self.place(gpu)
-        if place.type != "cpu":
-            load_libraries(place)
+        if 0 <= gpu < torch.cuda.device_count():
+            load_libraries(self.place(gpu))
 
     def denoiser(self, gpu: int) -> Denoiser:
         """Return what lowers the total variation of planes on GPU number `gpu`, or on the CPU."""
