@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from address_volumes import ArrayVolume, addresses
+from cdeep3m.engines.embedded.engine import EmbeddedEngine
 from cdeep3m.engines.identity import IdentityEngine, IdentityNet
 from cdeep3m.errors import EngineError
 from cdeep3m.prediction.comparing import Comparisons
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.tiling.grid import Tiling
 from octave_cases import png_folder
+from random_nets import publish_random
 
 NETS = ("1fm", "3fm")
 
@@ -129,3 +131,23 @@ def test_an_interrupt_leaves_no_comparison_behind():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert threading.active_count() == before
+
+
+def test_a_net_of_pytorch_that_is_compared_beside_predicts_the_same_bytes(tmp_path, monkeypatch):
+    publish_random(tmp_path / "trained")
+    png_folder(tmp_path / "images", np.random.default_rng(0).integers(0, 256, (5, 40, 60), np.uint8))
+    request = PredictRequest(
+        trained=tmp_path / "trained",
+        images=tmp_path / "images",
+        out=tmp_path / "out",
+        nets=("3fm",),
+        precision="fast",
+        fit=True,
+    )
+    assert predict(request, EmbeddedEngine(), gpu=-1)
+    monkeypatch.setattr(EmbeddedEngine, "is_apart", lambda *_: True)
+    beside = replace(request, out=tmp_path / "beside")
+    assert predict(beside, EmbeddedEngine(), gpu=-1)
+    assert written(beside) == written(request)
+    assert len(set(written(request).values())) > 3
+    assert told(beside) == told(request)
