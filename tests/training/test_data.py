@@ -61,6 +61,12 @@ class TestLabelsOfManyValues:
         with pytest.raises(InputError, match="more than 2 values"):
             load_labelled_volume(*folders(tmp_path, label=self.LABEL), rules=ORIGINAL)
 
+    @pytest.mark.correction(7, "exact")
+    def test_exact_mode_counts_the_values_of_all_planes_together(self, tmp_path: Path) -> None:
+        one_a_plane = LABEL * np.uint8([1, 2])[:, np.newaxis, np.newaxis]
+        with pytest.raises(InputError, match="more than 2 values"):
+            load_labelled_volume(*folders(tmp_path, label=one_a_plane), rules=ORIGINAL)
+
     @pytest.mark.correction(7, "corrected")
     def test_corrected_mode_lists_the_values(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"l: labels hold 3 values \(0, 1, 2\); .* Threshold them"):

@@ -171,7 +171,8 @@ def test_planes_that_are_decoded_whole_are_decoded_once_for_all_tiles(tmp_path: 
             return STACK[roi.slices]
 
     kept = KeptPlanes(Counting(), most=2, folder=tmp_path)
-    for box in (Roi((0, 0, 0), (2, 9, 9)), Roi((1, 9, 9), (2, 40, 50)), Roi((1, 3, 4), (3, 30, 20))):
+    tiles = (((0, 0, 0), (2, 9, 9)), ((1, 9, 9), (2, 40, 50)), ((1, 3, 4), (3, 30, 20)), ((1, 30, 20), (3, 40, 50)))
+    for box in (Roi(*tile) for tile in tiles):
         np.testing.assert_array_equal(kept.read(box), STACK[box.slices])
     assert Counting.reads == [Roi((z, 0, 0), (z + 1, 40, 50)) for z in range(3)]
     assert not list(tmp_path.iterdir())
