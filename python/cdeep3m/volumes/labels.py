@@ -64,9 +64,11 @@ class LabelVolume:
         found = [np.empty(0, self._volume.dtype)] * self.shape[0]
         for roi, block in self._volume.blocks(limit):
             demand_finite(block, self._name)
-            for z, values in enumerate(values_of_planes(block), start=roi.begin[0]):
+            foreground = block != 0
+            for z, values in enumerate(values_of_planes(block, foreground), start=roi.begin[0]):
                 found[z] = np.union1d(found[z], values)
-            yield roi, (block != 0).view(np.uint8)
+            del block  # or it is in memory while the next one is read
+            yield roi, foreground.view(np.uint8)
         check_two_values(found, self._name)
 
 
@@ -198,13 +200,15 @@ class OneClass:
         return of_class if self._ignore is None else np.where(labels == self._ignore, np.uint8(IGNORED), of_class)
 
 
-def values_of_planes(stack: np.ndarray) -> list[np.ndarray]:
+def values_of_planes(stack: np.ndarray, foreground: np.ndarray) -> list[np.ndarray]:
     """Return the different values of every plane of labels; fast where each has one value beside 0.
 
     Parameters
     ----------
     stack : ndarray, shape (z, y, x)
         In any order in memory.
+    foreground : ndarray of bool, shape (z, y, x)
+        Where it is not 0.
 
     Returns
     -------
@@ -213,16 +217,18 @@ def values_of_planes(stack: np.ndarray) -> list[np.ndarray]:
 
     Examples
     --------
-    >>> [values.tolist() for values in values_of_planes(np.uint8([[[0, 1]], [[255, 255]], [[1, 2]]]))]
+    >>> stack = np.uint8([[[0, 1]], [[255, 255]], [[1, 2]]])
+    >>> [values.tolist() for values in values_of_planes(stack, stack != 0)]
     [[0, 1], [255], [1, 2]]
-    >>> [values.tolist() for values in values_of_planes(np.uint8([[[0, 1]], [[255, 255]]]))]
+    >>> [values.tolist() for values in values_of_planes(stack[:2], stack[:2] != 0)]
     [[0, 1], [0, 255]]
     """
     marks = stack.max(axis=(1, 2), keepdims=True)
-    is_background = stack == 0
-    if not (is_background | (stack == marks)).all():
+    further = stack != marks
+    further &= foreground
+    if further.any():
         return [values_of_plane(plane) for plane in stack]
-    background = np.zeros(int(is_background.any()), stack.dtype)
+    background = np.zeros(int(not foreground.all()), stack.dtype)
     return [np.union1d(background, mark.ravel()) for mark in marks]
 
 
