@@ -346,6 +346,7 @@ def _read_filled(
         if len(values) < enough:
             values = np.union1d(values, distinct_values(block, enough=enough))
         _copy_releasing(block, stack[roi.slices])
+        del block  # or it is in memory while the next one is read
     return stack, values
 
 

@@ -67,8 +67,9 @@ class LabelVolume:
             foreground = block != 0
             for z, values in enumerate(values_of_planes(block, foreground), start=roi.begin[0]):
                 found[z] = np.union1d(found[z], values)
-            del block  # or it is in memory while the next one is read
+            del block  # or it is in memory while its labels are used, and these while the next one is read
             yield roi, foreground.view(np.uint8)
+            del foreground
         check_two_values(found, self._name)
 
 

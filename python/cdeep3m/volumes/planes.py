@@ -21,6 +21,7 @@ from cdeep3m.volumes.labels import LabelVolume, whole_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
+    from cdeep3m.geometry import Coordinate
     from cdeep3m.volumes.base import Importer, Reading, Role, Volume
 
     Area = tuple[slice, slice]
@@ -190,10 +191,14 @@ class ImageVolume:
         step = max(1, limit // (height * width * self.dtype.itemsize))
         for begin in range(0, depth, step):
             roi = Roi((begin, 0, 0), (min(begin + step, depth), height, width))
-            block = np.empty(roi.shape, self.dtype)
-            for row, plane in zip(block, planes, strict=False):
-                row[:] = take_class_of_first(plane, self.dtype)
-            yield roi, block
+            yield roi, self._block(roi.shape, planes)
+
+    def _block(self, shape: Coordinate, planes: Iterator[np.ndarray]) -> np.ndarray:
+        """Return the next planes together; nothing here keeps them in memory while they are used."""
+        block = np.empty(shape, self.dtype)
+        for row, plane in zip(block, planes, strict=False):
+            row[:] = take_class_of_first(plane, self.dtype)
+        return block
 
 
 def open_planes(source: PlaneSource, reading: Reading) -> Volume:
