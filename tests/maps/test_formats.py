@@ -14,6 +14,7 @@ from cdeep3m.errors import InputError, RunError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
+from cdeep3m.maps.progress import Finished
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.axes import Selection
@@ -137,6 +138,29 @@ def test_a_whole_map_lacks_nothing_and_can_be_read(name: str, tmp_path: Path) ->
     assert again.missing(boxes()) == []
     np.testing.assert_array_equal(again.read(boxes()[1]), values_of("uint8")[boxes()[1].slices])
     again.finish()
+
+
+@pytest.mark.parametrize("name", ["tif", "h5", "mrc"])
+def test_a_box_of_one_file_is_on_the_disk_before_it_counts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    maps = opened(tmp_path, name)
+    box = list(maps.missing(boxes()))[0]
+    monkeypatch.setattr("cdeep3m.maps.one_file.flush", lambda _: happened.append("flushed"))
+    monkeypatch.setattr(Finished, "mark", lambda *_: happened.append("counted"))
+    maps.write(box, values_of("uint8")[box.slices])
+    assert happened == ["flushed", "counted"]
+
+
+@chunked
+def test_a_box_of_chunks_is_stored_before_it_counts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[np.ndarray] = []
+    maps = opened(tmp_path, name)
+    box = list(maps.missing(boxes()))[0]
+    monkeypatch.setattr(Finished, "mark", lambda *_: stored.append(maps.read(box)))
+    maps.write(box, values_of("uint8")[box.slices])
+    np.testing.assert_array_equal(stored[0], values_of("uint8")[box.slices])
 
 
 @every_format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, InputError, RunError, StoppedError
 from cdeep3m.geometry import Roi
 from cdeep3m.maps.open import place_of
-from cdeep3m.prediction.elsewhere import UnitWork, fill_elsewhere
+from cdeep3m.prediction.elsewhere import Outputs, UnitWork, fill_elsewhere
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import ORIGINAL
 from cdeep3m.runners.base import InThisProcess
@@ -143,6 +144,13 @@ def test_another_number_of_shares_takes_up_the_rest(request_, expected):
     for number in (1, 2, 3, 4, 5):
         predict(request_, IdentityEngine(), gpu=-1, share=(number, 5))
     assert planes_in(request_.out) == expected
+
+
+def test_nets_are_done_only_when_their_maps_are_whole(request_, monkeypatch):
+    monkeypatch.setattr(Outputs, "finish", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        predict(request_, IdentityEngine(), gpu=-1, runner=InThisProcess())
+    assert not list(request_.out.glob("**/DONE"))
 
 
 def test_a_share_runs_once_at_a_time(request_):
