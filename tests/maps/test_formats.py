@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from cdeep3m.errors import InputError, RunError
 from cdeep3m.geometry import Placement, Roi
 from cdeep3m.maps.base import MapSpec
+from cdeep3m.maps.chunked import ChunkedMaps
 from cdeep3m.maps.open import open_maps
 from cdeep3m.maps.progress import Finished
 from cdeep3m.tiling.boxes import Grid
@@ -161,6 +163,20 @@ def test_a_box_of_chunks_is_stored_before_it_counts(name: str, tmp_path: Path, m
     monkeypatch.setattr(Finished, "mark", lambda *_: stored.append(maps.read(box)))
     maps.write(box, values_of("uint8")[box.slices])
     np.testing.assert_array_equal(stored[0], values_of("uint8")[box.slices])
+
+
+@chunked
+def test_readers_see_a_map_only_when_its_pyramid_is_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChunkedMaps, "_complete", lambda *_: None)
+    maps = opened(tmp_path, name)
+    for box in maps.missing(boxes()):
+        maps.write(box, values_of("uint8")[box.slices])
+    monkeypatch.setattr(ChunkedMaps, "_make", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        maps.finish()
+    assert not opened(tmp_path, name).sealed
 
 
 @every_format

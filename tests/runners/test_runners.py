@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -135,6 +136,13 @@ def test_a_ledger_leaves_out_what_is_done(runner, tmp_path):
     assert run_missing(WriteBox(tmp_path), ledger, runner=runner, on_done=lambda *counts: told.append(counts))
     assert sorted(boxes_in(tmp_path)) == [1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert told == [(done, 12) for done in range(4, 13)]
+
+
+def test_a_box_that_is_stopped_is_not_marked(tmp_path):
+    ledger = open_ledger(tmp_path / "ledger", boxes=2, run={})
+    with pytest.raises(KeyboardInterrupt):
+        run_missing(Mock(side_effect=[None, KeyboardInterrupt]), ledger)
+    assert ledger.missing().tolist() == [1]
 
 
 class Forgetful(InThisProcess):
