@@ -121,6 +121,13 @@ def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(run)
         pass
 
 
+def test_of_several_that_find_all_planes_there_one_finishes_the_run(run):
+    with run.finishing() as first, run.finishing() as second:
+        assert (first, second) == (True, False)
+    with run.finishing() as later:
+        assert later
+
+
 def test_a_foreign_config_is_told_with_status_2(tmp_path):
     path = tmp_path / "predict.config"
     path.write_text("nothing of the kind")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -312,6 +313,17 @@ def test_an_interrupted_retraining_ends_where_it_would_have_ended(out, old):
     assert engine.jobs[0].snapshot.name == "1fm_classifer_iter_32.solverstate"
     assert TrainedRun(out).highest_iteration("1fm") == 35
     assert (out / "readme.txt").read_text().count("retrained") == 1
+
+
+def test_a_snapshot_to_retrain_from_is_copied_whole_or_not_at_all(out, old, monkeypatch):
+    def stop_half_way(source, target):
+        target.write_bytes(source.read_bytes()[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainRequest(out=out, nets=("1fm",), settings=SHORT, retrain=old), FakeTrainingEngine())
+    assert not list((out / "1fm" / "trainedmodel").iterdir())
 
 
 def test_retraining_from_weights_alone_starts_from_them(out, old):
