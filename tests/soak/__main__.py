@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -29,40 +28,42 @@ def main() -> int:
     parser.add_argument("--counts", type=Path, default=Path("soak.json"), help="goes on from the seeds in it")
     parser.add_argument("--begin", type=int, default=0, metavar="SEED", help="where seeds begin in new counts")
     parser.add_argument("--only", choices=SHARES, help="one kind alone")
+    parser.add_argument(
+        "--commands", default="", metavar="LIST", help="strike these alone, as in predictworker.sh,caffe"
+    )
     parser.add_argument("--seed", type=int, help="this trial of --only alone, once more")
     parser.add_argument("--no-strangers", action="store_true", help="leave hostile situations out, which do not vary")
     options = parser.parse_args()
-    _begin_with_disk()
+    disk.begin_with("soak")
     load()
     counts = json.loads(options.counts.read_text()) if options.counts.exists() else {}
+    commands = tuple(filter(None, options.commands.split(",")))
     end = time.monotonic() + 60 * options.minutes
     with TemporaryDirectory(prefix="soak-samples-", dir=kinds.memory_disk()) as made:
         samples = kinds.make_samples(Path(made)) if options.only in (None, "damage") else Path(made)
-        reference = kinds.references() if options.only != "damage" else {}
+        reference = kinds.references(commands) if options.only != "damage" else {}
         if options.seed is not None:
-            return _report(options.only, options.seed, _trials(options.only, options.seed, 1, reference, samples)[0])
+            return _report(
+                options.only, options.seed, _trials(options.only, options.seed, 1, reference, samples, commands)[0]
+            )
         if not options.only and not options.no_strangers:
             situations, wrong = strangers.all_of_them()
             _add(of_kind(counts, "strangers", options.begin), [kinds.Found({"situations": situations}, wrong)])
         while time.monotonic() < end:
             for kind, trials in SHARES.items():
                 if options.only in (None, kind):
-                    _round(of_kind(counts, kind, options.begin), kind, trials, reference, samples)
+                    _round(of_kind(counts, kind, options.begin), kind, trials, reference, samples, commands)
             options.counts.write_text(json.dumps(counts, indent=1) + "\n")
     print("\n".join(summary(counts)))
     return int(any(one["wrong"] for one in counts.values()))
 
 
-def _begin_with_disk() -> None:
-    """Start this program again with the library of `soak.disk` loaded, where that can be."""
-    if not disk.settle() and (more := disk.environment()):
-        os.execve(sys.executable, [sys.executable, "-m", "soak", *sys.argv[1:]], {**os.environ, **more})
-
-
-def _round(counts: dict[str, Any], kind: str, trials: int, reference: dict, samples: Path) -> None:
+def _round(
+    counts: dict[str, Any], kind: str, trials: int, reference: dict, samples: Path, commands: tuple[str, ...]
+) -> None:
     for _ in range(trials):
         begin, seed = time.monotonic(), counts["begin"] + counts["trials"]
-        found = _trials(kind, seed, TOGETHER if kind == "damage" else 1, reference, samples)
+        found = _trials(kind, seed, TOGETHER if kind == "damage" else 1, reference, samples, commands)
         for k, one in enumerate(found):
             _report(kind, seed + k, one)
             one.wrong = [f"seed {seed + k}: {words}" for words in one.wrong]
@@ -70,11 +71,13 @@ def _round(counts: dict[str, Any], kind: str, trials: int, reference: dict, samp
         counts["seconds"] += time.monotonic() - begin
 
 
-def _trials(kind: str, seed: int, count: int, reference: dict, samples: Path) -> list[kinds.Found]:
+def _trials(
+    kind: str, seed: int, count: int, reference: dict, samples: Path, commands: tuple[str, ...]
+) -> list[kinds.Found]:
     """Make some trials, seeds counting on."""
     if kind == "damage":
         return kinds.damage(range(seed, seed + count), samples)
-    return [getattr(kinds, kind)(seed + k, reference) for k in range(count)]
+    return [getattr(kinds, kind)(seed + k, reference, commands) for k in range(count)]
 
 
 def _add(counts: dict[str, Any], found: list[kinds.Found]) -> None:

@@ -34,6 +34,12 @@ def environment() -> dict[str, str]:
     return {"LD_PRELOAD": str(library), OURS: folder}
 
 
+def begin_with(module: str) -> None:
+    """Start this program, `python -m MODULE`, again with the library loaded, where that can be."""
+    if not settle() and (more := environment()):
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], {**os.environ, **more})
+
+
 def settle() -> bool:
     """Keep what this process starts from loading the library, and remove its file; return whether it is loaded."""
     folder = os.environ.pop(OURS, None)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soak import disk
 from soak.jobs import JOBS, Job, commands_without_a_job
 from soak.kinds import base, room
 from soak.scenes import digest, leftovers
@@ -317,6 +318,7 @@ def main() -> int:
     parser.add_argument("--only", choices=KINDS, action="append", help="one kind alone")
     parser.add_argument("commands", nargs="*", help="these commands alone, by the beginnings of their names")
     options = parser.parse_args()
+    disk.begin_with("soak.everywhere")
     load()
     table: dict[str, dict[str, int]] = {}
     for job in JOBS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from cdeep3m.cli import main
 from cdeep3m.cli.table import COMMANDS, OCTAVE
 from soak.scenes import (
     CPU,
@@ -117,6 +119,29 @@ def _predicted(folder: Path) -> None:
         for plane in range(7):
             with h5py.File(folder / "pkg" / f"v{k}" / f"test.h5_shift_{plane}.h5", "w") as file:
                 file["data"] = rng.random((1, 2, 1024, 1024), np.float32).round(2)
+
+
+def _after(make: Callable[[Path], None], *commands: tuple[str, ...]) -> Callable[[Path], None]:
+    """Return what makes a folder in which some commands have run."""
+    from soak.trial import run
+
+    def made(folder: Path) -> None:
+        make(folder)
+        for words in commands:
+            ended = run(list(words), folder)
+            assert ended.status == 0, ended.said
+
+    return made
+
+
+def _compared(folder: Path) -> None:
+    """A model, images, and the tool of the embedded engine as a Caffe."""
+    _prediction(folder)
+    (folder / "caffe").mkdir()
+    tool = folder / "caffe" / "predict_seg_new.bin"
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cdeep3m.cli.predict_seg_new "$@"')
+    tool.chmod(0o755)
+    (folder / "caffe" / "caffe.bin").symlink_to(tool)
 
 
 def _averaged(folder: Path) -> None:
@@ -256,6 +281,15 @@ def _to(out: str) -> Job:
     return Job(_volumes, ("cdeep3m", "convert", "images", out), ("images/i_2.png",), (out,))
 
 
+PREPROCESS = ("preprocessworker.sh", "--waitinterval", "0.01", "out")
+PREDICT = ("predictworker.sh", *CPU, "--waitinterval", "0.01", "out")
+POSTPROCESS = ("postprocessworker.sh", "--waitinterval", "0.01", "out")
+CREATE = ("CreateTrainJob", "--width", "16", "--patch_side", "96", "aug", "out", "aug")
+PACKAGE = "out/augimages/1fm/Pkg001_Z01/image_stacks_v1.h5"
+TRAINED_QUICKLY = (
+    *("--numiterations", "2", "--snapshot_interval", "1", "--base_learn", "0.001", "--iter_size", "1"),
+    *("--seed", "7"),
+)
 MODEL = "trained/1fm/deploy.prototxt"
 WEIGHTS = "trained/1fm/trainedmodel/1fm_classifer_iter_2.caffemodel"
 IMAGE = "images/i_2.png"
@@ -364,6 +398,16 @@ JOBS = (
         in_place=True,
     ),
     Job(
+        _after(_workers, PREPROCESS), PREDICT, ("out/predict.config", WEIGHTS, MODEL, PACKAGE), ("out",), in_place=True
+    ),
+    Job(
+        _after(_workers, PREPROCESS, PREDICT),
+        POSTPROCESS,
+        ("out/predict.config", "out/augimages/de_augmentation_info.mat"),
+        ("out",),
+        in_place=True,
+    ),
+    Job(
         _training,
         ("cdeep3m", "train", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "--seed", "7", "images", "labels", "out"),
         (IMAGE, LABEL),
@@ -374,6 +418,30 @@ JOBS = (
         ("runtraining.sh", *CPU, *TINY_TRAINING, "--base_learn", "0.001", "--seed", "7", "aug", "out"),
         ("aug/training_full_stacks_v3.h5",),
         ("out",),
+    ),
+    Job(
+        _after(_stacks, CREATE),
+        ("trainworker.sh", *CPU, "--models", "1fm", *TRAINED_QUICKLY, "out"),
+        (
+            "out/train_file.txt",
+            "out/1fm/solver.prototxt",
+            "out/1fm/train_val.prototxt",
+            "aug/training_full_stacks_v3.h5",
+        ),
+        ("out",),
+        in_place=True,
+    ),
+    Job(
+        _after(_stacks, CREATE),
+        ("caffetrain.sh", *CPU, *TRAINED_QUICKLY, "1fm", "out"),
+        (
+            "out/train_file.txt",
+            "out/1fm/solver.prototxt",
+            "out/1fm/train_val.prototxt",
+            "aug/training_full_stacks_v3.h5",
+        ),
+        ("out",),
+        in_place=True,
     ),
     *(
         _converted(*each)
@@ -413,6 +481,35 @@ JOBS = (
         ("cdeep3m", "estimate", "predict", *ONE_NET, "--seconds", "0.1", "trained", "images"),
         PREDICTIONS,
     ),
+    Job(
+        _training,
+        ("cdeep3m", "estimate", "train", *CPU, *TINY_TRAINING, "--seconds", "0.1", "images", "labels"),
+        (IMAGE, LABEL),
+    ),
+    Job(_training, ("cdeep3m", "preprocess", "images", "labels", "aug"), (IMAGE, LABEL), ("aug",)),
+    Job(_maps, ("cdeep3m", "ensemble", "a", "b", "out"), ("a/Segmented_0002.png", "b/Segmented_0002.png"), ("out",)),
+    Job(_log, ("cdeep3m", "validate", "log/out.log", "out"), ("log/out.log",), ("out",)),
+    Job(
+        _compared,
+        ("cdeep3m", "fidelity", *CPU, "--models", "1fm", "--caffe", "caffe", "trained", "images"),
+        PREDICTIONS,
+    ),
+    Job(lambda folder: None, ("cdeep3m", "engines", "check"), ()),
+    Job(_prediction, ("cdeep3m", "models", "verify", "trained"), (MODEL, WEIGHTS)),
+    *(
+        Job(
+            lambda folder: None,
+            (*words, "--numiterations", "2", *last),
+            (),
+            ("out",),
+            random=True,
+        )
+        for words, last in (
+            (("rundemo",), ("out",)),
+            (("rundemo2",), ("out",)),
+            (("cdeep3m", "demo"), ("--out", "out")),
+        )
+    ),
     Job(_finished, ("cdeep3m", "status", "out"), ()),
     Job(_prediction, ("cdeep3m", "models", "info", MODEL), (MODEL,)),
     Job(_prediction, ("cdeep3m", "models", "info", WEIGHTS), (WEIGHTS,)),
@@ -420,22 +517,15 @@ JOBS = (
     Job(lambda folder: None, ("cdeep3m", "engines", "list"), ()),
     Job(lambda folder: None, ("cdeep3m", "models", "list"), ()),
 )
-"""All commands, some of them in several ways; the workers, which wait for each other, and the demo are scenes."""
-
-ELSEWHERE = {
-    "predictworker.sh": "the scene of the workers",
-    "postprocessworker.sh": "the scene of the workers",
-    "trainworker.sh": "runtraining.sh, which calls it",
-    "caffetrain.sh": "runtraining.sh, which calls it",
-    "rundemo": "the commands of the second edition that it calls",
-    "rundemo2": "the commands of the second edition that it calls",
-}
-"""Commands that no job calls by their names, and where they run."""
+"""All commands, some of them in several ways; the workers, which wait for each other, are a scene as well."""
 
 
 def commands_without_a_job() -> set[str]:
-    """Return the commands, one of each module, that nothing here runs."""
-    called = {COMMANDS.get(job.words[0]) for job in JOBS} | {COMMANDS[name] for name in ELSEWHERE}
-    return {name for name, module in COMMANDS.items() if module not in called and name.split(".")[0] not in OCTAVE} | {
-        name for name, module in OCTAVE.items() if module not in called
-    }
+    """Return the commands, one of each module, that nothing here runs, with those of `cdeep3m`."""
+    called = {COMMANDS.get(job.words[0]) for job in JOBS}
+    ours = {f"cdeep3m {name}" for name in main.COMMANDS} - {" ".join(job.words[:2]) for job in JOBS}
+    return (
+        ours
+        | {name for name, module in COMMANDS.items() if module not in called and name.split(".")[0] not in OCTAVE}
+        | {name for name, module in OCTAVE.items() if module not in called}
+    )

@@ -164,10 +164,15 @@ def outside(folder: Path) -> list[str]:
     return [f"written outside: {path.relative_to(around)}" for path in found]
 
 
-def references() -> dict[str, Reference]:
-    """Return what each scene makes when nothing stops it, and how many file operations its commands take."""
+def references(only: Sequence[str] = ()) -> dict[str, Reference]:
+    """Return what each scene makes when nothing stops it, and how many file operations its commands take.
+
+    Those with one of the commands `only` alone, where some are named.
+    """
     found = {}
     for scene in SCENES:
+        if not _to_strike(scene, only):
+            continue
         with laid_out(scene) as folder:
             ended = _go_on(scene, folder, stop=Stop(COUNT, 0))
             if any(one.status for one in ended):
@@ -183,25 +188,30 @@ def references() -> dict[str, Reference]:
     return found
 
 
-def _one_of(reference: dict[str, Reference], rng: np.random.Generator) -> Scene:
-    """Return a scene: of any command, and of those with that command any."""
+def _one_of(reference: dict[str, Reference], rng: np.random.Generator, only: Sequence[str] = ()) -> Scene:
+    """Return a scene: of any command, or one of `only`, and of those with that command any."""
     groups: dict[str, list[Scene]] = {}
     for scene in SCENES:
-        if scene.name in reference:
+        if scene.name in reference and _to_strike(scene, only):
             groups.setdefault(command_of(scene.commands[0]), []).append(scene)
     scenes = list(groups.values())[rng.integers(len(groups))]
     return scenes[rng.integers(len(scenes))]
 
 
-def kill(seed: int, reference: dict[str, Reference]) -> Found:
+def _to_strike(scene: Scene, only: Sequence[str]) -> list[int]:
+    """Return which commands of a scene may be struck: all, or those of `only`."""
+    return [k for k, words in enumerate(scene.commands) if not only or command_of(words) in only]
+
+
+def kill(seed: int, reference: dict[str, Reference], only: Sequence[str] = ()) -> Found:
     """Kill a command at one of its file operations or at some moment, perhaps again, and let the job go on."""
     rng = np.random.default_rng(seed)
-    scene = _one_of(reference, rng)
+    scene = _one_of(reference, rng, only)
     known, found = reference[scene.name], Found()
     with laid_out(scene) as folder:
         inputs = _inputs(scene, folder)
         for k in range(int(rng.integers(1, 5))):
-            which = int(rng.integers(len(scene.commands)))
+            which = int(rng.choice(_to_strike(scene, only)))
             last = max(3, known.operations[which] // (1 if k == 0 else 2))
             stop = Stop(SIGNALS[rng.integers(len(SIGNALS))], int(rng.integers(1, last + 1)))
             moment = float(rng.random()) * known.seconds if rng.random() < 0.2 else None
@@ -211,10 +221,10 @@ def kill(seed: int, reference: dict[str, Reference]) -> Found:
     return found
 
 
-def starve(seed: int, reference: dict[str, Reference]) -> Found:
+def starve(seed: int, reference: dict[str, Reference], only: Sequence[str] = ()) -> Found:
     """Let a disk be full or broken from one file operation on, or files be limited; then there is room again."""
     rng = np.random.default_rng(seed)
-    scene = _one_of(reference, rng)
+    scene = _one_of(reference, rng, only)
     known, found = reference[scene.name], Found()
     words = list(scene.commands[0])
     errors = (*ERRORS, disk.READING) if disk.is_loaded() else ERRORS
@@ -240,10 +250,10 @@ def starve(seed: int, reference: dict[str, Reference]) -> Found:
     return found
 
 
-def early(seed: int, reference: dict[str, Reference]) -> Found:
+def early(seed: int, reference: dict[str, Reference], only: Sequence[str] = ()) -> Found:
     """Interrupt a command in its first moments, or in those of a program that just begins, and let the job go on."""
     rng = np.random.default_rng(seed)
-    scene = _one_of(reference, rng)
+    scene = _one_of(reference, rng, only)
     known, found = reference[scene.name], Found()
     words, name = list(scene.commands[0]), SIGNALS[rng.integers(len(SIGNALS))]
     with laid_out(scene) as folder:

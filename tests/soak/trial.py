@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.system import files
-from soak import disk
+from soak import demos, disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,9 @@ MODULES = {
     "caffe": "caffe",
     "caffepredict.sh": "caffepredict",
     "caffetrain.sh": "caffetrain",
+    "trainworker.sh": "trainworker",
+    "rundemo": "rundemo",
+    "rundemo2": "rundemo2",
     "cdeep3m": "main",
     "postprocessworker.sh": "postprocessworker",
     "predict_seg_new.bin": "predict_seg_new",
@@ -62,7 +65,7 @@ MODULES = {
     "runvalidation.sh": "runvalidation",
 }
 """Commands, and their modules in cdeep3m.cli."""
-OTHERS = ("convert", "objects", "score", "report", "estimate", "status")
+OTHERS = ("convert", "objects", "score", "report", "estimate", "status", "fidelity", "demo")
 
 OPERATIONS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
@@ -219,6 +222,7 @@ def load() -> None:
     for name in ("tensorstore", "mrcfile", "matplotlib.figure", "jinja2", "skimage.segmentation", "scipy.io"):
         import_module(name)
     import_module("cdeep3m.engines.embedded.engine")
+    demos.make_small()
 
 
 def start(

@@ -97,13 +97,16 @@ def _demo(out: Path, settings: Settings) -> int:
     write_volume(out / "training", settings.train_shape, settings.seed)
     write_volume(out / "held_out", settings.held_out_shape, settings.seed + 1)
     for command in _commands(out, settings):
-        run_command(command)
+        if status := run_command(command):
+            return status
     from cdeep3m.report.overlay import LEGEND
 
     results = _scores(out)
     whole = results[ENSEMBLE]
     print(f"\n{table_of(results)}\n\nPicture: {_write_picture(out)} ({LEGEND})")
-    run_command(["cdeep3m", "report", "--labels", f"{out / 'held_out' / 'labels'}", f"{out / 'predicted'}"])
+    report = ["cdeep3m", "report", "--labels", f"{out / 'held_out' / 'labels'}", f"{out / 'predicted'}"]
+    if status := run_command(report):
+        return status
     print(f"{time.monotonic() - begin:.0f} s in all")
     status = _verdict(whole.f1)
     print(f"Open this page in a browser: {(out / 'predicted' / 'report.html').resolve()}")
@@ -146,16 +149,15 @@ def _darkness(folder: Path) -> Iterator[np.ndarray]:
 
 
 def _write_picture(out: Path) -> Path:
-    from PIL import Image
-
     from cdeep3m.evaluation.scores import HALF
     from cdeep3m.report.overlay import compare
+    from cdeep3m.volumes.png import write_picture
 
     folders = (out / "held_out" / "images", out / "held_out" / "labels", out / "predicted" / "ensembled")
     image, label, probability = (list(planes_in(folder)) for folder in folders)
     middle = len(image) // 2
     path = out / "overlay.png"
-    Image.fromarray(compare(image[middle], label[middle] > 0, probability[middle] >= HALF)).save(path)
+    write_picture(path, compare(image[middle], label[middle] > 0, probability[middle] >= HALF))
     return path
 
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdeep3m.errors import RunError
-from cdeep3m.system.files import whole_folder
+from cdeep3m.errors import RunError, printable
+from cdeep3m.system.children import options_of_child
+from cdeep3m.system.files import small_text, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,13 +28,13 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
     note = out / "demo.json"
     text = json.dumps(settings, indent=1)
     if note.exists():
-        if note.read_text() != text:
+        if small_text(note, errors="replace") != text:
             raise RunError(f"{out} holds a demo with other settings (demo.json). Delete it, or choose another folder")
     elif out.exists() and any(out.iterdir()):
         raise RunError(f"{out} exists and is no demo of before. Choose another folder")
     else:
         out.mkdir(parents=True, exist_ok=True)
-        note.write_text(text)
+        write_text(note, text)
 
 
 def write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
@@ -53,14 +54,24 @@ def write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
                 Image.fromarray(plane).save(partial / name / f"{name}_{z + 1:04d}.png")
 
 
-def run_command(command: Sequence[str]) -> None:
-    """Print a command, run it, and say how long it took; stop where it fails."""
-    print(f"\n$ {shlex.join(command)}", flush=True)
+def run_command(command: Sequence[str]) -> int:
+    """Print a command, run it, and say how long it took; return its exit status, after it has said what is wrong.
+
+    Raises
+    ------
+    RunError
+        A signal ended it, so that it could not say anything.
+    """
+    print(f"\n$ {printable(shlex.join(command), longest=4000)}", flush=True)
     begin = time.monotonic()
-    status = subprocess.run([program(command[0]), *command[1:]], check=False).returncode
+    status = subprocess.run([program(command[0]), *command[1:]], check=False, **options_of_child()).returncode
+    if status < 0:
+        raise RunError(f"signal {-status} ended {command[0]}. The same command goes on where this one stopped")
     if status:
-        raise RunError(f"{command[0]} ended with exit status {status}")
-    print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{command[0]} ended with exit status {status}; the demo stops here", file=sys.stderr)
+    else:
+        print(f"  {time.monotonic() - begin:.0f} s", flush=True)
+    return status
 
 
 def program(name: str) -> str:

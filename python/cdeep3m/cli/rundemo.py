@@ -90,19 +90,21 @@ def demo(name: str, number: int, argv: Sequence[str] | None) -> int:
     return run(lambda: _demo(options.out, settings), debug=options.debug)
 
 
-def _demo(out: Path, settings: Settings) -> None:
+def _demo(out: Path, settings: Settings) -> int:
     begin = time.monotonic()
     claim(out, asdict(settings))
     for number, shape in enumerate(settings.shapes):
         write_volume(_training(out, number), shape, settings.seed + number)
     write_volume(out / "held_out", settings.held_out_shape, settings.seed + len(settings.shapes))
     for command in _commands(out, settings):
-        run_command(command)
+        if status := run_command(command):
+            return status
     print(f"\n{_scored(out)}\n")
     print(f"Overlays: {out / 'predicted' / 'overlay'}")
     print(f"Learning curves: {out / 'trained' / NET / 'log' / 'loss.png'}")
     print(f"{time.monotonic() - begin:.0f} s in all")
     print(f"Open this page in a browser: {(out / 'predicted' / 'report.html').resolve()}")
+    return 0
 
 
 def _training(out: Path, number: int) -> Path:
