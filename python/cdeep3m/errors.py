@@ -174,6 +174,8 @@ def _in_words(error: BaseException) -> str:
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes | os.PathLike) else ""
     if error.errno in NO_ROOM:
         return f"{NO_ROOM_WORDS[error.errno]}{where}: make room and run the same command again"
+    if isinstance(error, FileExistsError | NotADirectoryError) and where:
+        return f"a file is where a folder is expected{where}: choose another name"
     return f"{error.strerror or error}{where}"
 
 

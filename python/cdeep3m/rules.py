@@ -64,6 +64,11 @@ class Rules:
     stops_without_background: bool
     paths_as_given: bool = False
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether they are those of an original, which knows no notes of what a folder was made of."""
+        return self.octave_images or self.second_edition
+
 
 ORIGINAL = Rules(
     name="original",

@@ -214,3 +214,15 @@ def test_a_copy_that_was_stopped_at_its_very_end_is_a_success_and_its_ledger_goe
     assert convert(images, out, "--format", name) == 0
     assert not ledger.exists()
     np.testing.assert_array_equal(read_all(open_volume(out)), ADDRESSES)
+
+
+@pytest.mark.parametrize("name", ["images", "v.zarr", "v.n5"])
+@pytest.mark.parametrize("out", ["o.tif", "o.zarr", "below/o.h5", "planes"])
+def test_nothing_is_written_into_the_folder_that_is_read(name, out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("v.tif", ADDRESSES, photometric="minisblack")
+    assert main(["convert", "v.tif", name]) == 0
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["convert", name, f"{name}/{out}"]) == 1
+    assert f"{name}/{out} lies in {name}, which is read" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

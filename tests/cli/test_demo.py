@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +96,70 @@ def test_folder_of_other_settings_or_of_something_else_is_left_alone(tmp_path, c
     assert len(commands) == 3
 
 
-def test_a_command_that_fails_stops_the_demo(monkeypatch):
+def test_a_command_that_fails_stops_the_demo_with_its_status(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(demo_steps, "program", lambda name: shutil.which("false"))
-    with pytest.raises(RunError, match="cdeep3m ended with exit status 1"):
+    assert demo_steps.run_command(["cdeep3m", "train"]) == 1
+    assert "cdeep3m ended with exit status 1; the demo stops here" in capsys.readouterr().err
+    monkeypatch.setattr(demo, "run_command", lambda command: 10 if command[1] == "predict" else 0)
+    assert demo._demo(tmp_path / "demo", TINY) == 10
+
+
+def test_a_command_that_a_signal_ends_is_told(monkeypatch, tmp_path):
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(demo_steps, "program", lambda name: killed)
+    with pytest.raises(RunError, match="signal 9 ended cdeep3m"):
         demo_steps.run_command(["cdeep3m", "train"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux does")
+def test_the_commands_of_a_demo_end_with_it(tmp_path):
+    sleeping = tmp_path / "sleeping"
+    sleeping.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/number\nexec sleep 60\n")
+    sleeping.chmod(0o755)
+    code = f"from cdeep3m.cli import demo_steps as d; d.program = lambda name: {str(sleeping)!r}; d.run_command(['x'])"
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    number = tmp_path / "number"
+    until(lambda: number.exists() and number.read_text().strip())
+    started.kill()
+    started.wait()
+    until(lambda: not is_running(int(number.read_text())))
+
+
+def until(happened, *, patience=10.0):
+    end = time.monotonic() + patience
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_demo_that_was_killed_as_it_began_goes_on(tmp_path, commands):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / ".demo.partial-1234.json").write_text("{")
+    assert demo._demo(tmp_path / "demo", TINY) == 0
+    assert not list((tmp_path / "demo").glob(".demo*"))
+
+
+def test_a_demo_s_note_is_there_whole_or_not_at_all(tmp_path, commands, monkeypatch):
+    """One that was cut off would keep the demo from going on."""
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(demo_steps, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            demo._demo(tmp_path / "demo", TINY)
+    assert list((tmp_path / "demo").iterdir()) == []
+    assert demo._demo(tmp_path / "demo", TINY) == 0
 
 
 def test_commands_are_found_without_a_path(monkeypatch):

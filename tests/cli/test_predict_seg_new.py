@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cdeep3m.cli.predict_seg_new import main
+from cdeep3m.proto.caffemodel import read_model, write_model
 from cdeep3m.volumes.hdf5 import read_dataset
 from engines.conformance import addresses, logistic_sum, make_model, make_stack
 
@@ -69,3 +70,27 @@ def test_without_an_axis_the_planes_follow_x(predict, flags):
 def test_another_axis_is_one_line(predict, capsys):
     assert predict("--shift_axis=3") == (1, {})
     assert capsys.readouterr().err == "ERROR, --shift_axis=3: expected 0, 1 or 2 for x, y or z\n"
+
+
+@pytest.mark.parametrize("odd", [np.nan, -np.inf])
+def test_a_stack_of_what_is_no_number_is_refused(odd, tmp_path, capsys):
+    model = make_model(tmp_path / "trained")
+    values = addresses(7).astype(np.float32)
+    values[3, 4, 5] = odd
+    stack = make_stack(tmp_path / "stack.h5", values)
+    files = (f"--model={model.deploy}", f"--weights={model.weights}", f"--data={stack}")
+    assert main([*files, f"--predict={tmp_path / 'out' / 'p'}", "--gpu=-1"]) == 1
+    assert "stack.h5 holds " in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(odd, tmp_path, capsys):
+    model = make_model(tmp_path / "trained")
+    message = read_model(model.weights)
+    next(layer for layer in message.layer if layer.blobs).blobs[0].data[0] = odd
+    write_model(model.weights, message)
+    stack = make_stack(tmp_path / "stack.h5", addresses(7))
+    files = (f"--model={model.deploy}", f"--weights={model.weights}", f"--data={stack}")
+    assert main([*files, f"--predict={tmp_path / 'out' / 'p'}", "--gpu=-1"]) == 1
+    assert "weights that are NaN or infinite" in capsys.readouterr().err

@@ -87,3 +87,16 @@ def test_instances_are_scored_as_objects(tmp_path, capsys):
 def test_thresholds_out_of_range_are_refused(root, threshold, capsys):
     assert main([f"--threshold={threshold}", *arguments(root)]) == 1
     assert "expected a probability from 0 to 1, or best" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["Segmented_0001.png", "new.tif"])
+def test_a_table_does_not_become_a_plane_of_what_is_scored(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("maps", "labels"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.uint8([[0, 255], [255, 0]])).save(tmp_path / folder / "Segmented_0001.png")
+    before = (tmp_path / "maps" / "Segmented_0001.png").read_bytes()
+    assert main(["--csv", f"maps/{name}", "maps", "labels"]) == 1
+    assert f"maps/{name} would be one of the planes of maps" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["Segmented_0001.png"]
+    assert (tmp_path / "maps" / "Segmented_0001.png").read_bytes() == before

@@ -291,6 +291,16 @@ def test_create_overlays_writes_what_it_wrote(recorded: Recording, tmp_path):
         assert planes_in(out) == case["files"]
 
 
+def test_augconfig_leaves_strengths_that_were_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert augconfig.main([]) == augconfig.main([]) == 0
+    mine = Path("augcfg.ini").read_text().replace("blur = 3", "blur = 7")
+    Path("augcfg.ini").write_text(mine)
+    assert augconfig.main([]) == 1
+    assert "augcfg.ini is there already, with other strengths" in capsys.readouterr().err
+    assert Path("augcfg.ini").read_text() == mine
+
+
 @every("job")
 def test_augconfig_writes_what_it_wrote(recorded: Recording, tmp_path, monkeypatch):
     if recorded.case["arguments"] != ["augconfig.py"]:

@@ -232,3 +232,17 @@ def test_each_class_is_shown_by_its_own_calibration(trained, tmp_path):
     loaded = load_model(model, aug_speed=10, gpu=-1, label=3)
     assert loaded.nets["1fm"].calibration == fitted[1]
     np.testing.assert_array_equal(api_predict(IMAGES, loaded, fit=True), of_classes[3][0])
+
+
+@pytest.mark.parametrize("command", [predict, runprediction])
+def test_a_net_of_one_class_is_refused_and_no_success(command, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "trained")
+    path = tmp_path / "trained" / "1fm" / "deploy.prototxt"
+    net = prototxt.read_net(path)
+    score_layer = [layer for layer in net.layer if layer.convolution_param.num_output == CLASSES][-1]
+    score_layer.convolution_param.num_output = 1
+    prototxt.write(path, net)
+    images = png_folder(tmp_path / "images", IMAGES)
+    models = ["--models", "1fm"]
+    assert command.main([*RUN, *models, str(tmp_path / "trained"), str(images), str(tmp_path / "out")]) == 10
+    assert "ERROR, " in capsys.readouterr().err

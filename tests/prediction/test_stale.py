@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import FullDiskError, InputError, RunError
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.system import files
+from cdeep3m.volumes.address import Address
 from octave_cases import png_folder
 
 PLANES = np.arange(3 * 20 * 22, dtype=np.uint8).reshape(3, 20, 22)
@@ -123,3 +125,40 @@ def test_maps_do_not_go_into_a_training_nor_models_into_a_prediction(job, tmp_pa
     job()
     with pytest.raises(RunError, match="holds a prediction"):
         create_run(tmp_path / "out")
+
+
+@pytest.mark.parametrize("nets", [("1fm",), ("1fm", "3fm")])
+@pytest.mark.parametrize("harm", ["gone", "cut", "empty"])
+def test_a_finished_run_makes_the_maps_again_that_were_lost_since(nets, harm, job, tmp_path, caplog):
+    job(nets=nets)
+    lost = tmp_path / "out" / "ensembled" / "Segmented_0002.png"
+    content = lost.read_bytes()
+    lost.unlink() if harm == "gone" else lost.write_bytes(content[: len(content) // 2] if harm == "cut" else b"")
+    assert job(nets=nets)
+    assert "ensembled lacks 1 of its maps, such as Segmented_0002.png: they are made again" in caplog.text
+    assert lost.read_bytes() == content
+    assert not job(nets=nets)
+
+
+@pytest.mark.parametrize("format_name", ["tif", "h5"])
+def test_a_finished_run_makes_its_only_file_again(format_name, job, tmp_path):
+    job(format=format_name)
+    made = tmp_path / "out" / "ensembled" / f"Segmented.{format_name}"
+    content = made.read_bytes()
+    made.unlink()
+    assert job(format=format_name)
+    assert made.read_bytes() == content
+
+
+def test_nets_that_were_removed_to_make_room_are_not_missed(job, tmp_path):
+    job(nets=("1fm", "3fm"))
+    shutil.rmtree(tmp_path / "out" / "3fm")
+    assert not job(nets=("1fm", "3fm"))
+
+
+@pytest.mark.parametrize("read", ["images", "trained"])
+def test_maps_elsewhere_do_not_lie_in_what_is_read(read, job, tmp_path):
+    pytest.importorskip("tensorstore")
+    with pytest.raises(InputError, match=rf"lies in .*{read}, which is read"):
+        job(format="ome-zarr", maps=Address.of(tmp_path / read / "m.zarr"))
+    assert not (tmp_path / read / "m.zarr").exists()

@@ -141,3 +141,9 @@ def test_out_that_cannot_be_made_is_status_3(tmp_path):
     with pytest.raises(RunError) as caught:
         PredictionRun.create(tmp_path / "file" / "out")
     assert caught.value.exit_code == 3
+
+
+def test_a_config_that_begins_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "predict.config"
+    path.write_bytes(b"\xef\xbb\xbf[default]\r\nmodels=1fm\r\n")
+    assert read_config(path)["models"] == "1fm"

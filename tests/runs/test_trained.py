@@ -71,3 +71,11 @@ def test_a_model_is_found_by_file_and_by_folder(run):
 def test_a_place_without_a_model_is_refused(run, name):
     with pytest.raises(MissingModelError, match=r"no \.caffemodel file"):
         model_at(run.folder / name)
+
+
+@pytest.mark.parametrize("inside", ["1fm", "1fm/trainedmodel"])
+def test_a_folder_inside_a_training_is_told_as_such(run, inside):
+    trained = TrainedRun(run.folder / inside)
+    for find in (trained.default_nets, lambda: trained.model("1fm")):
+        with pytest.raises(MissingModelError, match="lies inside a training; expected the folder that holds 1fm"):
+            find()

@@ -171,9 +171,8 @@ def nobody_listens(job: Job) -> list[str]:
 
 def odd_names(job: Job) -> list[str]:
     """Inputs and outputs have names that the system allows, and few think of."""
-    tops = [name for name in dict.fromkeys((*job.inputs, *job.writes)) if name in job.words and "/" not in name]
-    tops = [name for name in tops if name not in ("precomputed:", "augcfg.ini")]
-    if not tops or "predict.config" in "".join(job.reads):
+    tops = _names_to_change(job)
+    if not tops:
         return []
     expected, wrong = _reference(job), []
     for kind, odd in {**ODD_NAMES, "a hyphen": b"-h"}.items():
@@ -193,6 +192,12 @@ def odd_names(job: Job) -> list[str]:
                     (folder / names[name]).rename(folder / name)
             wrong += [f"{kind}: {fault}" for fault in _same(job, folder, expected, only_names=True)]
     return wrong
+
+
+def _names_to_change(job: Job) -> list[str]:
+    """Return the names on the command line that may be others; whole paths are in a predict.config."""
+    tops = [name for name in dict.fromkeys((*job.inputs, *job.writes)) if name in job.words and "/" not in name]
+    return [] if "predict.config" in "".join(job.reads) else [name for name in tops if name != "precomputed:"]
 
 
 def _first_name(job: Job, tops: list[str]) -> int:
@@ -312,6 +317,17 @@ KINDS: dict[str, Callable[[Job], list[str]]] = {
 }
 
 
+APPLIES: dict[str, Callable[[Job], bool]] = {
+    "something_else_in_place_of_a_file": lambda job: bool(job.reads),
+    "an_output_that_is_an_input": lambda job: not job.in_place and any(out in job.words for out in job.writes),
+    "an_empty_name": lambda job: any(name in job.words for name in (*job.inputs, *job.writes)),
+    "links_in_place_of_what_is_written": lambda job: bool(job.writes),
+    "no_room": lambda job: bool(job.writes),
+    "odd_names": lambda job: bool(_names_to_change(job)),
+}
+"""Which kinds there is something to try of, with which jobs; all others with all."""
+
+
 def main() -> int:
     """Print what is wrong, and a table of commands and kinds."""
     parser = argparse.ArgumentParser(prog="python -m soak.everywhere", description=__doc__)
@@ -320,18 +336,21 @@ def main() -> int:
     options = parser.parse_args()
     disk.begin_with("soak.everywhere")
     load()
-    table: dict[str, dict[str, int]] = {}
+    table: dict[str, dict[str, int | None]] = {}
     for job in JOBS:
         if options.commands and not job.name.startswith(tuple(options.commands)):
             continue
         for name in options.only or KINDS:
-            found = KINDS[name](job)
             row = table.setdefault(job.name, {})
-            row[name] = row.get(name, 0) + len(found)
+            if not APPLIES.get(name, bool)(job):
+                row.setdefault(name, None)
+                continue
+            found = KINDS[name](job)
+            row[name] = (row.get(name) or 0) + len(found)
             for words in found:
                 print(f"WRONG {' '.join(job.words)[:60]} | {name}: {words[:400]}", flush=True)
     for command, row in table.items():
-        print(f"{command:28}", " ".join(str(count or ".") for count in row.values()))
+        print(f"{command:28}", " ".join("-" if count is None else str(count or ".") for count in row.values()))
     print("without a job:", commands_without_a_job() or "none")
     return int(any(any(row.values()) for row in table.values()))
 

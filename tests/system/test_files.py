@@ -248,3 +248,39 @@ def test_names_in_a_list_are_those_of_the_system_whatever_the_locale(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_of_that_name_is_told(tmp_path):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(RunError, match="page.html is a folder; expected a file"):
+        write_text(tmp_path / "page.html", "text")
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "out").touch()
+    for make in (lambda: (tmp_path / "out").mkdir(parents=True), lambda: write_text(tmp_path / "out" / "a.txt", "")):
+        with pytest.raises(OSError, match="exists|directory") as caught:
+            make()
+        assert "a file is where a folder is expected" in describe(caught.value)
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(OSError, match="No such file") as caught:
+        write_text(tmp_path / "nowhere" / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")
+
+
+def test_a_folder_that_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    (tmp_path / "Pkg001").mkdir()
+    (tmp_path / "Pkg001" / "plane.png").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(files.shutil, "rmtree", fail_to_remove)
+        with pytest.raises(OSError, match="Input/output"):
+            files.remove_folder(tmp_path / "Pkg001")
+    files.remove_folder(tmp_path / "Pkg001")
+    files.remove_folder(tmp_path / "Pkg001")
+    assert list(tmp_path.iterdir()) == []
+
+
+def fail_to_remove(path):
+    raise OSError(5, "Input/output error", str(path))

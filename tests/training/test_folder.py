@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -8,7 +9,7 @@ from cdeep3m import __version__
 from cdeep3m.errors import FormatError, InputError, MissingFileError, NetError, RunError
 from cdeep3m.nets.prototxts import NETS, NetMake, deploy, train_val
 from cdeep3m.proto import prototxt
-from cdeep3m.training.folder import check_training_files, create_run, create_run_over_files
+from cdeep3m.training.folder import check_training_files, create_run, create_run_over_files, keep_training_files
 from fake_training_engine import write_snapshot
 
 FILES = ("deploy.prototxt", "label_class_selection.prototxt", "solver.prototxt", "train_val.prototxt")
@@ -108,6 +109,21 @@ def test_a_run_in_memory_needs_no_files(tmp_path):
     create_run(tmp_path / "out", make=NetMake(width=8))
     assert not (tmp_path / "out" / "train_file.txt").exists()
     assert (tmp_path / "out" / "1fm" / "solver.prototxt").is_file()
+
+
+def test_other_files_are_not_listed_beside_trained_models(augmented, tmp_path):
+    out = tmp_path / "out"
+    create_run_over_files(augmented, out)
+    keep_training_files(out)
+    write_snapshot(out / "1fm" / "trainedmodel" / "1fm_classifer", 4)
+    create_run_over_files(augmented, out)
+    before = (out / "train_file.txt").read_text()
+    other = tmp_path / "other"
+    shutil.copytree(augmented, other)
+    next(other.iterdir()).write_bytes(b"something else")
+    with pytest.raises(RunError, match="holds a training on other files"):
+        create_run_over_files(other, out)
+    assert (out / "train_file.txt").read_text() == before
 
 
 def test_making_a_run_again_keeps_its_snapshots_and_its_readme(augmented, tmp_path):

@@ -18,6 +18,7 @@ from cdeep3m.nets.prototxts import NetMake
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_state
 from cdeep3m.rules import ORIGINAL
+from cdeep3m.runs.gray_range import GrayRange, write_range
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.training.folder import create_run
 from cdeep3m.training.run import NetTraining, SolverSettings, TrainRequest, train, train_net, usable_snapshot
@@ -112,6 +113,16 @@ def test_a_run_that_was_moved_writes_its_snapshots_where_it_is_now(out, tmp_path
     moved = out.rename(tmp_path / "elsewhere")
     train(TrainRequest(out=moved, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
     assert TrainedRun(moved).highest_iteration("1fm") == 10
+
+
+def test_a_run_that_was_moved_reads_its_lists_where_it_is_now(out, listed, tmp_path):
+    for name in ("train_file.txt", "valid_file.txt"):
+        (out / name).write_text(f"{listed[0]}\n")
+    moved = out.rename(tmp_path / "elsewhere")
+    train(TrainRequest(out=moved, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
+    layers = prototxt.read_net(moved / "1fm" / "train_val.prototxt").layer
+    sources = {layer.data_provider_param.data_source for layer in layers if layer.type == "PatchData"}
+    assert sources == {str(moved / "train_file.txt"), str(moved / "valid_file.txt")}
 
 
 @pytest.mark.parametrize("name", ["pl\udce4ne", "line\nfeed"])
@@ -386,3 +397,79 @@ def test_a_setting_out_of_range_is_named(wrong):
 def test_a_request_out_of_range_is_refused(tmp_path, wrong):
     with pytest.raises(InputError, match=": expected "):
         TrainRequest(out=tmp_path, **wrong)
+
+
+@pytest.fixture
+def listed(out, tmp_path):
+    """A run over files that nobody noted the images of."""
+    files = [tmp_path / f"v{k}.h5" for k in (1, 2)]
+    for path in files:
+        path.write_bytes(b"data")
+    (out / "train_file.txt").write_text("".join(f"{path}\n" for path in files))
+    return files
+
+
+def test_a_training_does_not_go_on_with_files_that_were_replaced(out, listed):
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT)
+    train(request, FakeTrainingEngine())
+    listed[1].write_bytes(b"other data")
+    engine = FakeTrainingEngine()
+    for asked in (request, replace(request, nets=("3fm",))):
+        with pytest.raises(RunError, match="holds a training on other files"):
+            train(asked, engine)
+    assert engine.jobs == []
+    with pytest.raises(RunError, match="--retrain"):
+        train(replace(request, settings=replace(SHORT, numiterations=20)), engine)
+
+
+def test_a_training_without_snapshots_takes_the_files_that_are_there(out, listed):
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT)
+    with pytest.raises(EngineError):
+        train(request, FakeTrainingEngine(stops_at=2))
+    listed[1].write_bytes(b"other data")
+    train(request, FakeTrainingEngine())
+    train(request, FakeTrainingEngine())
+
+
+def test_files_made_anew_of_the_same_images_will_do(out, listed):
+    write_range(out, GrayRange(type="uint8", low=0, high=255, source="these images"))
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT)
+    train(request, FakeTrainingEngine())
+    os.utime(listed[0], (1, 1))
+    train(request, FakeTrainingEngine())
+
+
+def test_exact_mode_goes_on_with_any_files_and_leaves_no_note(out, listed):
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT, rules=ORIGINAL)
+    train(request, FakeTrainingEngine())
+    listed[1].write_bytes(b"other data")
+    train(request, FakeTrainingEngine())
+    assert not (out / ".made_of.json").exists()
+
+
+def test_a_finished_net_is_none_of_other_settings(out, caplog):
+    request = TrainRequest(out=out, nets=("1fm",), settings=replace(SHORT, seed=1))
+    train(request, FakeTrainingEngine())
+    train(replace(request, settings=replace(SHORT, snapshot_interval=2, test_interval=5)), FakeTrainingEngine())
+    for other, words in ((replace(SHORT, base_learn=0.5), "--base_learn 0.5"), (replace(SHORT, seed=2), "--seed 2")):
+        with pytest.raises(RunError, match=f"is finished; this run says {words}"):
+            train(replace(request, settings=other), FakeTrainingEngine())
+    assert "goes on with" not in caplog.text
+
+
+def test_other_settings_are_said_when_a_net_goes_on(out, caplog):
+    request = TrainRequest(out=out, nets=("1fm",), settings=SHORT)
+    with pytest.raises(EngineError):
+        train(request, FakeTrainingEngine(stops_at=9))
+    train(replace(request, settings=replace(SHORT, base_learn=0.001)), FakeTrainingEngine())
+    assert "1fm goes on with --base_learn 0.001; so far it was --base_learn 0.01" in caplog.text
+
+
+def test_settings_of_the_net_that_is_retrained_do_not_count(out, tmp_path):
+    train(TrainRequest(out=out, nets=("1fm",), settings=SHORT), FakeTrainingEngine())
+    create_run(tmp_path / "new", make=NetMake(width=32))
+    slower = TrainRequest(
+        out=tmp_path / "new", nets=("1fm",), settings=replace(SHORT, base_learn=0.1), retrain=out, additerations=4
+    )
+    train(slower, FakeTrainingEngine())
+    train(slower, FakeTrainingEngine())

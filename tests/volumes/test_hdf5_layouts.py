@@ -187,3 +187,26 @@ def test_axes_that_are_not_said_and_look_odd_are_said(tmp_path: Path, caplog: py
     assert "does not say what its axes are" not in caplog.text
     open_volume(h5(tmp_path / "y.h5", {"stack": ADDRESSES}))
     assert "is read as x, y, z, as the original's files are: 6 planes of 4 x 5 pixels. --axes zyx" in caplog.text
+
+
+@pytest.mark.parametrize("dataset", ["", "stack"])
+@pytest.mark.parametrize("labels", [("z", "", ""), ("depth", "height", "width"), ("", "y", "x")])
+def test_labels_that_do_not_say_every_axis_are_asked_about(
+    dataset: str, labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = h5(tmp_path / "v.h5", {"stack": ADDRESSES})
+    with h5py.File(path, "a") as file:
+        for dimension, label in zip(file["stack"].dims, labels, strict=True):
+            dimension.label = label
+    address = f"{path}::{dataset}" if dataset else path
+    with pytest.raises(InputError, match="--axes"):
+        open_volume(address)
+    volume = open_volume(address, selection=Selection(axes="zyx"))
+    np.testing.assert_array_equal(volume.read(ALL), ADDRESSES)
+
+
+@pytest.mark.parametrize("dataset", ["", "::stack", "::group"])
+def test_what_looks_turned_is_said_however_it_is_named(dataset: str, tmp_path: Path, caplog: Any) -> None:
+    path = h5(tmp_path / "v.h5", {"group/stack" if dataset == "::group" else "stack": ADDRESSES})
+    open_volume(f"{path}{dataset}")
+    assert caplog.text.count("--axes zyx reads it the other way round") == 1

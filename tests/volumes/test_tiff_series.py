@@ -183,3 +183,20 @@ def test_a_voxel_size_that_ome_does_not_say_is_said(tmp_path: Path, caplog: pyte
     assert not caplog.text
     assert open_volume(ome(path, ADDRESSES[0, :, 0], "ZYX", **sizes)).placement.voxel_size == (8, 8, 8)
     assert "does not say how long its voxels are along z: as long as along x is taken for it" in caplog.text
+
+
+def test_several_series_in_one_file_are_said(tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "v.tif"
+    planes = ADDRESSES[:, :, 0].reshape(8, 5, 6)
+    tifffile.imwrite(path, planes[:5], photometric="minisblack")
+    tifffile.imwrite(path, planes[5:], photometric="minisblack", append=True)
+    np.testing.assert_array_equal(read(path), planes)
+    assert "holds 2 series (of 5, 3 planes), read as one volume" in caplog.text
+
+
+def test_planes_that_were_written_one_by_one_are_no_series(tmp_path: Path, caplog: Any) -> None:
+    with tifffile.TiffWriter(tmp_path / "v.tif") as file:
+        for plane in ADDRESSES[0, :, 0]:
+            file.write(plane, photometric="minisblack")
+    np.testing.assert_array_equal(read(tmp_path / "v.tif"), ADDRESSES[0, :, 0])
+    assert not caplog.text

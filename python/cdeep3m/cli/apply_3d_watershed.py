@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
@@ -41,18 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "less gives more objects (default: hm3d:0.15)",
     )
     add_selection_options(parser)
+    add_overwrite_option(parser)
     options = parser.parse(argv)
 
     def apply() -> None:
         from cdeep3m.objects.segmentation import label_objects
+        from cdeep3m.runs.made_of import files_of, whole_planes
 
-        count = label_objects(
-            address_of(options.segmented, options),
-            address_of(options.raw, options),
-            options.out,
-            depth=options.depth,
-            rules=rules_from(options),
-        )
+        segmented, raw = (address_of(text, options) for text in (options.segmented, options.raw))
+        rules = rules_from(options)
+        made_of = {"images": files_of(raw), "maps": files_of(segmented), "hm3d": str(options.depth)}
+        with whole_planes(options.out, made_of, overwrite=options.overwrite, refuse=not rules.is_exact):
+            count = label_objects(segmented, raw, options.out, depth=options.depth, rules=rules)
         print(f"{count} objects written to {options.out}")
 
     return run(apply, debug=options.debug)

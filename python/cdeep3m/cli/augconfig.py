@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write augcfg.ini, the strengths of the secondary augmentation, to the current folder: a number from 0 to 10 for each
-operation. Change them, and name the file where PreprocessTrainingData.py or `cdeep3m train` takes a strength.
+operation. Change them, and name the file where PreprocessTrainingData.py or `cdeep3m train` takes a strength. A file
+that has been changed is left as it is.
 """
 FILE = "augcfg.ini"
 
@@ -25,9 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def write() -> None:
         from cdeep3m.edition2.settings import Strengths
-        from cdeep3m.system.files import write_text
+        from cdeep3m.errors import RunError
+        from cdeep3m.system.files import small_text, write_text
 
-        write_text(Path(FILE), Strengths().text())
+        usual = Strengths().text()
+        if os.path.lexists(FILE) and small_text(FILE, errors="replace") != usual:
+            raise RunError(f"{FILE} is there already, with other strengths; delete or rename it for the usual ones")
+        write_text(Path(FILE), usual)
         print(f"{FILE} written")
 
     return run(write, debug=options.debug)

@@ -44,16 +44,19 @@ def _train(options: argparse.Namespace) -> None:
     from cdeep3m.cli.progress import ProgressDisplay
     from cdeep3m.engines.base import ALL_GPUS, CPU, ParallelEngine
     from cdeep3m.engines.select import select_engine
+    from cdeep3m.training.folder import keep_training_files
     from cdeep3m.training.run import NetTraining, prepare_folder, train_net
 
     settings = settings_of(options)
     folder = options.out / options.model
+    rules = rules_from(options)
+    if not rules.is_exact:
+        keep_training_files(options.out)
     prepare_folder(folder, settings)
     engine, gpus = select_engine(options.engine, gpu=options.gpu, **container_options(options))
     all_at_once = options.gpu == "all" and isinstance(engine, ParallelEngine) and gpus != [CPU]
     gpu = ALL_GPUS if all_at_once else gpus[0]
     print(f"Engine: {engine.name}, {engine.device(gpu)}, {options.precision}", file=sys.stderr)
-    rules = rules_from(options)
     job = NetTraining(
         folder=folder,
         settings=settings,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cdeep3m import __version__
 from cdeep3m.cli.streams import OneLine, give_up_output, settle
 from cdeep3m.errors import CDeep3MError, FullDiskError, describe, is_interrupt, printable
+from cdeep3m.system.interrupts import interrupting_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,6 +145,11 @@ def add_edition_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
+    parser.add_argument("--overwrite", action="store_true", help="make anew what was made of something else")
+
+
 def edition_by_environment() -> int:
     """Return the edition that CDEEP3M_EDITION names: 2, or else 1."""
     return 2 if os.environ.get("CDEEP3M_EDITION", "").strip() == "2" else 1
@@ -172,7 +178,8 @@ def as_ctrl_c(caught: list[int]) -> Iterator[None]:
     try:
         for number in default:
             signal.signal(number, interrupt)
-        yield
+        with interrupting_again():
+            yield
     finally:
         for number in default:
             signal.signal(number, previous[number])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("Create_overlays.py", exact=True, description=DESCRIPTION)
     add_threads_option(parser)
+    add_overwrite_option(parser)
     parser.add_argument("segmented", metavar="SEG")
     parser.add_argument("raw", metavar="RAW")
     parser.add_argument("out", metavar="OUT")
@@ -34,14 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _create(options: argparse.Namespace) -> None:
     limit_threads(options, "Create_overlays")
-    if rules_from(options).second_edition:
-        from cdeep3m.prediction.as_edition_2 import write_overlays
+    from cdeep3m.runs.made_of import files_of, whole_planes
 
-        count = write_overlays(options.segmented, options.raw, options.out)
-    else:
-        from cdeep3m.report.overlay import green_overlays
+    rules = rules_from(options)
+    made_of = {"images": files_of(options.raw), "maps": files_of(options.segmented)}
+    with whole_planes(options.out, made_of, overwrite=options.overwrite, refuse=not rules.is_exact):
+        if rules.second_edition:
+            from cdeep3m.prediction.as_edition_2 import write_overlays
 
-        count = green_overlays(options.segmented, options.raw, options.out)
+            count = write_overlays(options.segmented, options.raw, options.out)
+        else:
+            from cdeep3m.report.overlay import green_overlays
+
+            count = green_overlays(options.segmented, options.raw, options.out)
     print(f"{count} overlays written to {options.out}")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
-from cdeep3m.cli.preprocess_training_data import add_overwrite_option
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

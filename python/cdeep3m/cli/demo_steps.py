@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import RunError, printable
 from cdeep3m.system.children import options_of_child
-from cdeep3m.system.files import small_text, whole_folder, write_text
+from cdeep3m.system.files import small_text, sweep, whole_folder, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,8 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
     """Make `out`, or make sure that it holds a demo with the same settings, which then goes on."""
     note = out / "demo.json"
     text = json.dumps(settings, indent=1)
+    if out.is_dir():
+        sweep(out)
     if note.exists():
         if small_text(note, errors="replace") != text:
             raise RunError(f"{out} holds a demo with other settings (demo.json). Delete it, or choose another folder")

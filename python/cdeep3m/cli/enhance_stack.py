@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--whole_volume", action="store_true", help="percentiles of the whole volume instead of each plane's"
     )
     add_threads_option(parser)
+    add_overwrite_option(parser)
     parser.add_argument("images", metavar="IN")
     parser.add_argument("out", metavar="OUT")
     parser.add_argument("cut", nargs="?", type=int, default=2, metavar="CUT")
@@ -39,16 +40,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _enhance(options: argparse.Namespace) -> None:
     limit_threads(options, "enhance_stack", "enhance_stack_threadlimit")
-    if rules_from(options).second_edition:
-        from cdeep3m.prediction.as_edition_2 import write_enhanced
+    from cdeep3m.runs.made_of import files_of, whole_planes
 
-        count = write_enhanced(options.images, options.out, options.cut)
-    else:
-        from cdeep3m.preprocessing.enhancing import enhance_stack
-        from cdeep3m.volumes.enhancement import Enhancement
+    rules = rules_from(options)
+    made_of = {
+        "images": files_of(options.images),
+        "CUT": str(options.cut),
+        "--whole_volume": str(options.whole_volume),
+    }
+    with whole_planes(options.out, made_of, overwrite=options.overwrite, refuse=not rules.is_exact):
+        if rules.second_edition:
+            from cdeep3m.prediction.as_edition_2 import write_enhanced
 
-        enhancement = Enhancement(cut=options.cut, whole_volume=options.whole_volume)
-        count = enhance_stack(options.images, options.out, enhancement)
+            count = write_enhanced(options.images, options.out, options.cut)
+        else:
+            from cdeep3m.preprocessing.enhancing import enhance_stack
+            from cdeep3m.volumes.enhancement import Enhancement
+
+            enhancement = Enhancement(cut=options.cut, whole_volume=options.whole_volume)
+            count = enhance_stack(options.images, options.out, enhancement)
     print(f"{count} enhanced planes written to {options.out}")
 
 

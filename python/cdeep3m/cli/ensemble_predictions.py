@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 from cdeep3m.cli.threads import add_threads_option, limit_threads
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("EnsemblePredictions.m", exact=True, description=DESCRIPTION, usage=USAGE)
     add_threads_option(parser)
+    add_overwrite_option(parser)
     parser.add_argument("folders", nargs="*", metavar="IN")
     options = parser.parse(argv)
     parser.fewest_of_edition_2 = 1
@@ -37,14 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def average() -> None:
         limit_threads(options, "EnsemblePredictions", "ensemble")
-        if rules.second_edition:
-            from cdeep3m.prediction import as_edition_2
+        from cdeep3m.runs.made_of import files_of, whole_planes
 
-            count = as_edition_2.ensemble_folders(inputs, out)
-        else:
-            from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+        made_of = {"maps": files_of(*inputs)}
+        with whole_planes(out, made_of, overwrite=options.overwrite, refuse=not rules.is_exact):
+            if rules.second_edition:
+                from cdeep3m.prediction import as_edition_2
 
-            count = ensemble_folders(inputs, out, rules=rules)
+                count = as_edition_2.ensemble_folders(inputs, out)
+            else:
+                from cdeep3m.prediction.over_files.postprocess import ensemble_folders
+
+                count = ensemble_folders(inputs, out, rules=rules)
         print(f"{count} planes written to {out}")
 
     return run(average, debug=options.debug)

@@ -181,12 +181,12 @@ def _predict(options: argparse.Namespace) -> None:
     from cdeep3m.errors import InputError
     from cdeep3m.prediction.estimate import SECONDS, estimate_prediction
     from cdeep3m.prediction.run import PredictRequest, images_of
-    from cdeep3m.runs.trained import TrainedRun
+    from cdeep3m.runs.trained import TrainedRun, nets_named
     from cdeep3m.tiling.grid import Tiling
     from cdeep3m.volumes import open_volume
 
     trained = TrainedRun(options.trained)
-    nets = tuple(options.models.split(",")) if options.models else tuple(trained.nets())
+    nets = nets_named(options.models) if options.models else tuple(trained.default_nets())
     request = PredictRequest(
         trained=options.trained,
         images=images_of(options.images),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
@@ -27,13 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("reference", metavar="REF", help="the volume to match")
     parser.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
     add_selection_options(parser)
+    add_overwrite_option(parser)
     options = parser.parse(argv)
 
     def match() -> None:
         from cdeep3m.preprocessing.histograms import match_images
+        from cdeep3m.runs.made_of import files_of, whole_planes
 
         images, reference = (address_of(text, options) for text in (options.images, options.reference))
-        count = match_images(images, reference, options.out, rules=rules_from(options))
+        rules = rules_from(options)
+        made_of = {"images": files_of(images), "reference": files_of(reference)}
+        with whole_planes(options.out, made_of, overwrite=options.overwrite, refuse=not rules.is_exact):
+            count = match_images(images, reference, options.out, rules=rules)
         print(f"{count} planes written to {options.out}")
 
     return run(match, debug=options.debug)

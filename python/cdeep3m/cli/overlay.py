@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
@@ -27,13 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("segmented", metavar="SEGMENTED", help="what was found in them")
     parser.add_argument("out", metavar="OUT", help="folder to write to; made when it is missing")
     add_selection_options(parser)
+    add_overwrite_option(parser)
     options = parser.parse(argv)
 
     def lay() -> None:
         from cdeep3m.report.overlay import overlay_volumes
+        from cdeep3m.runs.made_of import files_of, whole_planes
 
         raw, segmented = (address_of(text, options) for text in (options.raw, options.segmented))
-        print(f"{overlay_volumes(raw, segmented, options.out)} planes written to {options.out}")
+        with whole_planes(
+            options.out,
+            {"images": files_of(raw), "maps": files_of(segmented)},
+            overwrite=options.overwrite,
+            refuse=True,
+        ):
+            count = overlay_volumes(raw, segmented, options.out)
+        print(f"{count} planes written to {options.out}")
 
     return run(lay, debug=options.debug)
 

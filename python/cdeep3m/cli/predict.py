@@ -51,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from argparse import Namespace
 
-    from cdeep3m.runs.trained import FEWEST_CLASSES, TrainedRun
+    from cdeep3m.runs.trained import FEWEST_CLASSES, TrainedRun, nets_named
 
     trained = TrainedRun(options.trained)
-    nets = tuple(options.models.split(",") if options.models else trained.default_nets())
+    nets = nets_named(options.models) if options.models else tuple(trained.default_nets())
     classes = _classes(trained, nets) if options.label is None else FEWEST_CLASSES
-    if classes == FEWEST_CLASSES:
+    if classes <= FEWEST_CLASSES:
         return predict_with(options, nets=nets)
     folders = [options.out / f"class_{label}" for label in range(1, classes)]
     for label, folder in enumerate(folders, start=1):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, exact_by_environment, rules_from, run
 from cdeep3m.cli.volume_options import add_selection_options, address_of
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ def parser() -> CommandParser:
     add_selection_options(made)
     add_overwrite_option(made)
     return made
-
-
-def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
-    """Add --overwrite."""
-    parser.add_argument("--overwrite", action="store_true", help="make anew what was made of something else")
 
 
 def preprocess(args: argparse.Namespace) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, exact_by_environment, rules_from, run
+from cdeep3m.cli.common import CommandParser, add_overwrite_option, exact_by_environment, rules_from, run
 from cdeep3m.cli.preprocess_training_data import (
     FEWEST,
     INPUTS,
-    add_overwrite_option,
     confirm,
     describe_size,
     show_usage_as_success,

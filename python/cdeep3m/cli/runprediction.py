@@ -156,7 +156,9 @@ def speed_of(word: str) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    nets = tuple(options.models.split(","))
+    from cdeep3m.runs.trained import nets_named
+
+    nets = nets_named(options.models)
     _tell_of_classes(options.trained, nets)
     return predict_with(options, nets=nets)
 

@@ -28,7 +28,7 @@ from cdeep3m.volumes import open_volume
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.mapped import release, zeros
-from cdeep3m.volumes.stores import Store, ledger_beside
+from cdeep3m.volumes.stores import Store, demand_outside, ledger_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -196,6 +196,7 @@ def convert(
         planes="Plane",
     )
     places = _places_of(target)
+    demand_outside(target, source)
     if places[0].is_local and not source.scheme:
         demand_apart(places[0].url, [source])
     fresh = all(place.is_empty() for place in places)

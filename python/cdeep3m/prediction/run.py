@@ -62,6 +62,7 @@ from cdeep3m.volumes.axes import Selection
 from cdeep3m.volumes.enhanced import enhanced
 from cdeep3m.volumes.enhancement import Enhancement
 from cdeep3m.volumes.identity import fingerprint
+from cdeep3m.volumes.stores import demand_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -263,7 +264,8 @@ def _predict(
             run.discard(request.nets)
         if run.is_done():
             _demand_same(request, run)
-            return False
+            if request.rules.is_exact or not isinstance(engine, InProcessEngine) or not run.reopen():
+                return False
         run.demand_startable()
         with run.recording_errors(), failing_with(10):
             models = _trained_models(request)
@@ -423,6 +425,8 @@ def _demand_apart(request: PredictRequest) -> None:
         nets = [request.trained / net for net in request.nets]
         trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
         demand_apart(request.out, [request.images, *trained], below=folders)
+        for read in (request.images, request.trained) if request.maps else ():
+            demand_outside(request.maps, Address.of(read))
 
 
 def _demand_same(request: PredictRequest, run: PredictionRun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +24,12 @@ logger = logging.getLogger(__name__)
 
 NOTE = ".made_of.json"
 """File in a folder of prepared data."""
-FILES = ("images", "labels")
+FILES = ("images", "labels", "maps", "reference")
 """Settings that hold what tells files from others, rather than words."""
 STACKS = "stacks"
 """Setting: how many files a folder of training data holds."""
+TRAINING_FILES = "training files"
+"""Setting of a training: names, sizes and dates of what it reads."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Kind:
 
     results: tuple[str, ...]
     beside: tuple[str, ...] = ()
+
+
+PLANES = Kind(("*.png", "*.tif"))
+"""A folder of planes, whatever wrote them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +136,35 @@ class MadeOf:
                 was, now = (printable(text, longest=60) for text in (noted[key], wanted))
                 return f"{folder} holds files made with {key} = {was}; this run says {now}"
         return ""
+
+
+@contextmanager
+def whole_planes(
+    folder: str | os.PathLike[str], settings: Mapping[str, str], *, overwrite: bool, refuse: bool
+) -> Iterator[None]:
+    """Let the block write a folder of planes, all of them anew, and note then what they were made of.
+
+    Parameters
+    ----------
+    folder : path
+    settings : mapping of str to str
+        As of `MadeOf`.
+    overwrite, refuse : bool
+        As of `MadeOf`; planes beyond those that are written stay.
+
+    Raises
+    ------
+    RunError
+        Planes are there, of something else.
+    """
+    made_of = MadeOf(kind=PLANES, settings=settings, overwrite=overwrite, refuse=refuse)
+    made_of.demand(folder)
+    place = Path(folder)
+    if place.is_dir() and read_note(place) != dict(settings):
+        (place / NOTE).unlink(missing_ok=True)
+    yield
+    if refuse and place.is_dir():
+        write_text(place / NOTE, f"{json.dumps(dict(settings), sort_keys=True)}\n")
 
 
 def files_of(*named: str | os.PathLike[str]) -> str:

@@ -146,6 +146,33 @@ class PredictionRun:
         """Say that the whole run has finished."""
         write_text(self.folder / DONE, "success\n0\n")
 
+    def reopen(self) -> bool:
+        """Let a finished run go on where some of its maps are gone or cut off; return whether that is so."""
+        lost = self._lost()
+        if lost:
+            logger.warning(
+                "Warning: %s is finished, but %s lacks %d of its maps, such as %s: they are made again",
+                self.folder,
+                self.ensemble_folder.name,
+                len(lost),
+                lost[0],
+            )
+            (self.folder / DONE).unlink()
+        return bool(lost)
+
+    def _lost(self) -> list[str]:
+        """Return the maps that are to be here, and are not, or do not end as they should."""
+        config = read_config(self.folder / "predict.config") if (self.folder / "predict.config").exists() else {}
+        depth = config.get("imagesize", "").split(" ")[0]
+        if not depth.isdecimal() or config.get("maps", "here") != "here":
+            return []
+        if config.get("format", "png") != "png":
+            return [] if any(self.ensemble_folder.glob(f"{MAP}*")) else [MAP]
+        from cdeep3m.volumes.png import is_ended
+
+        names = [f"{MAP}_{z:04d}.png" for z in range(1, int(depth) + 1)]
+        return [name for name in names if not is_ended(self.ensemble_folder / name)]
+
     def demand_startable(self) -> None:
         """Refuse to go on from an error that nobody has looked at, or against a request to stop.
 
@@ -160,8 +187,8 @@ class PredictionRun:
         if error.exists():
             said = small_text(error, errors="replace").split("\n", 1)[0].removeprefix("ERROR, ")
             raise FailedElsewhereError(
-                f"{error} from an earlier run or another stage says: {said} Mend that, delete ERROR and KILL.REQUEST, "
-                "and the same command goes on where it stopped"
+                f"{error} from an earlier run or another stage says: {said.rstrip('.')}. Mend that, delete ERROR "
+                "and KILL.REQUEST, and the same command goes on where it stopped"
             )
         self.demand_no_kill()
 
@@ -330,7 +357,7 @@ def read_config(path: Path) -> dict[str, str]:
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        text = text_with_names(path)
+        text = text_with_names(path).removeprefix("\ufeff")
         parser.read_string(text if HEADING.search(text) else f"[default]\n{text}")
         return {key: _plain(value) for key, value in parser["default"].items()}
     except (OSError, ValueError, configparser.Error, KeyError) as error:

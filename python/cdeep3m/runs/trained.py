@@ -169,6 +169,7 @@ class TrainedRun:
                 raise MissingModelError(f"{words}; expected one of these. Name the nets to use with --models")
             logger.warning("Warning: %s: left out; name the nets to use with --models to change that", words)
         if not found:
+            self._demand_around()
             raise MissingModelError(
                 f"no trained net in {self.folder}; expected <net>/deploy.prototxt and "
                 f"<net>/trainedmodel/*{MODEL_SUFFIX}"
@@ -190,6 +191,13 @@ class TrainedRun:
             what = "is a file" if self.folder.exists() else "is not there: no such folder"
             raise MissingModelError(f"{self.folder} {what}; expected the folder of a training or of a released model")
 
+    def _demand_around(self) -> None:
+        """Raise MissingModelError where the folder is that of one net, or of its snapshots."""
+        if (self.folder / "trainedmodel").is_dir() or weights_in(self.folder):
+            raise MissingModelError(
+                f"{self.folder} lies inside a training; expected the folder that holds 1fm, 3fm or 5fm. Name that one"
+            )
+
     def models(self, net: str) -> Path:
         """Return the folder that holds the snapshots of `net`."""
         return self.folder / net / "trainedmodel"
@@ -207,6 +215,7 @@ class TrainedRun:
         self._demand_folder()
         chosen = chosen_weights(self.models(net))
         if chosen is None:
+            self._demand_around()
             raise MissingModelError(
                 f"no trained {net} in {self.folder}; found {', '.join(self.nets()) or 'none'}. "
                 "Train it, or choose others with --models"
@@ -222,6 +231,17 @@ class TrainedRun:
         """Return the iteration of `snapshot(net)`, 0 when there is none."""
         found = self.snapshot(net)
         return (iteration_of(found) or 0) if found else 0
+
+
+def nets_named(text: str) -> tuple[str, ...]:
+    """Return the nets that a user lists.
+
+    Examples
+    --------
+    >>> nets_named("1fm, 3fm")
+    ('1fm', '3fm')
+    """
+    return tuple(net.strip() for net in text.split(","))
 
 
 def model_at(path: Path) -> TrainedModel:

@@ -31,6 +31,8 @@ MOST_ON_THEIR_WAY = 32
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EROFS, errno.EACCES, errno.EPERM)
 """What some file systems say of locks, or of flushing a folder."""
 
+PLANES = (".png", ".tif", ".tiff")
+"""Ends of names that are read as planes of the folder that they lie in."""
 MOST_TEXT = 64 * 2**20
 """Bytes of a note, a list or settings."""
 
@@ -170,8 +172,15 @@ def whole_file(path: str | os.PathLike[str], *, naming: Naming = AT_ONCE) -> Ite
     ------
     Path
         Where to write.
+
+    Raises
+    ------
+    RunError
+        A folder has that name.
     """
     target = Path(path)
+    if target.is_dir():
+        raise RunError(f"{target} is a folder; expected a file to write. Choose another name")
     _sweep_once(target.parent)
     partial = partial_name(target)
     lock = -1
@@ -182,7 +191,8 @@ def whole_file(path: str | os.PathLike[str], *, naming: Naming = AT_ONCE) -> Ite
     except OSError as error:
         if error.errno is None and SHORT.fullmatch(str(error)):  # of ndarray.tofile, which does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target)) from error
-        if error.errno in NO_ROOM and (not isinstance(error.filename, str) or Path(error.filename) == partial):
+        named = isinstance(error.filename, str)
+        if (error.errno in NO_ROOM and not named) or (named and Path(error.filename) == partial):
             error.filename = os.fspath(target)
         raise
     finally:
@@ -241,6 +251,12 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of what is needed no longer, where it is there; what cannot be removed is an error (OSError)."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
 
 
 def settle_folder(partial: Path, folder: Path) -> None:
@@ -479,13 +495,15 @@ def demand_apart(
     Raises
     ------
     RunError
-        One of them is the same, or holds a file that is read.
+        One of them is the same, holds a file that is read, or would be one of the planes of a folder that is read.
     """
     places = [Path(out), *(Path(out) / name for name in below)]
     for read in map(Path, inputs):
         for place in places:
             if _same(place, read) or (read.is_file() and _same(place, read.absolute().parent) and place != places[0]):
                 raise RunError(f"{place} is what is read; expected another place to write to. Choose another one")
+            if place.suffix.lower() in PLANES and _same(place.absolute().parent, read):
+                raise RunError(f"{place} would be one of the planes of {read}; expected another name to write to")
 
 
 def demand_plain_name(name: str, *, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SOON = 0.01
+"""Seconds until an interrupt that was ignored comes again."""
 
 
 @contextmanager
@@ -37,3 +40,27 @@ def _hold_back(caught: list[tuple[Any, ...]]) -> dict[signal.Signals, Any]:
     for number in handled:
         signal.signal(number, lambda *arguments: caught.append(arguments))
     return handled
+
+
+@contextmanager
+def interrupting_again() -> Iterator[None]:
+    """Interrupt once more where Python ignores an interrupt: one that comes in a finaliser, or as an object goes."""
+    previous = sys.unraisablehook
+
+    def again(ignored: sys.UnraisableHookArgs) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+        else:
+            previous(ignored)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        sys.unraisablehook = previous

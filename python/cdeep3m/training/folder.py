@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import TRAIN, NetParameter
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.gray_range import GrayRange, read_range, write_range
-from cdeep3m.runs.made_of import STACKS, read_note
+from cdeep3m.runs.made_of import NOTE, STACKS, TRAINING_FILES, read_note
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, snapshots
 from cdeep3m.system.files import demand_apart, own_folders, sweep_tree, whole_folder, write_text
 
@@ -97,6 +99,8 @@ def create_run_over_files(
     if not validation_files:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
     demand_apart(out, [augmented, *([validation] if validation else [])])
+    if read_range(augmented) is None:
+        _demand_same_files(out, told_files(training_files))
     lists = {TRAIN_LIST: training_files, VALID_LIST: validation_files}
     create_run(out, make=make, like=like, lists=lists, images=read_range(augmented), as_given=rules.paths_as_given)
 
@@ -242,6 +246,48 @@ def _demand_same_images(home: Path, images: GrayRange | None) -> None:
         raise RunError(
             f"{home} holds a training on other images or labels (names, sizes or dates differ); expected the "
             f"same ones. Train into another folder (with --retrain {home} it begins with these models)"
+        )
+
+
+def keep_training_files(run: Path) -> None:
+    """Note which files a training reads; it goes on with the same ones alone.
+
+    Where the note of their images tells them from others, files that were made anew of the same images will do.
+
+    Raises
+    ------
+    RunError
+        There are snapshots, of a training on other files.
+    """
+    listing = run / TRAIN_LIST
+    if not listing.is_file():
+        return
+    told = told_files(listed_files(listing, run))
+    noted = read_range(run)
+    if noted is None or not noted.source:
+        _demand_same_files(run, told)
+    if read_note(run).get(TRAINING_FILES) != told:
+        write_text(run / NOTE, json.dumps({TRAINING_FILES: told}) + "\n")
+
+
+def told_files(paths: Iterable[str | Path]) -> str:
+    """Return what changes when one of some files is replaced: of their names, sizes and dates."""
+    digest = hashlib.sha256()
+    for path in sorted(map(Path, paths)):
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            digest.update(b"%s\0%d\0%d\0" % (os.fsencode(path.name), found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()
+
+
+def _demand_same_files(run: Path, told: str) -> None:
+    """Refuse to go on with other files than those that the models in a folder were trained on."""
+    if read_note(run).get(TRAINING_FILES, told) == told:
+        return
+    if any(snapshots(run / net / "trainedmodel", STATE_SUFFIX) for net in NETS):
+        raise RunError(
+            f"{run} holds a training on other files (names, sizes or dates differ); expected the same ones. Train into "
+            f"another folder (with --retrain {run} it begins with these models)"
         )
 
 

@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.augmentation.settings import Augmentation
@@ -23,27 +25,28 @@ from cdeep3m.engines.base import CPU, InProcessEngine, ParallelEngine, TrainJob
 from cdeep3m.engines.learning import Learning
 from cdeep3m.errors import CDeep3MError, InputError, MissingFileError, RunError, failing_with, is_full
 from cdeep3m.matlab_ports.create_train_job import snapshot_prefix
-from cdeep3m.nets.prototxts import LR_POLICIES, NETS, SOLVER, TRAIN_VAL
+from cdeep3m.nets.prototxts import LR_POLICIES, NETS, SOLVER, TRAIN_LIST, TRAIN_VAL, VALID_LIST
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffemodel import read_model
 from cdeep3m.proto.learned_net import learned_net
 from cdeep3m.rules import CORRECTED, Rules
 from cdeep3m.runs.events import recorded
+from cdeep3m.runs.made_of import NOTE, read_note
 from cdeep3m.runs.recipe import demand_same_recipe
 from cdeep3m.runs.states import training_events
 from cdeep3m.runs.trained import STATE_SUFFIX, TrainedRun, iteration_of, snapshots, weights_in
 from cdeep3m.system.files import locked, own_folder, small_text, whole_file, write_text
 from cdeep3m.system.threads import side_by_side
 from cdeep3m.training.facts import facts_of
-from cdeep3m.training.folder import as_prototxts_say
+from cdeep3m.training.folder import as_prototxts_say, keep_training_files
 from cdeep3m.training.judging import JudgedNet, Judging
 from cdeep3m.volumes.labels import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from cdeep3m.engines.base import Engine, LabelledVolume, Precision, Progress
+    from cdeep3m.proto.caffe_pb2 import LayerParameter
     from cdeep3m.training.judging import Judge
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,9 @@ FLAGS = {
     "average": "--average",
 }
 """The options that ask for what Caffe does not know."""
+
+OF_THE_COURSE = ("numiterations", "average_loss", "snapshot_interval", "test_interval")
+"""Settings that may change as a training goes on: what is learned from a batch does not depend on them."""
 
 NO_SOLVER = 2
 NO_LOG_FOLDER = 3
@@ -295,7 +301,7 @@ def train(
     MissingFileError
         `retrain` is no directory.
     RunError
-        A net's folder is missing (exit status 2), or the training there follows a recipe.
+        A net's folder is missing (exit status 2), or the training there follows a recipe, or is one on other files.
     CDeep3MError
         What stopped a net; the others have been trained all the same.
     """
@@ -305,6 +311,8 @@ def train(
         demand_same_recipe(request.out, None)
     with failing_with(NO_NET_FOLDER):
         _check_folders(request)
+    if not training and not request.rules.is_exact:
+        keep_training_files(request.out)
     jobs = prepare(request)
     write_text(request.out / "parallel.jobs", "".join(job_lines(job) for job in jobs))
 
@@ -432,6 +440,39 @@ def train_net(
         _train_on(job, engine, report=report, training=training, validation=validation, judged=judged)
 
 
+def _keep_settings(job: NetTraining, *, goes_on: bool, is_finished: bool) -> None:
+    """Note what a net is trained with, and say what differs from what it was trained with so far.
+
+    Raises
+    ------
+    RunError
+        It is finished, with other settings.
+    """
+    noted, told = read_note(job.folder), _settings_in_words(job)
+    differing = [f"{key} {noted[key]}" for key in told if noted.get(key, told[key]) != told[key]]
+    now = ", ".join(f"{key} {told[key]}" for key in told if noted.get(key, told[key]) != told[key])
+    if goes_on and differing and is_finished:
+        raise RunError(
+            f"{job.folder} was trained with {', '.join(differing)}, and is finished; this run says {now}. Train into "
+            "another folder, or on to more --numiterations"
+        )
+    if goes_on and differing:
+        log.warning("Warning: %s goes on with %s; so far it was %s", job.net, now, ", ".join(differing))
+    if noted != {**noted, **told}:
+        write_text(job.folder / NOTE, json.dumps({**noted, **told}, sort_keys=True) + "\n")
+
+
+def _settings_in_words(job: NetTraining) -> dict[str, str]:
+    """Return what makes a net another one, by the options that say it; what is left to the solver is not among them."""
+    given = {f"--{name}": value for name, value in asdict(job.settings).items() if name not in OF_THE_COURSE}
+    return {
+        **{name: str(value) for name, value in given.items() if value is not None},
+        "--precision": job.precision,
+        "augmentation": job.augmentation.words or "none",
+        "learning": job.learning.words or "as Caffe does",
+    }
+
+
 def _judged(job: NetTraining, judge: Judge) -> JudgedNet:
     settings = job.settings
     return JudgedNet(
@@ -459,7 +500,10 @@ def _train_on(
     if judged:
         judged.catch_up(reached or 0)
     is_over = judged is not None and judged.is_over
-    if reached is not None and (reached >= job.settings.numiterations or is_over):
+    is_finished = reached is not None and (reached >= job.settings.numiterations or is_over)
+    if not job.rules.is_exact:
+        _keep_settings(job, goes_on=reached is not None, is_finished=is_finished)
+    if reached is not None and is_finished:
         why = ", where nothing improved any more" if is_over and reached < job.settings.numiterations else ""
         total = job.settings.numiterations
         log.info("%s has reached iteration %d of %d%s: nothing to do", job.net, reached, total, why)
@@ -511,9 +555,34 @@ def prepare_folder(folder: Path, settings: SolverSettings) -> None:
     """Set the options in a net's solver.prototxt, make its log/ and trainedmodel/; errors carry caffetrain's status."""
     with failing_with(NO_SOLVER):
         set_options(folder / SOLVER, settings)
+    _find_lists(folder)
     for name, status in (("log", NO_LOG_FOLDER), ("trainedmodel", NO_MODEL_FOLDER)):
         with failing_with(status):
             own_folder(folder / name)
+
+
+def _find_lists(folder: Path) -> None:
+    """Let the net of a run that was moved read the lists that moved with it."""
+    path = folder / TRAIN_VAL
+    if not path.is_file():
+        return
+    net = prototxt.read_net(path)
+    lost = [layer.data_provider_param for layer in net.layer if _is_lost(layer, folder)]
+    for data in lost:
+        data.data_source = f"{as_prototxts_say(folder.absolute().parent)}/{Path(data.data_source).name}"
+    if lost:
+        prototxt.write(path, net)
+
+
+def _is_lost(layer: LayerParameter, folder: Path) -> bool:
+    """Return whether the list that a layer reads is not where it says, but in the run."""
+    named = Path(layer.data_provider_param.data_source)
+    return (
+        named.name in (TRAIN_LIST, VALID_LIST)
+        and not named.is_file()
+        and not (folder / named).is_file()
+        and (folder.parent / named.name).is_file()
+    )
 
 
 def ignore_voxels_of(out: Path) -> None:

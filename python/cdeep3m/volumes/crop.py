@@ -33,7 +33,8 @@ class CroppedVolume:
 
     def __init__(self, volume: Volume, box: Roi, name: str) -> None:
         if any(end > side for end, side in zip(box.end, volume.shape, strict=True)):
-            raise InputError(f"--roi {box} reaches beyond {name}, which has {volume.shape} voxels along (z, y, x)")
+            said = ",".join(f"{begin}:{end}" for begin, end in zip(box.begin, box.end, strict=True))
+            raise InputError(f"--roi {said} reaches beyond {name}, which has {volume.shape} voxels along (z, y, x)")
         self.shape = box.shape
         self.dtype = volume.dtype
         self.is_folder = volume.is_folder

@@ -80,15 +80,8 @@ class Hdf5Volume:
         if said is None and selection.axes is None and (len(shape) != 3 or 0 in shape):
             raise InputError(f"{self._name} of {path} has the shape {shape}; expected (x, y, z)")
         self._layout = layout_of(shape, said or "xyz", selection, name=f"{self._name} of {path}")
-        if as_said and said is None and selection.axes is None and shape[2] > max(shape[:2]):
-            logger.warning(
-                "%s of %s does not say what its axes are; it is read as x, y, z, as the original's files are: %d "
-                "planes of %d x %d pixels. --axes zyx reads it the other way round",
-                self._name,
-                path,
-                shape[2],
-                *shape[:2],
-            )
+        if as_said and said is None and selection.axes is None:
+            say_how_read(shape, f"{self._name} of {path}")
         self.dtype = gray_type(stored, f"{self._name} of {path}") if gray else stored
         self.shape: tuple[int, int, int] = self._layout.shape
         self.chunks: tuple[int, int, int] = self._layout.in_space(chunks or (1, *shape[1:]), missing=1)
@@ -152,8 +145,25 @@ def said_axes(dataset: h5py.Dataset) -> str | None:
     if isinstance(text, str):
         with suppress(ValueError, TypeError, KeyError, RecursionError):
             return "".join(str(axis["key"])[:1] for axis in json.loads(text)["axes"]).lower()
+    return labelled_axes(dataset)
+
+
+def labelled_axes(dataset: h5py.Dataset) -> str | None:
+    """Return the first letters of HDF5's dimension labels, `?` where only others have one; None where none has."""
     labels = [str(dimension.label).strip().lower() for dimension in dataset.dims]
-    return "".join(label[0] for label in labels) if labels and all(labels) else None
+    return "".join(label[:1] or "?" for label in labels) if any(labels) else None
+
+
+def say_how_read(shape: tuple[int, ...], name: str) -> None:
+    """Say that an array of which nothing is said is read as x, y, z, where it looks like z, y, x."""
+    if shape[2] > max(shape[:2]):
+        logger.warning(
+            "%s does not say what its axes are; it is read as x, y, z, as the original's files are: %d planes of %d x "
+            "%d pixels. --axes zyx reads it the other way round",
+            name,
+            shape[2],
+            *shape[:2],
+        )
 
 
 def demand_stored(dataset: h5py.Dataset, path: str | os.PathLike[str]) -> None:

@@ -15,7 +15,7 @@ from cdeep3m.geometry import Placement
 from cdeep3m.volumes import bigdataviewer, hdf5
 from cdeep3m.volumes.axes import SPACE, Selection, layout_of, refuse_unused
 from cdeep3m.volumes.chunked import boxes_of_chunks
-from cdeep3m.volumes.hdf5 import MOST_DATASETS, demand_stored, opened
+from cdeep3m.volumes.hdf5 import MOST_DATASETS, demand_stored, labelled_axes, opened, say_how_read
 from cdeep3m.volumes.units import known_unit, placed
 from cdeep3m.volumes.values import in_role
 
@@ -166,6 +166,8 @@ def _find(file: h5py.File, path: Path, dataset: str, selection: Selection, name:
         item = file[below[0]]
     found = _said(item, name)
     if found.axes is None and item.ndim == 3 and len(_datasets(file)) == 1:
+        if selection.axes is None:
+            say_how_read(item.shape, name)
         return Found(path=found.path, axes=selection.axes or OF_THE_ORIGINAL, place=found.place)
     return found
 
@@ -185,13 +187,9 @@ def _datasets(group: h5py.Group) -> list[str]:
 def _said(dataset: h5py.Dataset, name: str) -> Found:
     """Return what a dataset says of itself."""
     attributes = dataset.attrs
-    axes: str | None = None
     place = Placement()
-    labels = [dimension.label for dimension in dataset.dims]
-    if "axistags" in attributes:
-        axes = _of_axistags(attributes["axistags"], name)
-    elif labels and all(len(label) == 1 for label in labels):
-        axes = "".join(labels).lower()
+    tagged = "axistags" in attributes
+    axes = _of_axistags(attributes["axistags"], name) if tagged else labelled_axes(dataset)
     if CREMI_SIZE in attributes and len(np.ravel(attributes[CREMI_SIZE])) == 3:
         unit = _text(attributes.get("unit", "nanometer"))
         axes = axes or ("zyx" if dataset.ndim == 3 else None)

@@ -135,7 +135,7 @@ def _stored(header: Any, path: Path, offset: int) -> tuple[tuple[int, ...], np.d
     if size < expected:
         raise damaged(path, "MRC", f"it has {size} bytes, its header says {expected}")
     if size > expected:
-        logger.warning("%s has %d bytes behind its voxels, which are not read", path, size - expected)
+        logger.warning("Warning: %s has %d bytes behind its voxels, which are not read", path, size - expected)
     depth = int(header.mz)
     if int(header.ispg) > 400 and depth > 0 and sections % depth == 0:
         return (sections // depth, depth, rows, columns), dtype

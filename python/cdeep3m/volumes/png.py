@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -24,10 +25,10 @@ except ImportError:
     import zlib  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Sequence
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+END = b"\0\0\0\0IEND\xaeB`\x82"
 GRAY, COLOUR, PALETTE, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 NO_FILTER, UP = 0, 2
 """How a row is stored: as it is, or as differences to the row above."""
@@ -97,6 +98,17 @@ def read_plane(path: Path) -> Pixels:
     _check_size(start, size, path)
     gray = _decode_plain_rows(chunks, start) if start.colour_type == GRAY else None
     return _decode(data, chunks, start, path) if gray is None else Pixels(gray)
+
+
+def is_ended(path: Path) -> bool:
+    """Return whether a file is there and ends as a PNG does; its content is not looked at."""
+    try:
+        demand_file(path)
+        with path.open("rb") as file:
+            file.seek(-len(END), os.SEEK_END)
+            return file.read() == END
+    except (OSError, InputError):
+        return False
 
 
 def is_whole_plane(path: Path, size: tuple[int, ...]) -> bool:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     import tensorstore
 
+    from cdeep3m.volumes.address import Address
+
 WEB = ("http", "https")
 REMOTE = ("s3", *WEB)
 RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "4s"}
@@ -378,3 +380,18 @@ def _failure(name: str, error: Exception) -> CDeep3MError:
     if status in ("ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNKNOWN"):
         return DownloadError(f"{name} cannot be reached ({words[:300]}). Run the same command again")
     return FormatError(f"{name} cannot be read or written ({words[:300]})")
+
+
+def demand_outside(target: Address, source: Address) -> None:
+    """Refuse to write into a folder that is read: the next one who reads it would find more in it.
+
+    Raises
+    ------
+    InputError
+        `target` lies in `source`; both are local.
+    """
+    place, read = (Store.at(re.sub(r"^(zarr|n5|precomputed)://", "", each.location)) for each in (target, source))
+    if not (place.is_local and read.is_local and os.path.isdir(read.url)):
+        return
+    if Path(os.path.realpath(read.url)) in Path(os.path.realpath(place.url)).parents:
+        raise InputError(f"{target} lies in {source}, which is read; expected another place to write to")

@@ -95,6 +95,7 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
             return _plain(file, dataset, selection, name)
         found = file.series
         if not found or found[0].kind in PLAIN or (len(found) > 1 and found[0].kind != OME):
+            _say_of_several(found, name)
             return _plain(file, dataset, selection, name)
         number = _number(dataset, len(found), name)
         level = selection.level or 0
@@ -109,6 +110,19 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
         order = _order(layout)
         pages = order if is_contiguous(file) else [_page_number(full, at, path, name) for at in order]
         return ChosenPages(pages=pages, level=level, placement=_placement(file, number, level, full, series, name))
+
+
+def _say_of_several(found: Sequence[tifffile.TiffPageSeries], name: str) -> None:
+    """Say that a file holds several series of planes, which are read as one; planes that are one each are no series."""
+    counts = [len(series.pages) for series in found]
+    if len(found) > 1 and max(counts) > 1:
+        logger.warning(
+            "Warning: %s holds %d series (of %s planes), read as one volume; save the one that is meant as a file of "
+            "its own",
+            name,
+            len(found),
+            ", ".join(map(str, counts[:5])) + ", ..." * (len(counts) > 5),
+        )
 
 
 def is_contiguous(file: tifffile.TiffFile) -> bool:

@@ -367,3 +367,15 @@ def test_fewer_than_two_folders_of_maps_are_an_error(names, nets, tmp_path):
     with pytest.raises((InputError, MissingFileError), match=r"at least two|cannot average"):
         ensemble_folders([tmp_path / name for name in names], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_probabilities_that_are_no_numbers_are_told_and_stay(odd, tmp_path):
+    folder = add_predictions(tmp_path, [1, 2])
+    blob = np.array(read_dataset(folder / "v2" / "test.h5_shift_3.h5"))
+    blob[0, 1, 2, 2] = odd
+    write_datasets(folder / "v2" / "test.h5_shift_3.h5", {"data": blob})
+    with pytest.raises(InputError, match=r"plane \d of .* holds (NaN|infinity)"):
+        average_variants(folder)
+    assert (folder / "v1").is_dir()
+    assert (folder / "v2").is_dir()

@@ -23,6 +23,7 @@ from cdeep3m.system.threads import for_each
 from cdeep3m.tiling import stitching
 from cdeep3m.tiling.info_file import read_tiling
 from cdeep3m.tiling.variants import VARIANTS
+from cdeep3m.volumes.gray import demand_finite
 from cdeep3m.volumes.hdf5 import read_dataset
 from cdeep3m.volumes.names import natural_key, series_of
 from cdeep3m.volumes.planes import image_plane
@@ -69,6 +70,8 @@ def average_variants(
         No predictions, or some plane of some variant is missing.
     FormatError
         A file is no prediction.
+    InputError
+        A probability is no number.
     """
     package = Path(folder)
     was_averaged = _discard_averaged(package)
@@ -90,7 +93,10 @@ def average_variants(
             (variant, read_prediction(package, variant, file_of_plane(planes[k], variant.index, files)))
             for variant in variants
         )
-        averaged = stitching.to_png16(stitching.average(predictions))
+        average = stitching.average(predictions)
+        if not rules.is_exact:
+            demand_finite(average, f"plane {k} of {package}")
+        averaged = stitching.to_png16(average)
         shown = calibration.apply(averaged) if calibration else averaged
         write_plane(package / AVERAGED_PLANE.format(k), shown, naming=settling)
 

@@ -38,7 +38,7 @@ from cdeep3m.runs.prediction import (
     recording_errors,
 )
 from cdeep3m.runs.trained import TrainedRun
-from cdeep3m.system.files import flush_tree, own_folder, own_folders, settle_folder, write_text
+from cdeep3m.system.files import flush_tree, own_folder, own_folders, remove_folder, settle_folder, write_text
 from cdeep3m.system.threads import Behind, ahead, side_by_side
 from cdeep3m.tiling.info_file import COUNTS, INFO, read_tiling, write_tiling
 from cdeep3m.tiling.variants import VARIANTS
@@ -196,7 +196,7 @@ class FileRun:
             else:
                 predict_stacks(model, aug, out, engine, gpus=gpus, between=self.run.demand_no_kill)
             self.run.log("prediction", f"{net} {package.name}: predicted by {model.weights.name}")
-        shutil.rmtree(self.augmented(net, package), ignore_errors=True)
+        remove_folder(self.augmented(net, package))
 
     def finish(self, net: str, package: Package) -> None:
         """Average the variants of one package; `DONE` comes last."""
@@ -218,7 +218,7 @@ class FileRun:
             planes = merge_packages(self.run.net_folder(net), rules=self.rules)
             self.run.log("postprocess", f"{net}: {planes} planes stitched")
         for folder in self.run.net_folder(net).glob("Pkg*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
 
 def _check_config(config: Mapping[str, str], folder: Path) -> None:
@@ -428,7 +428,7 @@ def predict_over_files(
                 if report:
                     report(net, Progress(done, total))
         work.stitch(net)
-        shutil.rmtree(aug / net, ignore_errors=True)
+        remove_folder(aug / net)
 
 
 def _prepared(work: FileRun, net: str, packages: list[Package]) -> Iterator[Package]:

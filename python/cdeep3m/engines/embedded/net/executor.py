@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
 from cdeep3m.engines.embedded.net.layers import make_layer
@@ -196,13 +197,19 @@ class Net:
         Raises
         ------
         NetError
-            When the model lacks a layer, or has one whose blobs do not fit. The net's blobs are then as they were.
+            When the model lacks a layer, or has one whose blobs do not fit or hold what is no number. The net's blobs
+            are then as they were.
         """
         stored = {layer.name: layer.blobs for layer in reversed(model.layer) if layer.blobs}
         pairs = [pair for layer in self.layers if layer.blobs for pair in _match(layer, stored.get(layer.name, ()))]
+        arrays = [blob_to_array(source) for _, source in pairs]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise NetError(
+                "the model holds weights that are NaN or infinite; expected numbers. Take an earlier snapshot"
+            )
         with torch.no_grad():
-            for blob, source in pairs:
-                blob.copy_(torch.from_numpy(blob_to_array(source)).reshape(blob.shape))
+            for (blob, _), array in zip(pairs, arrays, strict=True):
+                blob.copy_(torch.from_numpy(array).reshape(blob.shape))
 
     def share_weights(self, other: Net) -> None:
         """Use the very blobs of `other`'s layers of the same name, as a solver's test nets do."""

@@ -10,6 +10,7 @@ from cdeep3m.engines.base import plane_file
 from cdeep3m.errors import FormatError, InputError, MissingFileError
 from cdeep3m.geometry import from_caffe_axes
 from cdeep3m.system.files import LEFT_TO_SYSTEM
+from cdeep3m.volumes.gray import demand_finite
 from cdeep3m.volumes.hdf5 import numeric_dataset, opened, write_small
 
 if TYPE_CHECKING:
@@ -155,12 +156,13 @@ def read_stack(path: Path) -> np.ndarray:
     MissingFileError
         There is no such file.
     InputError, FormatError
-        It is no HDF5 file, or holds no stack.
+        It is no HDF5 file, holds no stack, or one with NaN or infinity.
     """
     if not path.is_file():
         raise MissingFileError(f"{path} is not there; expected an HDF5 stack with /data of shape (x, y, z)")
     with opened(path) as file:
         data = np.asarray(numeric_dataset(file, path, "data")[()])
+    demand_finite(data, f"/data of {path}")
     if data.ndim == 4 and data.shape[0] == 1:
         data = data[0]
     if data.ndim != 3 or not data.size:
