@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 PATIENCE = 60.0
+OF_A_PROGRAM = 400.0
+"""Seconds for a whole program: demos of full size take minutes where others work, too."""
 ODD_NAMES = {"not UTF-8": b"pl\xe4ne", "250 bytes": b"n" * 240, "a line feed": b"line\nfeed", "spaces": b" a  b "}
 NO_ROOM = ("full", "quota", "ulimit")
 
@@ -265,7 +267,7 @@ def a_plain_locale(job: Job) -> list[str]:
         plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         process = own_process(words, folder, plain)
         try:
-            said, _ = process.communicate(timeout=PATIENCE)
+            said, _ = process.communicate(timeout=OF_A_PROGRAM)
         except subprocess.TimeoutExpired:
             process.kill()
             return ["hang"]

@@ -12,7 +12,7 @@ from cdeep3m.cli.threads import add_threads_option, limit_threads
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = "%(prog)s [--exact] [--debug] IN1 IN2 [IN3 ...] OUT"
+USAGE = "%(prog)s [--exact] [--overwrite] [--debug] IN1 IN2 [IN3 ...] OUT"
 DESCRIPTION = """\
 Average the probability maps of several nets, plane by plane.
 
