@@ -141,6 +141,13 @@ def is_running(process):
         return False
 
 
+def test_steps_are_given_names_that_are_no_options(tmp_path, commands, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert demo._demo(Path("-mine"), TINY) == 0
+    assert all(not word.startswith("-mine") for command in commands for word in command)
+    assert (tmp_path / "-mine" / "overlay.png").is_file()
+
+
 def test_a_demo_that_was_killed_as_it_began_goes_on(tmp_path, commands):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / ".demo.partial-1234.json").write_text("{")

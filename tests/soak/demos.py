@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import traceback
 from functools import partial
 from importlib import import_module
@@ -34,6 +35,8 @@ def make_small() -> None:
 
 def _forked(command: Sequence[str]) -> int:
     """Run a step in a process of its own that ends with this one; return its exit status."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     process = os.fork()
     if process == 0:
         status = 70
@@ -46,6 +49,8 @@ def _forked(command: Sequence[str]) -> int:
         except BaseException:
             traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     _, status = os.waitpid(process, 0)
     if os.WIFSIGNALED(status):

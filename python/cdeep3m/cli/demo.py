@@ -93,7 +93,7 @@ def _parser() -> CommandParser:
 
 def _demo(out: Path, settings: Settings) -> int:
     begin = time.monotonic()
-    claim(out, asdict(settings))
+    out = claim(out, asdict(settings))
     write_volume(out / "training", settings.train_shape, settings.seed)
     write_volume(out / "held_out", settings.held_out_shape, settings.seed + 1)
     for command in _commands(out, settings):

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from cdeep3m.evaluation.scores import Scores
 
 
-def claim(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make `out`, or make sure that it holds a demo with the same settings, which then goes on."""
+def claim(out: Path, settings: Mapping[str, Any]) -> Path:
+    """Make `out`, or make sure that it holds a demo with the same settings, which then goes on.
+
+    Returns
+    -------
+    Path
+        `out`, as the steps may be given it: a name that begins with a hyphen looks like an option.
+    """
     note = out / "demo.json"
     text = json.dumps(settings, indent=1)
     if out.is_dir():
@@ -37,6 +43,7 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_text(note, text)
+    return out.absolute() if str(out).startswith("-") else out
 
 
 def write_volume(folder: Path, shape: tuple[int, int, int], seed: int) -> None:

@@ -92,7 +92,7 @@ def demo(name: str, number: int, argv: Sequence[str] | None) -> int:
 
 def _demo(out: Path, settings: Settings) -> int:
     begin = time.monotonic()
-    claim(out, asdict(settings))
+    out = claim(out, asdict(settings))
     for number, shape in enumerate(settings.shapes):
         write_volume(_training(out, number), shape, settings.seed + number)
     write_volume(out / "held_out", settings.held_out_shape, settings.seed + len(settings.shapes))
