@@ -425,8 +425,9 @@ def _demand_apart(request: PredictRequest) -> None:
         nets = [request.trained / net for net in request.nets]
         trained = [request.trained, *nets, *(net / "trainedmodel" for net in nets)]
         demand_apart(request.out, [request.images, *trained], below=folders)
-        for read in (request.images, request.trained) if request.maps else ():
-            demand_outside(request.maps, Address.of(read))
+        if request.maps:
+            for read in (request.images, request.trained):
+                demand_outside(request.maps, Address.of(read))
 
 
 def _demand_same(request: PredictRequest, run: PredictionRun) -> None:
