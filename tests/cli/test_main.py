@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -35,6 +38,18 @@ def test_wrong_usage_exits_with_1_and_usage_first(argv, words, capsys):
 @pytest.mark.parametrize("name", cdeep3m.COMMANDS)
 def test_every_command_exists(name):
     assert find_spec(cdeep3m.COMMANDS[name][0])
+
+
+@pytest.mark.parametrize(
+    ("program", "own", "found"), [("overlay.py", "", "4"), ("overlay.py", "9", "9"), ("x", "", "")]
+)
+def test_threads_for_matrices_sleep_in_commands_unless_the_user_says_otherwise(program, own, found):
+    name = "OPENBLAS_THREAD_TIMEOUT"
+    others = {key: value for key, value in os.environ.items() if key != name}
+    code = f"import os, sys; sys.argv = [{program!r}]; import cdeep3m.cli; print(os.environ.get({name!r}, ''))"
+    environment = others | ({name: own} if own else {})
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"{found}\n"
 
 
 def test_arguments_and_exit_status_are_the_commands_own(monkeypatch):
