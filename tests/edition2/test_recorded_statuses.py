@@ -10,11 +10,11 @@ import pytest
 from cdeep3m.cli import plot_validation, runprediction, runtraining
 from cdeep3m.engines import select
 from cdeep3m.engines.identity import IdentityEngine
-from cdeep3m.errors import CDeep3MError
+from cdeep3m.errors import CDeep3MError, RunError
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import EDITION2
 from cdeep3m.volumes.hdf5 import write_datasets
-from edition2.recordings import Recording, synth
+from edition2.recordings import Recording, recordings, synth
 from edition2.test_recorded_commands import status_of
 from edition2.test_recorded_steps import every
 from fake_training_engine import FakeTrainingEngine
@@ -47,9 +47,9 @@ def request_of(recorded: Recording, tmp_path) -> PredictRequest:
     )
 
 
-def ended_with(request: PredictRequest) -> int:
+def ended_with(request: PredictRequest, engine: IdentityEngine | None = None) -> int:
     try:
-        predict(request, IdentityEngine(), gpu=-1)
+        predict(request, engine or IdentityEngine(), gpu=-1)
     except CDeep3MError as error:
         return error.exit_code
     return 0
@@ -60,16 +60,26 @@ PREDICTED = (
     *("black_plane", "denoise0_speed10", "one_model"),
 )
 
-NOT_REPEATED = {
-    "help": "help is no error here",
-    "runtraining_help_never_ends": "CDeep3M2 never ends (24)",
-    "empty_augmentation_folder": "CDeep3M2 trains on a folder without files (28)",
-    "tool_fails": "exact mode predicts without Caffe's tool (25)",
-    "tool_fails_one_model": "exact mode predicts without Caffe's tool (25)",
-    "again_without_DONE": "a finished folder goes on here (26)",
-    "after_failure_again": "a failed run goes on here (26)",
-}
-"""Recorded runs that exact mode does not repeat, and why; numbers are those of the defects."""
+ONE_FAILS = ("tool_fails", "tool_fails_one_model")
+"""Runs whose nets fail."""
+AGAIN = {"again_without_DONE": "denoise0_speed10", "after_failure_again": "tool_fails"}
+"""Runs in a folder that another recorded one left behind."""
+TYPED = ("no_args", "runtraining_no_args", "retrain_no_dir", "help")
+
+NOT_REPEATED = {"runtraining_help_never_ends": "CDeep3M2 never ends"}
+"""Recorded runs that cannot be repeated, and why."""
+
+
+class FailingEngine(IdentityEngine):
+    """An engine whose nets fail."""
+
+    def load(self, model, *, gpu=-1, precision="float32"):
+        raise RunError("no net today")
+
+
+def of_the_name(name: str, beside: Recording) -> Recording:
+    """The recorded case of a name, from the file of another one."""
+    return next(other for other in recordings("status") if (other.name, other.path) == (name, beside.path))
 
 
 @every("status")
@@ -79,14 +89,28 @@ def test_a_command_ends_with_the_recorded_status(recorded: Recording, tmp_path, 
         arguments = ["--augspeed", "3", str(tmp_path), str(tmp_path), str(tmp_path / "o")]
         assert status_of(runprediction.main, arguments) == case["status"]
         return
-    if recorded.name in ("no_args", "runtraining_no_args", "retrain_no_dir"):
+    if recorded.name in TYPED:
         commands = {"runprediction.sh": runprediction.main, "runtraining.sh": runtraining.main}
         monkeypatch.chdir(tmp_path)
         (tmp_path / "aug").mkdir()
         assert status_of(commands[case["arguments"][0]], case["arguments"][1:]) == case["status"]
         return
-    if recorded.name == "1fmonly":
-        all_nets_are_trained(case, tmp_path, monkeypatch)
+    if recorded.name in ("1fmonly", "empty_augmentation_folder"):
+        all_nets_are_trained(case, tmp_path, monkeypatch, files=16 if recorded.name == "1fmonly" else 0)
+        return
+    if recorded.name in ONE_FAILS:
+        request = request_of(recorded, tmp_path)
+        assert ended_with(request, FailingEngine()) == case["status"]
+        assert (request.out / "ERROR").read_text().splitlines()[-1] == case["text"]["ERROR"].splitlines()[-1]
+        return
+    if recorded.name in AGAIN:
+        request = request_of(of_the_name(AGAIN[recorded.name], recorded), tmp_path)
+        failed = AGAIN[recorded.name] in ONE_FAILS
+        ended_with(request, FailingEngine() if failed else IdentityEngine())
+        for marker in ("DONE", "ERROR", "KILL.REQUEST"):
+            (request.out / marker).unlink(missing_ok=True)
+        assert ended_with(request) == case["status"]
+        assert (request.out / "ERROR").read_text().splitlines()[-1] == case["text"]["ERROR"].splitlines()[-1]
         return
     if recorded.name not in PREDICTED:
         pytest.skip(NOT_REPEATED.get(recorded.name, "a run that nothing here describes"))
@@ -103,18 +127,20 @@ def test_a_command_ends_with_the_recorded_status(recorded: Recording, tmp_path, 
             assert (request.out / link).readlink().name == target
 
 
-def all_nets_are_trained(case, tmp_path, monkeypatch):
+def all_nets_are_trained(case, tmp_path, monkeypatch, *, files: int):
     """Train with an engine that writes what Caffe's tool would, and compare the files and the jobs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (FakeTrainingEngine(), [0]))
-    (tmp_path / "aug").mkdir()
+    augmented, out = (tmp_path / word for word in case["arguments"][-2:])
+    augmented.mkdir()
     stack = synth(3, 8, 8, 1).T.astype(np.float32)
-    for number in range(1, 17):
-        path = tmp_path / "aug" / f"training_full_stacks_v1_{number}.h5"
+    for number in range(1, files + 1):
+        path = augmented / f"training_full_stacks_v1_{number}.h5"
         write_datasets(path, {"data": stack, "label": np.float32(stack > 127)})
     assert status_of(runtraining.main, [*case["arguments"][1:-2], "--no-report", *case["arguments"][-2:]]) == 0
-    out = tmp_path / case["arguments"][-1]
     assert [name for name in case["files"] if not name.endswith("out.log") and not (out / name).exists()] == []
+    if "text" not in case:
+        return
     recorded, written = case["text"]["parallel.jobs"].splitlines(), (out / "parallel.jobs").read_text().splitlines()
     assert len(written) == len(recorded)
     for ours, theirs in zip(written, recorded, strict=True):

@@ -54,7 +54,7 @@ class CommandParser(argparse.ArgumentParser):
         settle()
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=name if name.startswith("cdeep3m ") else CALLED.get(name), **kwargs)
-        self.fewest_of_edition_2, self.status_of_edition_2 = 0, 0
+        self.fewest_of_edition_2, self.status_of_edition_2, self.help_of_edition_2 = 0, 0, 0
         self._given: list[str] = []
         self.add_argument("--version", action="version", version=f"cdeep3m {__version__}")
         self.add_argument("--debug", action="store_true", help="show a traceback with an error")
@@ -75,6 +75,9 @@ class CommandParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if argv is None else argv)
         self._given = words
         begin = words.index("--") if "--" in words else len(words)
+        if self.help_of_edition_2 and {"-h", "--help"} & {*words[:begin]} and self._is_edition_2()[0]:
+            self.print_help()
+            self.exit(self.help_of_edition_2)
         names = {f"{STAND_IN}{k}": word for k, word in enumerate(words[begin + 1 :]) if HYPHEN.match(word)}
         after = [next((key for key in names if names[key] == word), word) for word in words[begin + 1 :]]
         options = self.parse_intermixed_args(
@@ -89,14 +92,19 @@ class CommandParser(argparse.ArgumentParser):
             setattr(options, key, _with_names(value, {**names, NOTHING: ""}))
         return options
 
-    def _ends_as_edition_2(self) -> bool:
-        """Return whether CDeep3M2 ends otherwise with so few arguments, and exact mode of that edition is asked for."""
+    def _is_edition_2(self) -> tuple[bool, list[str]]:
+        """Return whether exact mode of CDeep3M2 is asked for, and the other arguments."""
         known = argparse.ArgumentParser(add_help=False, exit_on_error=False)
         known.add_argument("--exact", action="store_true", default=exact_by_environment())
         known.add_argument("--edition", type=int, default=edition_by_environment())
         asked, others = known.parse_known_args(self._given)
+        return asked.exact and asked.edition == 2, others
+
+    def _ends_as_edition_2(self) -> bool:
+        """Return whether CDeep3M2 ends otherwise with so few arguments, and exact mode of that edition is asked for."""
+        exact, others = self._is_edition_2()
         positionals = [argument for argument in others if not argument.startswith("--")]
-        return asked.exact and asked.edition == 2 and len(positionals) < self.fewest_of_edition_2
+        return exact and len(positionals) < self.fewest_of_edition_2
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong to stderr; exit with 1, as the original commands do."""

@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser("runprediction.sh", exact=True, description=DESCRIPTION, epilog=EXIT_CODES)
+    parser.help_of_edition_2 = 1
     add_prediction_options(parser)
     parser.add_argument("--models", default="1fm,3fm,5fm", metavar="LIST", help="nets to use (default: 1fm,3fm,5fm)")
     parser.add_argument("trained", type=Path, metavar="TRAINOUT")

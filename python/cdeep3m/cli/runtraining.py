@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.common import CommandParser, rules_from, run
 from cdeep3m.cli.create_train_job import add_net_options, like_of
 from cdeep3m.cli.engine_options import add_engine_options
 from cdeep3m.cli.report import add_report_option, report_at_end
@@ -87,8 +87,8 @@ def _create(options: argparse.Namespace, retrain: Path | None) -> int:
 
     planes = check_training_files(options.augmented)
     record = trained_on(options.augmented)
-    make, like = make_of(options), like_of(options, retrain)
-    create_run_over_files(options.augmented, options.out, options.validation_dir, make=make, like=like)
+    make, like, rules = make_of(options), like_of(options, retrain), rules_from(options)
+    create_run_over_files(options.augmented, options.out, options.validation_dir, make=make, like=like, rules=rules)
     warn_of_other_images(retrain, record)
     if record:
         keep_record(options.out, record)

@@ -39,7 +39,7 @@ from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import sample_of, with_planes_kept
-from cdeep3m.prediction.run_as_edition_2 import enhance_first, predict_as_edition_2
+from cdeep3m.prediction.run_as_edition_2 import OVERLAYS_FAILED, demand_new, enhance_first, predict_as_edition_2
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
 from cdeep3m.runners.base import InThisProcess
@@ -267,9 +267,10 @@ def _predict(
             if request.rules.is_exact or not isinstance(engine, InProcessEngine) or not run.reopen():
                 return False
         run.demand_startable()
-        with run.recording_errors(), failing_with(10):
+        exact = request.rules.second_edition
+        with run.recording_errors(), failing_with(OVERLAYS_FAILED if exact else 10):
             models = _trained_models(request)
-        if request.rules.second_edition:
+        if exact:
             _as_edition_2(request, engine, gpu, run, models, report or (lambda _net, _progress: None))
             return True
         _demand_same(request, run)
@@ -339,6 +340,7 @@ def _as_edition_2(
     with run.recording_errors():
         if isinstance(request.images, Address):
             raise InputError(f"CDeep3M2 reads folders and .tif stacks, not {request.images}; leave out --exact")
+        demand_new(run, models)
         images = enhance_first(request.images, run.folder, request.denoise)
         with failing_with(4):
             define_packages(images, run.folder)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cdeep3m.edition2.enhancement import CUT
 from cdeep3m.engines.base import InProcessEngine, Progress
-from cdeep3m.errors import InputError, failing_with
+from cdeep3m.errors import InputError, RunError, StoppedError, failing_with
 from cdeep3m.prediction import as_edition_2 as steps
 from cdeep3m.runs.names import MAP_PLANE
 from cdeep3m.volumes.as_edition_2 import open_as_edition_2
@@ -14,7 +15,7 @@ from cdeep3m.volumes.png import write_plane
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -24,6 +25,36 @@ if TYPE_CHECKING:
     from cdeep3m.runs.prediction import PredictionRun
 
 ENHANCED, OVERLAY = "enhanced", "overlay"
+OVERLAYS_FAILED = 12
+"""Exit status of CDeep3M2 when anything after the enhancement fails: it goes on to the overlays (defect 25)."""
+
+
+def demand_new(run: PredictionRun, nets: Iterable[str]) -> None:
+    """Refuse a folder in which nets have predicted before, as CDeep3M2 does (defect 26).
+
+    Raises
+    ------
+    RunError
+        With the exit status of the overlays.
+    """
+    begun = [net for net in nets if run.net_folder(net).exists()]
+    with failing_with(OVERLAYS_FAILED):
+        if begun:
+            raise RunError(
+                f"{run.net_folder(begun[0])} is there, and CDeep3M2 never finishes a folder that it has begun. Name "
+                "another one for the maps, or leave out --exact"
+            )
+
+
+@contextmanager
+def _failing_as_edition_2() -> Iterator[None]:
+    """Let whatever stops a net end with the status of the overlays."""
+    try:
+        with failing_with(OVERLAYS_FAILED):
+            yield
+    except StoppedError as stop:
+        stop.exit_code = OVERLAYS_FAILED
+        raise
 
 
 def enhance_first(images: Path, out: Path, denoise: int | None) -> Path:
@@ -49,7 +80,7 @@ def predict_as_edition_2(
     speed: int,
     report: Callable[[str, Progress], None],
 ) -> None:
-    """Predict, merge, average and overlay as CDeep3M2 does, from the first net that is not finished.
+    """Predict, merge, average and overlay as CDeep3M2 does.
 
     Parameters
     ----------
@@ -69,7 +100,7 @@ def predict_as_edition_2(
     Raises
     ------
     CDeep3MError
-        With the exit status of the stage that failed; 12 also where overlays cannot be made, or are there.
+        With the exit status of the stage that failed, 12 for all after the images were read.
     """
     if not isinstance(engine, InProcessEngine):
         raise InputError(f"the engine {engine.name} works on files; --exact --edition 2 needs the embedded engine")
@@ -77,10 +108,9 @@ def predict_as_edition_2(
         volume = open_as_edition_2(images, purpose="prediction")
     run.log("preprocess", f"{images}: {volume.shape} voxels (z, y, x)")
     for name, model in models.items():
-        if not run.net_is_done(name):
-            with failing_with(10):
-                _predict_net(run, volume.read, volume.shape, engine.load(model, gpu=gpu), name, speed, report)
-    with failing_with(12):
+        with _failing_as_edition_2():
+            _predict_net(run, volume.read, volume.shape, engine.load(model, gpu=gpu), name, speed, report)
+    with failing_with(OVERLAYS_FAILED):
         _ensemble(run, list(models))
         count = steps.write_overlays(run.ensemble_folder, images, run.folder / OVERLAY)
     run.log("postprocess", f"{count} overlays written")

@@ -96,7 +96,7 @@ def create_run_over_files(
             "was stopped, or a file was added. Run the same PreprocessTrainingData again"
         )
     validation_files = training_files if validation is None else h5_files(validation, as_given=rules.paths_as_given)
-    if not validation_files:
+    if not validation_files and validation is not None:
         raise InputError(f"{validation} holds no .h5 file. Make one with PreprocessValidation")
     demand_apart(out, [augmented, *([validation] if validation else [])])
     if read_range(augmented) is None:
