@@ -45,7 +45,7 @@ class Rules:
     stops_without_background : bool
         A training batch without any background voxel ends the training (20).
     paths_as_given : bool
-        The files of a training name its folders as they were typed, and a folder without files passes (28 of CDeep3M2).
+        The files of a training name its folders as they were typed (28 of CDeep3M2).
     """
 
     name: str

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cdeep3m.augmentation import operations
+from cdeep3m.augmentation.patches import _blurring, _sharpening
 from cdeep3m.edition2 import secondary
 from cdeep3m.edition2.settings import Strengths
 from octave_cases import synth
@@ -33,6 +34,9 @@ def test_sharpening_never_blurs():
     detail = np.abs(np.diff(plane())).mean()
     assert np.abs(np.diff(operations.sharpen(plane(), 1.0))).mean() == pytest.approx(detail)
     assert np.abs(np.diff(operations.sharpen(plane(), 3.0))).mean() > detail
+    for seed in range(8):
+        sharpening = _sharpening(Strengths.all_of(1), np.random.default_rng(seed))
+        assert np.abs(np.diff(sharpening(plane()))).mean() >= detail
     blurred = secondary.sharpness(in_8_bits(plane()), 0)
     assert np.abs(np.diff(blurred.astype(float))).mean() < np.abs(np.diff(in_8_bits(plane()).astype(float))).mean()
 
@@ -65,8 +69,6 @@ def test_equalisation_uses_all_gray_values_alike():
 
 @pytest.mark.correction2(14, "exact", "corrected")
 def test_the_key_blur_blurs():
-    from cdeep3m.augmentation.patches import _blurring, _sharpening
-
     strengths = Strengths.all_of(0)
     strong_blur = Strengths(**{**vars(strengths), "blur": 10})
     rng = np.random.default_rng(1)

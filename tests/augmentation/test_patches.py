@@ -173,3 +173,27 @@ def test_strengths_are_read_and_checked(tmp_path):
         augmentation_of("abc")
     with pytest.raises(InputError, match="resize = 11"):
         augmentation_of("1", 11)
+
+
+def test_a_preset_says_how_often_things_are_done(tmp_path):
+    preset = tmp_path / "often.ini"
+    preset.write_text(Strengths().text() + "[Shares]\ngray = 0.143\nshape = 0\n")
+    augmentation = augmentation_of(str(preset))
+    assert (augmentation.gray_share, augmentation.shape_share) == (pytest.approx(1 / 7), 0)
+    assert augmentation.words.endswith("gray share 0.142857, shape share 0")
+    assert all(draw_look((24, 20), augmentation, rng(seed)) is None for seed in range(30))
+    patch = volume(np.float32).data[None, :24, :20, :3]
+    kept = sum((change_gray_values(patch, augmentation, 255, rng(seed)) == patch).all() for seed in range(30))
+    plain = augmentation_of("3")
+    assert kept < sum((change_gray_values(patch, plain, 255, rng(seed)) == patch).all() for seed in range(30))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [("gray = 0.2", "gray from 0 to 1/7"), ("shape = often", "shape from 0 to 1/2"), ("blur = 0.1", "expected gray")],
+)
+def test_shares_that_make_no_sense_are_an_error(tmp_path, lines, said):
+    preset = tmp_path / "often.ini"
+    preset.write_text(f"{Strengths().text()}[Shares]\n{lines}\n")
+    with pytest.raises(InputError, match=said):
+        augmentation_of(str(preset))

@@ -23,6 +23,21 @@ KINDS = (
 """Names of the formats."""
 
 
+NOT_REPEATED = {
+    "one_bit_noise_free_hangs": "CDeep3M2 never ends with such planes (7); exact mode leaves them undenoised",
+    "int16": "the recording does not give the values of its image",
+    "other_cwd": "recorded where CDeep3M2 misses its own `cpu_resources.txt` (29), which exact mode does not need",
+    "runtraining_help_never_ends": "CDeep3M2 never ends (24)",
+    "ensemble.py one": "a function that none of CDeep3M2's commands calls, given one folder of the two that it takes",
+    "ensemble.py as a command": "nothing happens and nothing is written",
+    "configs/set_limits.py": "writes numbers of processors of the machine that it was recorded on",
+}
+"""Recorded cases that no test repeats, and why; numbers are those of the defects."""
+
+UNKNOWN = "an input that the recordings do not describe"
+"""Why a further recording may be skipped."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """One recorded case, and the arrays of its file."""
@@ -97,4 +112,15 @@ def image_of(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     return image, np.zeros_like(image)
 
 
-__all__ = ["Recording", "described", "digest", "files", "ids", "image_of", "recordings", "synth"]
+__all__ = [
+    "NOT_REPEATED",
+    "UNKNOWN",
+    "Recording",
+    "described",
+    "digest",
+    "files",
+    "ids",
+    "image_of",
+    "recordings",
+    "synth",
+]

@@ -12,11 +12,19 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from address_volumes import addresses, maps_of
-from cdeep3m.cli import create_overlays, enhance_stack, ensemble_predictions, runtraining
+from cdeep3m.cli import (
+    create_overlays,
+    enhance_stack,
+    ensemble_predictions,
+    merge_large_data,
+    runprediction,
+    runtraining,
+)
 from cdeep3m.cli.threads import configured
 from cdeep3m.edition2 import merging, padding
 from cdeep3m.edition2.dividing import division_text
 from cdeep3m.edition2.overlaying import overlay
+from cdeep3m.engines import select
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import CDeep3MError, InputError, RunError
 from cdeep3m.prediction.as_edition_2 import define_packages, write_enhanced
@@ -198,8 +206,13 @@ def test_ensembles_of_unequal_or_missing_inputs_are_an_error(tmp_path):
     assert ensemble_predictions.main([str(one), str(two), str(tmp_path / "y")]) == 1
     for flags, name in ((exact, "a"), ([], "b")):
         assert ensemble_predictions.main([*flags, str(one), str(one), str(tmp_path / name)]) == 0
+    with pytest.raises(SystemExit):
+        ensemble_predictions.main([str(one), str(tmp_path / "c")])
+    assert ensemble_predictions.main(["--edition", "2", str(one), str(tmp_path / "c")]) == 0
+    assert ensemble_predictions.main(["--edition", "2", str(tmp_path / "no"), str(tmp_path / "d")]) == 1
     for path in (tmp_path / "a").iterdir():
         assert_array_equal(np.array(Image.open(path)), np.array(Image.open(tmp_path / "b" / path.name)))
+        assert_array_equal(np.array(Image.open(path)), np.array(Image.open(tmp_path / "c" / path.name)))
 
 
 @pytest.mark.correction2(29, "corrected")
@@ -222,6 +235,38 @@ def test_processors_are_limited_by_an_option_a_variable_or_cpu_resources(tmp_pat
     assert os.environ["CDEEP3M_THREADS"] == "2"
     (tmp_path / "configs" / "cpu_resources.txt").write_text("half")
     assert create_overlays.main([str(maps), str(raw), str(tmp_path / "out")]) == 1
+
+
+@pytest.mark.correction2(29, "corrected")
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        *(("enhance_stack", key) for key in ("enhance_stack", "enhance_stack_threadlimit")),
+        *(("ensemble", key) for key in ("EnsemblePredictions", "ensemble")),
+        *(("overlays", "Create_overlays"), ("merge", "Merge_LargeData")),
+        *(
+            ("predict", key)
+            for key in ("enhance_stack", "Merge_LargeData", "EnsemblePredictions", "ensemble", "crop_png")
+        ),
+    ],
+)
+def test_every_key_of_cpu_resources_is_read(tmp_path, monkeypatch, trained, command, key):
+    monkeypatch.setattr(select, "select_engine", lambda name, *, gpu: (IdentityEngine(), [-1]))
+    for name in ("CDEEP3M_THREADS", "OMP_NUM_THREADS", "CDEEP3M_CONFIGS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    (tmp_path / "cpu_resources.txt").write_text(json.dumps({key: 1}))
+    monkeypatch.setenv("CDEEP3M_CONFIGS", str(tmp_path))
+    raw, out = str(png_folder(tmp_path / "raw", images())), str(tmp_path / "out")
+    main, words = {
+        "enhance_stack": (enhance_stack.main, [raw, out]),
+        "ensemble": (ensemble_predictions.main, [raw, raw, out]),
+        "overlays": (create_overlays.main, [raw, raw, out]),
+        "merge": (merge_large_data.main, [raw]),
+        "predict": (runprediction.main, ["--models", "1fm", "--augspeed", "10", "--no-report", str(trained), raw, out]),
+    }[command]
+    assert (main(words) != 0) == (command == "merge")
+    assert os.environ["CDEEP3M_THREADS"] == "1"
 
 
 @pytest.mark.correction2(30, "corrected")

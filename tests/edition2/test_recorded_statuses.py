@@ -14,7 +14,7 @@ from cdeep3m.errors import CDeep3MError, RunError
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.rules import EDITION2
 from cdeep3m.volumes.hdf5 import write_datasets
-from edition2.recordings import Recording, recordings, synth
+from edition2.recordings import UNKNOWN, Recording, recordings, synth
 from edition2.test_recorded_commands import status_of
 from edition2.test_recorded_steps import every
 from fake_training_engine import FakeTrainingEngine
@@ -66,9 +66,6 @@ AGAIN = {"again_without_DONE": "denoise0_speed10", "after_failure_again": "tool_
 """Runs in a folder that another recorded one left behind."""
 TYPED = ("no_args", "runtraining_no_args", "retrain_no_dir", "help")
 
-NOT_REPEATED = {"runtraining_help_never_ends": "CDeep3M2 never ends"}
-"""Recorded runs that cannot be repeated, and why."""
-
 
 class FailingEngine(IdentityEngine):
     """An engine whose nets fail."""
@@ -113,7 +110,7 @@ def test_a_command_ends_with_the_recorded_status(recorded: Recording, tmp_path, 
         assert (request.out / "ERROR").read_text().splitlines()[-1] == case["text"]["ERROR"].splitlines()[-1]
         return
     if recorded.name not in PREDICTED:
-        pytest.skip(NOT_REPEATED.get(recorded.name, "a run that nothing here describes"))
+        pytest.skip(UNKNOWN)
     request = request_of(recorded, tmp_path)
     request.out.mkdir()
     for marker in ("DONE", "ERROR"):

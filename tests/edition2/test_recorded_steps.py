@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,12 +15,23 @@ from cdeep3m.edition2.gray import to_8_bit_gray
 from cdeep3m.edition2.settings import Strengths
 from cdeep3m.edition2.variations import variant_index
 from cdeep3m.tiling.variants import variant, variants_for
-from edition2.recordings import Recording, described, digest, files, ids, image_of, recordings, synth
+from edition2.recordings import NOT_REPEATED, Recording, described, digest, files, ids, image_of, recordings, synth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPEATED: set[tuple[str, str]] = set()
+"""Kind and name of every recorded case that a test runs."""
 
 
-def every(kind: str, *, status: int | None = None):
-    """Parametrise over the cases of a format; one that is skipped where there are none."""
-    cases = [r for r in recordings(kind) if status is None or r.case.get("status", 0) == status]
+def every(kind: str, *, status: int | None = None, where: Callable[[Recording], bool] = lambda _: True):
+    """Parametrise over the cases of a format that can be repeated; one that is skipped where there are none."""
+    cases = [
+        r
+        for r in recordings(kind)
+        if (status is None or r.case.get("status", 0) == status) and r.name not in NOT_REPEATED and where(r)
+    ]
+    REPEATED.update((kind, case.name) for case in cases)
     absent = pytest.param(None, marks=pytest.mark.skip(reason=f"no recordings of {kind} (set CDEEP3M_REFERENCE)"))
     return pytest.mark.parametrize("recorded", cases or [absent], ids=ids)
 
@@ -104,11 +116,9 @@ def test_a_stack_is_augmented_as_recorded(recorded: Recording):
         assert (found == expected)[compared].all()
 
 
-@every("secondary")
+@every("secondary", where=lambda r: "perspective" in r.case and strengths_of(r) is not None)
 def test_the_perspective_is_that_of_the_recorded_side(recorded: Recording):
     case, strengths = recorded.case, strengths_of(recorded)
-    if "perspective" not in case or strengths is None:
-        return
     solved = secondary.perspective(image_of(recorded)[0].shape[1:], strengths.skew, case["side"])
     np.testing.assert_allclose(solved, case["perspective"], rtol=0, atol=1e-9)
 
@@ -237,10 +247,8 @@ def test_nets_are_averaged_as_recorded(recorded: Recording):
         assert described(average(planes)) == expected
 
 
-@every("overlay")
+@every("overlay", where=lambda r: r.has(f"{r.name}/overlay"))
 def test_overlays_are_the_recorded_ones(recorded: Recording):
-    if not recorded.has(f"{recorded.name}/overlay"):
-        return
     pairs = zip(recorded.array(f"{recorded.name}/seg"), recorded.array(f"{recorded.name}/raw"), strict=False)
     for (segmented, raw), expected in zip(pairs, recorded.array(f"{recorded.name}/overlay"), strict=False):
         np.testing.assert_array_equal(overlaying.overlay(segmented, raw), expected)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.maps.agreement import LARGEST_DIFFERENCE, LARGEST_STEP, SMALLEST_EQUAL_SHARE
 from cdeep3m.report.corrections import CORRECTIONS, CORRECTIONS2
+from edition2.recordings import NOT_REPEATED
 from recorded_caffe import BATCH_NORM_TOLERANCE, HISTORY_TOLERANCE, LOSS_TOLERANCE
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def page(measured: Measured) -> str:
             "## The second edition",
             SECOND_EDITION,
             recordings_table(measured.recordings),
+            NOT_COMPARED,
+            table(("recorded case", "why"), [(f"`{name}`", why) for name, why in NOT_REPEATED.items()]),
             *(f"Does not hold: {kind.what}, {case}" for kind in measured.recordings for case in kind.broken),
             SECOND_CORRECTED,
             corrections_table(CORRECTIONS2, exact="CDeep3M2"),
@@ -235,6 +238,9 @@ step by step and as whole commands. A case holds when status, names, texts and a
 value lies within rounding of the next one (denoising: at most 0.5 % of a plane's bytes, by 1), at the borders of skewed
 images, and where an elastic distortion looks beyond the image. Exact enhancement takes some 12 s a plane of 1024 x
 1024; by default an accelerated solver gives the same bytes but for one in some hundred, by 1."""
+
+NOT_COMPARED = """\
+Cases that are steps and commands count twice. Every recorded case is run at least once, but these, which cannot be:"""
 
 SECOND_CORRECTED = """\
 Without exact mode, what CDeep3M2 loses or corrupts is corrected. Each row has tests."""

@@ -167,6 +167,8 @@ def test_files_are_enhanced_as_they_are_read(tmp_path):
 def test_16_bits_are_enhanced_at_their_full_depth():
     plane = cells(1)[0]
     np.testing.assert_array_equal(enhance(plane.astype(np.uint16) * 257), enhance(plane))
+    high = enhance(plane.astype(np.uint16) * 100 + 5000)
+    assert np.abs(high.astype(int) - enhance(plane)).max() <= 1
 
 
 def test_enhancement_is_written_down_and_read_again():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cdeep3m.edition2.settings import Strengths
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     import os
 
 STRENGTHS = range(11)
+SHARES = "Shares"
+"""Section of an .ini file that says how often things are done to patches; CDeep3M2 has none, and ignores it."""
+_MOST = {"gray": Fraction(1, 7), "shape": Fraction(1, 2), "resize": Fraction(1, 2)}
+"""Its keys, and their largest values: all seven operations, or both kinds of a change, at every patch."""
+ROUNDED = 1e-3
+"""1/7 may be written as 0.143."""
 EIGHTH, QUARTER = 1 / 8, 1 / 4
 """Shares of CDeep3M2's 16 variations: of an operation on gray values; of skew, and of elastic distortion."""
 
@@ -94,7 +102,10 @@ class Augmentation:
             return ""
         parts = [f"{name} {strength}" for name, strength in asdict(self.strengths or NOTHING).items() if strength]
         named = {"resize": self.resize, "jitter": self.jitter}
-        return ", ".join([*parts, *(f"{name} {value}" for name, value in named.items() if value)])
+        shares = {"gray": self.gray_share, "shape": self.shape_share, "resize": self.resize_share}
+        usual = {"gray": EIGHTH, "shape": QUARTER, "resize": QUARTER}
+        often = (f"{name} share {share:g}" for name, share in shares.items() if share != usual[name])
+        return ", ".join([*parts, *(f"{name} {value}" for name, value in named.items() if value), *often])
 
 
 NOTHING = Strengths.all_of(0)
@@ -113,7 +124,7 @@ def augmentation_of(secondary: str, tertiary: int = 0) -> Augmentation:
     Raises
     ------
     InputError, MissingFileError
-        It is neither, or a strength is out of range.
+        It is neither, or a strength or a share is out of range.
 
     Examples
     --------
@@ -121,7 +132,7 @@ def augmentation_of(secondary: str, tertiary: int = 0) -> Augmentation:
     ('', 'resize 3')
     """
     if secondary.lower().endswith(".ini"):
-        return Augmentation(strengths=strengths_in(secondary), resize=tertiary)
+        return Augmentation(strengths=strengths_in(secondary), resize=tertiary, **_shares_in(secondary))
     if not secondary.isdigit():
         raise InputError(f"augmentation {secondary}: expected a number from 0 to 10, or a file that ends in .ini")
     strength = int(secondary)
@@ -142,3 +153,25 @@ def strengths_in(path: str | os.PathLike[str]) -> Strengths:
         raise MissingFileError(f"{path} is not there; augconfig.py writes such a file") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}. augconfig.py writes a whole file") from None
+
+
+def _shares_in(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Return how often things are done, where an .ini file has a section that says so."""
+    parser = configparser.ConfigParser()
+    parser.read_string(small_text(path))
+    if not parser.has_section(SHARES):
+        return {}
+    found = dict(parser[SHARES])
+    if unknown := found.keys() - _MOST:
+        raise InputError(f"{path}, [{SHARES}]: found {', '.join(sorted(unknown))}; expected {', '.join(_MOST)}")
+    try:
+        return {f"{name}_share": _share(float(value), _MOST[name]) for name, value in found.items()}
+    except ValueError:
+        most = ", ".join(f"{name} from 0 to {largest}" for name, largest in _MOST.items())
+        raise InputError(f"{path}, [{SHARES}]: found {found}; expected {most}") from None
+
+
+def _share(value: float, most: Fraction) -> float:
+    if not 0 <= value <= most + ROUNDED:
+        raise ValueError(value)
+    return min(value, float(most))

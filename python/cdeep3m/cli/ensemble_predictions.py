@@ -16,7 +16,7 @@ USAGE = "%(prog)s [--exact] [--overwrite] [--debug] IN1 IN2 [IN3 ...] OUT"
 DESCRIPTION = """\
 Average the probability maps of several nets, plane by plane.
 
-  IN1 IN2 ...  at least two folders of .png files of the same volume
+  IN1 IN2 ...  at least two folders (with --edition 2, one) of .png files of the same volume
   OUT          gets the averages, under the names of IN1's files
 """
 
@@ -30,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse(argv)
     parser.fewest_of_edition_2 = 1
     rules = rules_from(options)
-    if len(options.folders) < (2 if rules.second_edition else 3):
-        parser.error(f"found {len(options.folders)} folders; expected at least two to average, and OUT")
+    fewest = 1 if options.edition == 2 else 2
+    if len(options.folders) <= fewest:
+        expected = "at least one" if fewest == 1 else "at least two"
+        parser.error(f"found {len(options.folders)} folders; expected {expected} to average, and OUT")
     *inputs, out = options.folders
     if (rules.octave_images or rules.second_edition) and no_such_folder(inputs):
         return 0
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 
-                count = ensemble_folders(inputs, out, rules=rules)
+                count = ensemble_folders(inputs, out, rules=rules, fewest=fewest)
         print(f"{count} planes written to {out}")
 
     return run(average, debug=options.debug)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.runprediction import EXIT_CODES, add_prediction_options, predict_with
+from cdeep3m.cli.volume_options import path_or_address
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +76,8 @@ def _overlay(options: argparse.Namespace, maps: Sequence[Path]) -> None:
     from cdeep3m.report.overlay import class_overlays
 
     with failing_with(OVERLAY_FAILED):
-        class_overlays(maps, images_of(options.images), options.out / "overlay")
+        images = images_of(path_or_address(options.images, options))
+        class_overlays(maps, images, options.out / "overlay")
 
 
 def _classes(trained: TrainedRun, nets: tuple[str, ...]) -> int:

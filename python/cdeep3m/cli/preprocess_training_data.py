@@ -82,8 +82,8 @@ def preprocess(args: argparse.Namespace) -> None:
     volumes, out = volumes_given(args.words, default="-1" if args.edition == 2 else "0")
     if rules is ORIGINAL and len(args.words) > FEWEST:
         raise InputError("release 1.6.3 takes IMAGES LABELS OUT alone; leave out --exact, or name --edition 2")
-    if rules.second_edition and SECONDARY.fullmatch(out):
-        raise InputError(f"CDeep3M2 takes {out} for a strength and finds no OUT; name a folder")
+    if args.edition == 2 and SECONDARY.fullmatch(out):
+        raise InputError(f"{out} is a strength to CDeep3M2, and no OUT follows; name a folder (./{out} for this one)")
     demand_apart(out, [path for given in volumes for path in (given.images, given.labels)])
     if rules.second_edition:
         from cdeep3m.training.as_edition_2 import chance_of, write_training_data

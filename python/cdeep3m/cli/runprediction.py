@@ -230,7 +230,7 @@ def predict_with(options: argparse.Namespace, *, nets: tuple[str, ...]) -> int:
         print("Share {} of {} is finished. Others are not yet: the last one finishes the run".format(*options.share))
         return 0
     if (options.overlays or options.edition == 2) and not request.rules.second_edition:
-        _overlay(options)
+        _overlay(request)
     report_at_end(options)
     print(f"Prediction has completed. Results are stored in {options.maps or options.out / 'ensembled'}")
     return 0
@@ -277,13 +277,17 @@ def runner_for(options: argparse.Namespace, engine: Engine, gpus: Sequence[int])
     return chosen_runner(options), gpus[0]
 
 
-def _overlay(options: argparse.Namespace) -> None:
+def _overlay(request: PredictRequest) -> None:
+    """Lay the maps over what the nets saw."""
     from cdeep3m.errors import failing_with
-    from cdeep3m.prediction.run import images_of
+    from cdeep3m.evaluation.scoring import maps_in
+    from cdeep3m.prediction.run import enhancement_of, images_of
     from cdeep3m.report.overlay import green_overlays
 
+    maps = request.maps or maps_in(request.out)
     with failing_with(OVERLAY_FAILED):
-        green_overlays(options.out / "ensembled", images_of(options.images), options.out / "overlay")
+        seen = enhancement_of(request)
+        green_overlays(maps, images_of(request.images), request.out / "overlay", enhancement=seen)
 
 
 if __name__ == "__main__":

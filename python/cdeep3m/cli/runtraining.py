@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ def _create(options: argparse.Namespace, retrain: Path | None) -> int:
 
     planes = check_training_files(options.augmented)
     record = trained_on(options.augmented)
-    make, like, rules = make_of(options), like_of(options, retrain), rules_from(options)
+    make, like = make_of(options), like_of(options, retrain)
+    rules = replace(rules_from(options), paths_as_given=False)  # nets trained here have to find them
     create_run_over_files(options.augmented, options.out, options.validation_dir, make=make, like=like, rules=rules)
     warn_of_other_images(retrain, record)
     if record:

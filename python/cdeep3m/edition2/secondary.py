@@ -195,6 +195,8 @@ def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
     Parameters
     ----------
     plane : ndarray of uint8, shape (y, x)
+    bins : int
+        With more than 256 of them, values above 255 wrap around.
 
     Returns
     -------
@@ -203,7 +205,8 @@ def equalise(plane: np.ndarray, bins: int) -> np.ndarray:
     densities, edges = np.histogram(plane.ravel(), bins, density=True)
     cumulated = densities.cumsum()
     scaled = (bins - 1) * cumulated / cumulated[-1]
-    return np.interp(plane.ravel(), edges[:-1], scaled).reshape(plane.shape).astype(np.uint8)
+    found = np.interp(plane.ravel(), edges[:-1], scaled).reshape(plane.shape)
+    return found.astype(np.int64).astype(np.uint8)
 
 
 def skew(images: np.ndarray, labels: np.ndarray, strength: int, draws: Draws) -> tuple[np.ndarray, np.ndarray]:

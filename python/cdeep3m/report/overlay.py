@@ -11,6 +11,7 @@ from scipy import ndimage
 from cdeep3m.edition2.overlaying import overlay as green_overlay
 from cdeep3m.matlab_ports.overlay import overlay, to_8_bits
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
+from cdeep3m.volumes.enhanced import open_enhanced
 from cdeep3m.volumes.png import folder_for_planes, write_picture, write_plane
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.enhancement import Enhancement
 
 FOUND = (60, 200, 90)
 INVENTED = (240, 70, 60)
@@ -63,7 +65,13 @@ def overlay_volumes(raw: str | os.PathLike[str], segmented: str | os.PathLike[st
     return len(files)
 
 
-def green_overlays(segmented: str | os.PathLike[str], raw: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+def green_overlays(
+    segmented: str | os.PathLike[str],
+    raw: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    enhancement: Enhancement | None = None,
+) -> int:
     """Lay probability maps over the images in green, plane by plane, in the colours of CDeep3M2 (Create_overlays.py).
 
     Parameters
@@ -72,6 +80,8 @@ def green_overlays(segmented: str | os.PathLike[str], raw: str | os.PathLike[str
         Volumes of one size, of any format; 16 bits are scaled to 8.
     out : path
         Folder; gets `overlay_0001.png` and so on. What is there under these names is replaced.
+    enhancement : Enhancement, optional
+        Shows the images as a net saw them.
 
     Returns
     -------
@@ -85,7 +95,7 @@ def green_overlays(segmented: str | os.PathLike[str], raw: str | os.PathLike[str
     MissingFileError, FormatError
         As of `open_volume`.
     """
-    maps, images = open_volume(segmented), open_volume(raw)
+    maps, images = open_volume(segmented), open_enhanced(raw, enhancement)
     require_one_size({segmented: maps, raw: images})
     files = folder_for_planes(out, IN_GREEN, images.shape[0], inputs=(raw, segmented))
     for path, plane, image in zip(files, planes_of(maps), planes_of(images), strict=True):

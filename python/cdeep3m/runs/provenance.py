@@ -109,12 +109,12 @@ def warn_of_other_images(retrained: str | os.PathLike[str] | None, record: Train
 def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
     """Return the record of a folder, or what CDeep3M2's own settings in it say; None where there is neither.
 
+    Where only some volumes of CDeep3M2 are enhanced, the model counts as trained on enhanced ones, with a warning.
+
     Raises
     ------
     FormatError
         The record is damaged.
-    InputError
-        Volumes of the folder were treated differently.
     """
     path, pattern = Path(folder) / RECORD, SETTINGS_FILE.format("*")
     if path.is_file():
@@ -124,11 +124,17 @@ def trained_on(folder: str | os.PathLike[str]) -> TrainedOn | None:
         return None
     enhanced = {text.startswith(ENHANCED_TEXT.split("\n")[0]) for text in settings}
     if len(enhanced) > 1:
-        raise InputError(
-            f"{folder} holds enhanced volumes beside others that are not ({pattern}); expected one kind. "
-            "A model can be predicted in one way only: make the training data again, all alike"
-        )
-    return TrainedOn(edition=2, enhancement=Enhancement() if enhanced.pop() else None, volumes=len(settings))
+        warn_of_both_kinds(folder)
+    return TrainedOn(edition=2, enhancement=Enhancement() if True in enhanced else None, volumes=len(settings))
+
+
+def warn_of_both_kinds(folder: str | os.PathLike[str]) -> None:
+    """Say what a model that sees enhanced volumes beside others will be predicted with."""
+    logger.warning(
+        "Warning: %s holds enhanced volumes (SEC -1) beside others; predictions will enhance their images, unless "
+        "--denoise 0 says otherwise",
+        folder,
+    )
 
 
 def _enhancement(noted: dict[str, Any]) -> Enhancement:

@@ -71,7 +71,7 @@ def create_run_over_files(
     like : Path, optional
         A trained run whose nets are taken over, where it has them.
     rules : Rules
-        Whether files name folders as CDeep3M2 does.
+        Whether files name folders as CDeep3M2 does, and whether a folder without files passes, as it does there.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def create_run_over_files(
         `out` holds models of other nets.
     """
     training_files = h5_files(augmented, as_given=rules.paths_as_given)
-    nothing = not training_files and not rules.paths_as_given
+    nothing = not training_files and not rules.second_edition
     if nothing or len(training_files) % TRAINING_STACKS:
         raise InputError(
             f"{augmented} holds {len(training_files)} .h5 files, expected {TRAINING_STACKS} for every volume (one "

@@ -16,7 +16,7 @@ from cdeep3m.errors import InputError
 from cdeep3m.geometry import to_caffe_axes
 from cdeep3m.matlab_ports.check_training_data import fill_to_smallest_side
 from cdeep3m.runs.gray_range import write_range
-from cdeep3m.runs.provenance import TrainedOn
+from cdeep3m.runs.provenance import TrainedOn, warn_of_both_kinds
 from cdeep3m.system.files import write_text
 from cdeep3m.tiling.variants import VARIANTS
 from cdeep3m.training.data import check_numbers, check_same_size, training_range
@@ -72,14 +72,11 @@ def write_volumes(
     """
     folder = Path(out)
     augmentations = [_augmentation(given) for given in volumes]
-    enhanced = {given.secondary == str(ENHANCED) for given in volumes}
-    if len(enhanced) > 1:
-        raise InputError(
-            "found enhanced volumes (SEC -1, or none with --edition 2) beside others; expected one kind, as a model "
-            "can be predicted in one way only. Give every volume a SEC"
-        )
-    enhancement = Enhancement() if enhanced.pop() else None
-    opened = [_open(given, enhancement) for given in volumes]
+    enhancements = [Enhancement() if given.secondary == str(ENHANCED) else None for given in volumes]
+    opened = [_open(given, enhancement) for given, enhancement in zip(volumes, enhancements, strict=True)]
+    if any(enhancements) and not all(enhancements):
+        _demand_8_bits(volumes, opened)
+        warn_of_both_kinds(folder)
     begin([STACK_OF_VOLUME.format(k, variant.index) for k in range(1, len(volumes) + 1) for variant in VARIANTS])
     noted = []
     for number, (given, augmentation) in enumerate(zip(volumes, augmentations, strict=True), start=1):
@@ -90,7 +87,7 @@ def write_volumes(
     words = "; ".join(dict.fromkeys(a.words for a in augmentations if a))
     TrainedOn(
         edition=2,
-        enhancement=enhancement,
+        enhancement=next(filter(None, enhancements), None),
         augmentation=words,
         ignores_voxels=any(augmentation.changes_shape for augmentation in augmentations),
         volumes=len(volumes),
@@ -109,6 +106,16 @@ def _open(given: Given, enhancement: Enhancement | None) -> tuple[Volume, Volume
     images, labels = open_enhanced(given.images, enhancement), open_volume(given.labels, role="label")
     check_same_size(images.shape, labels.shape)
     return images, labels
+
+
+def _demand_8_bits(volumes: Sequence[Given], opened: Sequence[tuple[Volume, Volume]]) -> None:
+    """Refuse gray values of more than 8 bits beside enhanced volumes, which have 8."""
+    for given, (images, _) in zip(volumes, opened, strict=True):
+        if images.dtype != np.uint8:
+            raise InputError(
+                f"{given.images} holds {images.dtype} beside enhanced volumes (SEC -1) of uint8; expected 8 bits "
+                "everywhere. Enhance all volumes, or none"
+            )
 
 
 def _write_volume(

@@ -25,6 +25,11 @@ class CroppedVolume:
     name : str
         For messages.
 
+    Attributes
+    ----------
+    whole : Volume
+        The volume.
+
     Raises
     ------
     InputError
@@ -42,12 +47,16 @@ class CroppedVolume:
         self.chunks = (z, y, x)
         self.placement = volume.placement.of(box)
         self.cache_bytes = getattr(volume, "cache_bytes", 0)
-        self._volume = volume
-        self._begin = box.begin
+        self.whole, self._name = volume, name
+        self._box, self._begin = box, box.begin
+
+    def same_box_of(self, volume: Volume) -> CroppedVolume:
+        """Return the same box of another volume of the size of `whole`."""
+        return CroppedVolume(volume, self._box, self._name)
 
     def read(self, roi: Roi) -> np.ndarray:
         """Return the voxels of `roi`, counted from the box's first one."""
-        return self._volume.read(self._moved(roi))
+        return self.whole.read(self._moved(roi))
 
     def blocks(self, limit: int) -> Iterator[tuple[Roi, np.ndarray]]:
         """Yield the box some planes at a time, cut where the volume's chunks are."""

@@ -13,6 +13,7 @@ from cdeep3m.edition2.enhancement import FIRST_CUT, as_float
 from cdeep3m.geometry import Roi
 from cdeep3m.rules import CORRECTED
 from cdeep3m.system.threads import spread
+from cdeep3m.volumes.crop import CroppedVolume
 from cdeep3m.volumes.enhancement import (
     Levels,
     Normalisation,
@@ -85,7 +86,7 @@ class EnhancedVolume:
             yield roi, self.read(roi)
 
 
-def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: Denoiser | None = None) -> EnhancedVolume:
+def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: Denoiser | None = None) -> Volume:
     """Return a volume as `enhancement` asks for.
 
     Parameters
@@ -99,9 +100,12 @@ def enhanced(volume: Volume, enhancement: Enhancement, *, name: str, denoise: De
 
     Returns
     -------
-    EnhancedVolume
-        Planes without contrast come as they are, in 8 bits.
+    Volume
+        Planes without contrast come as they are, in 8 bits. A box (--roi) looks as it does in the whole volume: planes
+        are enhanced beyond it.
     """
+    if isinstance(volume, CroppedVolume):
+        return volume.same_box_of(enhanced(volume.whole, enhancement, name=name, denoise=denoise))
     if isinstance(enhancement, Normalisation):
         return EnhancedVolume(volume, _normaliser(volume, enhancement))
     levels = levels_of(volume, enhancement.cut, denoise=denoise) if enhancement.whole_volume else None

@@ -264,13 +264,14 @@ def ensemble_folders(
     *,
     rules: Rules = CORRECTED,
     naming: Naming = LEFT_TO_SYSTEM,
+    fewest: int = 2,
 ) -> int:
     """Average the probability maps of several nets (EnsemblePredictions.m).
 
     Parameters
     ----------
     folders : sequence of path
-        At least two folders of PNG files; the k-th of each belong together.
+        At least `fewest` folders of PNG files; the k-th of each belong together.
     out : path
         Gets the averages under the first folder's names; made when it is not there.
     rules : Rules
@@ -278,6 +279,8 @@ def ensemble_folders(
         later one has none left (defect 17).
     naming : Naming
         See `whole_file`; no marker comes of this function.
+    fewest : int
+        How many folders there have to be.
 
     Returns
     -------
@@ -289,10 +292,10 @@ def ensemble_folders(
     MissingFileError
         A folder that is not there, or has no PNG files.
     InputError
-        Fewer than two folders, or folders that do not fit each other; in exact mode the planes that all have are there.
+        Fewer folders, or folders that do not fit each other; in exact mode the planes that all have are there.
     """
-    if len(folders) < 2:
-        raise InputError(f"found {len(folders)} folder to average; expected at least two")
+    if len(folders) < fewest:
+        raise InputError(f"found {len(folders)} folder to average; expected at least {'two' if folders else 'one'}")
     listings = [_require_pngs(Path(folder), rules=rules) for folder in folders]
     demand_apart(out, folders)
     if not rules.averages_common_planes:
