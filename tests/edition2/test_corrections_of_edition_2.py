@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,6 +194,10 @@ def test_a_failed_net_ends_with_10_and_the_same_command_goes_on(tmp_path, traine
     with pytest.raises(CDeep3MError) as again:
         predict(exact, IdentityEngine(), gpu=-1)
     assert again.value.exit_code == 12
+    for marker in ("ERROR", "KILL.REQUEST"):
+        (exact.out / marker).unlink(missing_ok=True)
+    assert predict(replace(exact, overwrite=True), IdentityEngine(), gpu=-1)
+    assert len(list((exact.out / "overlay").iterdir())) == 3
 
 
 @pytest.mark.correction2(27, "exact", "corrected", "same")
@@ -308,3 +313,33 @@ def test_floating_point_images_are_enhanced_as_their_8_bits(tmp_path):
     for k, plane in enumerate(images()):
         tifffile.imwrite(tmp_path / f"{k}.tif", plane.astype(np.float32) / 255)
     assert enhance_stack.main([str(tmp_path), str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fit": True}, "--fit"),
+        ({"whole_volume": True, "denoise": 2}, "--whole_volume"),
+        ({"fill": "reflect"}, "--fill"),
+        ({"blend": True}, "--blend"),
+        ({"format": "h5"}, "--format"),
+        ({"label": 2}, "--class"),
+        ({"precision": "fast"}, "--precision fast"),
+    ],
+)
+def test_exact_mode_refuses_what_cdeep3m2_does_not_have(trained, tmp_path, options, said):
+    with pytest.raises(InputError, match=said):
+        PredictRequest(trained=trained, images=tmp_path, out=tmp_path / "out", rules=EDITION2, **options)
+
+
+def test_exact_mode_is_not_shared_among_processes(trained, tmp_path):
+    request = PredictRequest(trained=trained, images=tmp_path, out=tmp_path / "out", nets=("1fm",), rules=EDITION2)
+    with pytest.raises(InputError, match="use either --exact, or --workers"):
+        predict(request, IdentityEngine(), gpu=-1, share=(1, 2))
+    assert not request.out.exists()
+
+
+def test_exact_mode_enhances_by_each_plane(tmp_path, capsys):
+    folder = png_folder(tmp_path / "in", images(1))
+    assert enhance_stack.main(["--exact", "--edition", "2", "--whole_volume", str(folder), str(tmp_path / "out")]) == 1
+    assert "use either --exact or --whole_volume" in capsys.readouterr().err

@@ -63,6 +63,9 @@ def test_a_model_of_several_classes_predicts_a_folder_of_maps_for_each(trained, 
     assert (found.sum(axis=0) <= 257).all()
     pictures = [np.array(Image.open(path)) for path in sorted((out / "overlay").iterdir())]
     assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 2
+    box = tmp_path / "box"
+    assert predict.main([*RUN, "--overlays", "--roi", "0:1,0:40,4:60", str(trained), str(images), str(box)]) == 0
+    assert np.array(Image.open(box / "overlay" / "overlay_0001.png")).shape == (40, 56, 3)
     one = tmp_path / "one"
     assert predict.main([*RUN, "--class", "2", str(trained), str(images), str(one)]) == 0
     np.testing.assert_array_equal(maps(one), found[1])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+import h5py
 import numpy as np
 import pytest
-import tifffile
 from numpy.testing import assert_array_equal
 from PIL import Image
 
@@ -167,11 +167,12 @@ def test_maps_are_laid_over_what_the_nets_saw(tmp_path, trained, monkeypatch, op
 
 
 def test_axes_are_named_before_planes_are_enhanced(tmp_path, trained):
-    """The planes of an array whose axes are (x, y, z) are those of the volume that it means."""
+    """The planes of an array whose axes are (z, y, x), where (x, y, z) are usual, are those of the volume."""
     volume = textured((4, 24, 30))
-    tifffile.imwrite(tmp_path / "turned.tif", volume.transpose(2, 1, 0), photometric="minisblack")
+    with h5py.File(tmp_path / "turned.h5", "w") as file:
+        file["data"] = volume
     enhance_stack(png_folder(tmp_path / "images", volume), tmp_path / "between", Enhancement())
-    sources = (Address(str(tmp_path / "turned.tif"), selection=Selection(axes="xyz")), tmp_path / "between")
+    sources = (Address(str(tmp_path / "turned.h5"), selection=Selection(axes="zyx")), tmp_path / "between")
     made = []
     for number, (source, denoise) in enumerate(zip(sources, (2, 0), strict=True)):
         request = PredictRequest(

@@ -86,6 +86,28 @@ def test_enhanced_planes_keep_the_order_of_their_labels(tmp_path):
     assert np.abs(exact[1, :20, :24].astype(int) - found[9]).mean() < 1
 
 
+BOX = ("--roi", "1:2,2:330,5:338")
+
+
+@pytest.mark.parametrize("options", [("0",), ("-1",), ("--edition", "2")], ids=str)
+def test_a_box_of_a_volume_is_written_alone(tmp_path, options):
+    pair = volume(tmp_path, "one")
+    assert run(tmp_path, *pair, *options, *BOX) == 0
+    whole = planes(pair[0])
+    seen = np.stack([enhance(plane) for plane in whole]) if options != ("0",) else whole
+    for name, wanted in (("data", seen), ("label", planes(pair[1]) // 255)):
+        found = stored(tmp_path / "aug" / "training_full_stacks_v1_1.h5", name)
+        assert_array_equal(found, wanted[1:2, 2:330, 5:338])
+
+
+@pytest.mark.parametrize("main", [preprocess_training_data.main, preprocess_validation.main])
+def test_cdeep3m2_reads_whole_volumes(tmp_path, capsys, main):
+    pair = volume(tmp_path, "one")
+    assert main(["--exact", "--edition", "2", *BOX, *pair, "0", str(tmp_path / "aug")]) == 1
+    assert "CDeep3M2 reads whole files" in capsys.readouterr().err
+    assert not (tmp_path / "aug").exists()
+
+
 @pytest.mark.correction2(9, "exact", "corrected")
 def test_stacks_of_16_bits_keep_their_values(tmp_path):
     _, labels = volume(tmp_path, "one")

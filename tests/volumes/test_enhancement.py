@@ -99,6 +99,9 @@ def test_a_plane_without_contrast_passes_unchanged(value):
 def test_a_plane_without_noise_is_stretched_alone():
     plane = np.repeat(np.repeat(np.uint8([[0, 200], [200, 0]]), 16, 0), 16, 1)
     np.testing.assert_array_equal(enhance(plane), (plane > 0) * np.uint8(255))
+    asked = []
+    enhance(plane, denoise=lambda values, weight: asked.append(weight) or values)
+    assert not asked
     np.testing.assert_array_equal(second_edition.enhance(plane), enhance(plane))
     assert (enhance(cells(1)[0]) != enhance(cells(1, noise=1)[0])).any()
 

@@ -23,6 +23,9 @@ Prediction and training do this by themselves (--denoise); this command is for l
 """
 
 
+OF_EACH_PLANE = "CDeep3M2 takes percentiles of each plane: use either --exact or --whole_volume"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("enhance_stack.py", exact=True, description=DESCRIPTION)
@@ -40,9 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _enhance(options: argparse.Namespace) -> None:
     limit_threads(options, "enhance_stack", "enhance_stack_threadlimit")
+    from cdeep3m.errors import InputError
     from cdeep3m.runs.made_of import files_of, whole_planes
 
     rules = rules_from(options)
+    if rules.second_edition and options.whole_volume:
+        raise InputError(OF_EACH_PLANE)
     made_of = {
         "images": files_of(options.images),
         "CUT": str(options.cut),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, add_overwrite_option, exact_by_environment, rules_from, run
-from cdeep3m.cli.volume_options import add_selection_options, address_of
+from cdeep3m.cli.volume_options import add_selection_options, address_of, refuse_selection
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from cdeep3m.rules import Rules
+    from cdeep3m.training.volumes_given import Given
 
 DESCRIPTION = """\
 Make the training data for runtraining.sh: reads volumes and their labels and writes each in 16 orientations, as
@@ -88,6 +90,7 @@ def preprocess(args: argparse.Namespace) -> None:
     if rules.second_edition:
         from cdeep3m.training.as_edition_2 import chance_of, write_training_data
 
+        refuse_selection(args)
         count = write_training_data(volumes, out, chance=chance_of(args.seed), confirm=confirm)
     elif args.edition == 1 and len(args.words) == FEWEST:
         _as_the_first_edition(args, rules)
@@ -95,6 +98,7 @@ def preprocess(args: argparse.Namespace) -> None:
     else:
         from cdeep3m.training.volume_files import write_volumes
 
+        volumes = [_selected(given, args) for given in volumes]
         made_of = MadeOf(
             kind=TRAINING,
             settings={
@@ -109,6 +113,12 @@ def preprocess(args: argparse.Namespace) -> None:
         made_of.demand(out)
         count = write_volumes(volumes, out, seed=args.seed, begin=lambda names: made_of.claim(out, writes=names))
     print(f"Wrote {count} training stacks of {len(volumes)} volume{'s' * (len(volumes) > 1)} to {out}")
+
+
+def _selected(given: Given, args: argparse.Namespace) -> Given:
+    """Return a volume with the part of it that the options choose."""
+    images, labels = (str(path) for path in (given.images, given.labels))
+    return replace(given, images=address_of(images, args), labels=address_of(labels, args, labels=True))
 
 
 def _as_the_first_edition(args: argparse.Namespace, rules: Rules) -> None:

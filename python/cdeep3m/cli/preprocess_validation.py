@@ -13,7 +13,7 @@ from cdeep3m.cli.preprocess_training_data import (
     describe_size,
     show_usage_as_success,
 )
-from cdeep3m.cli.volume_options import add_selection_options, address_of
+from cdeep3m.cli.volume_options import add_selection_options, address_of, refuse_selection
 
 if TYPE_CHECKING:
     import argparse
@@ -73,6 +73,7 @@ def preprocess(args: argparse.Namespace) -> None:
         from cdeep3m.training.as_edition_2 import write_validation_data
         from cdeep3m.training.volumes_given import Given
 
+        refuse_selection(args)
         print(f"Wrote {write_validation_data(Given(images, labels, wanted), out, confirm=confirm)}")
         return
     from cdeep3m.runs.made_of import MadeOf, files_of

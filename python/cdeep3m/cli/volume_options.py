@@ -99,6 +99,23 @@ def selection_of(options: argparse.Namespace) -> Selection:
     )
 
 
+def refuse_selection(options: argparse.Namespace) -> None:
+    """Refuse what chooses a part of a volume, where CDeep3M2 is reproduced, which reads whole ones.
+
+    Raises
+    ------
+    InputError
+        There is such an option.
+    """
+    from cdeep3m.errors import InputError
+    from cdeep3m.volumes.axes import Selection
+
+    if selection_of(options) != Selection():
+        raise InputError(
+            "CDeep3M2 reads whole files: leave out --exact, or --roi, --channel, --time, --level and --axes"
+        )
+
+
 def path_or_address(text: str, options: argparse.Namespace, *, labels: bool = False) -> Path | Address:
     """Return as `address_of`, with a path as one."""
     named = address_of(text, options, labels=labels)

@@ -39,7 +39,13 @@ from cdeep3m.prediction.over_files.postprocess import ensemble_folders
 from cdeep3m.prediction.over_files.prepare import images_of_packages, is_package_folder
 from cdeep3m.prediction.over_files.stages import FileRun, predict_over_files
 from cdeep3m.prediction.reading import sample_of, with_planes_kept
-from cdeep3m.prediction.run_as_edition_2 import OVERLAYS_FAILED, demand_new, enhance_first, predict_as_edition_2
+from cdeep3m.prediction.run_as_edition_2 import (
+    OVERLAYS_FAILED,
+    demand_new,
+    discard_overlays,
+    enhance_first,
+    predict_as_edition_2,
+)
 from cdeep3m.prediction.streaming import fill, is_unrounded, plan_of
 from cdeep3m.rules import CORRECTED, ORIGINAL, SPEEDS, Rules
 from cdeep3m.runners.base import InThisProcess
@@ -168,18 +174,22 @@ class PredictRequest:
             raise InputError("no net to predict with: name one or more with --models, for example 1fm,3fm,5fm")
         for net in self.nets:
             demand_net_name(net)
-        if self.rules is ORIGINAL and self.is_new:
+        if self.rules is not CORRECTED and self.is_new:
             raise InputError("the original writes 8-bit PNG images: use either --exact or --format and --dtype")
         format_called(self.format)
-        if self.rules is ORIGINAL and self.fill != "zeros":
+        if self.rules is not CORRECTED and self.fill != "zeros":
             raise InputError("the original fills its canvas with zeros: use either --exact or --fill")
         if self.maps is not None and format_called(self.format).chunks is None:
             several = ", ".join(one.name for one in FORMATS if one.chunks is not None)
             raise InputError(f"found --maps with --format {self.format}; expected a format of chunks: {several}")
-        if self.rules.octave_images and self.blend:
+        if self.rules is not CORRECTED and self.blend:
             raise InputError("the original's tiles meet and are not averaged: use either --exact or --blend")
-        if self.rules is ORIGINAL and self.label != FOREGROUND:
+        if self.rules is not CORRECTED and self.label != FOREGROUND:
             raise InputError("the original shows class 1: use either --exact or --class")
+        if self.rules.second_edition and self.fit:
+            raise InputError("CDeep3M2 predicts on 1024 x 1024 voxels: use either --exact or --fit")
+        if self.rules.second_edition and self.whole_volume:
+            raise InputError("CDeep3M2 takes percentiles of each plane: use either --exact or --whole_volume")
         if self.format == "png" and self.dtype != "uint8":
             raise InputError(f"found --dtype {self.dtype} for PNG images; expected uint8. Choose another --format")
 
@@ -235,6 +245,8 @@ def predict(
         With the exit status of runprediction.sh for the stage that failed.
     """
     _check_engine(request, engine, elsewhere=runner is not None or share is not None)
+    if request.rules.second_edition and (runner is not None or share is not None):
+        raise InputError("CDeep3M2 predicts one plane after another: use either --exact, or --workers and the like")
     if request.overwrite and share:
         raise InputError(
             "--overwrite with --share: every share would remove what the others made. Leave one of them out"
@@ -340,7 +352,10 @@ def _as_edition_2(
     with run.recording_errors():
         if isinstance(request.images, Address):
             raise InputError(f"CDeep3M2 reads folders and .tif stacks, not {request.images}; leave out --exact")
-        demand_new(run, models)
+        if request.overwrite:
+            discard_overlays(run)
+        else:
+            demand_new(run, models)
         images = enhance_first(request.images, run.folder, request.denoise)
         with failing_with(4):
             define_packages(images, run.folder)

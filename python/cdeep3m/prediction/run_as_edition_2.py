@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cdeep3m.edition2.enhancement import CUT
@@ -44,6 +44,15 @@ def demand_new(run: PredictionRun, nets: Iterable[str]) -> None:
                 f"{run.net_folder(begun[0])} is there, and CDeep3M2 never finishes a folder that it has begun. Name "
                 "another one for the maps, or leave out --exact"
             )
+
+
+def discard_overlays(run: PredictionRun) -> None:
+    """Remove the overlays of an earlier run, and the folders that CDeep3M2 makes where they hold nothing else."""
+    for path in (run.folder / OVERLAY).glob("overlay_*.png"):
+        path.unlink()
+    for folder in (run.folder / OVERLAY, run.ensemble_folder):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

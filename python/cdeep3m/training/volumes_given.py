@@ -11,6 +11,8 @@ from cdeep3m.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdeep3m.volumes.address import Address
+
 SECONDARY = re.compile(r"-1|\d+|.*\.ini", re.IGNORECASE)
 TERTIARY = re.compile(r"\d+")
 EXPECTED = "IMAGES LABELS [SEC [TER]], for one volume or more, and OUT"
@@ -22,16 +24,16 @@ class Given:
 
     Attributes
     ----------
-    images, labels : str
-        Folders, or stacks.
+    images, labels : str or Address
+        Folders, or stacks; or parts of them.
     secondary : str
         -1: enhanced; 0: as they are; 1 to 10: strength of the secondary augmentation; or an .ini file of strengths.
     tertiary : str
         Strength of the tertiary augmentation.
     """
 
-    images: str
-    labels: str
+    images: str | Address
+    labels: str | Address
     secondary: str
     tertiary: str = "0"
 
