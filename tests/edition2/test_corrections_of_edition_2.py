@@ -152,8 +152,8 @@ def test_two_images_of_one_stem_are_an_error(tmp_path, capsys):
 def test_planes_of_a_stack_get_leading_zeros(tmp_path):
     stack = tiff_stack(tmp_path / "vol.tif", images(12))
     assert enhance_stack.main([str(stack), str(tmp_path / "out")]) == 0
-    assert [path.name for path in sorted((tmp_path / "out").iterdir())][9] == "vol_0010.png"
-    assert enhance_stack.main(["--whole_volume", str(stack), str(tmp_path / "out"), "5"]) == 0
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.png"))][9] == "vol_0010.png"
+    assert enhance_stack.main(["--overwrite", "--whole_volume", str(stack), str(tmp_path / "out"), "5"]) == 0
 
 
 @pytest.mark.correction2(24, "corrected")
