@@ -59,6 +59,8 @@ class Job:
         Whether it refuses to do again what is finished.
     optional : tuple of str
         What of `reads` it can do without.
+    small : bool
+        Whether it is smaller here than as a program, which goes on in another folder.
     """
 
     make: Callable[[Path], None]
@@ -69,6 +71,7 @@ class Job:
     in_place: bool = False
     once: bool = False
     optional: tuple[str, ...] = ()
+    small: bool = False
 
     @property
     def name(self) -> str:
@@ -503,6 +506,7 @@ JOBS = (
             (),
             ("out",),
             random=True,
+            small=True,
         )
         for words, last in (
             (("rundemo",), ("out",)),
