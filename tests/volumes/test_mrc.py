@@ -104,6 +104,13 @@ def test_no_cell_means_no_voxel_size(tmp_path: Path) -> None:
     assert volume.placement == Placement(None, None, (0, 0, 0))
 
 
+def test_a_single_image_of_a_microscope_keeps_its_voxel_size(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "v.mrc") as file:
+        file.set_data(ADDRESSES[:1].astype(np.int16))
+        file.header.cella = (12.0, 15.0, 0.0)
+    assert MrcVolume(tmp_path / "v.mrc").placement == Placement((2, 3, 2), "angstrom")
+
+
 def test_axes_follow_mapc_mapr_and_maps(tmp_path: Path) -> None:
     stored = ADDRESSES.transpose(1, 2, 0).astype(np.int16)
     volume = MrcVolume(mrc(tmp_path / "v.mrc", stored, mapc=3, mapr=1, maps=2))

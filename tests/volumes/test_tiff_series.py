@@ -122,6 +122,42 @@ def test_one_of_several_images_is_named(tmp_path: Path) -> None:
         read(f"{path}::2")
 
 
+def test_images_of_an_ome_tiff_may_differ_in_size_and_depth(tmp_path: Path) -> None:
+    path = tmp_path / "v.ome.tif"
+    images = [ADDRESSES[0, :, 0], ADDRESSES[0, :2, 1, :3], ADDRESSES[1, 0]]
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for values, axes in zip(images, ("ZYX", "ZYX", "CYX"), strict=True):
+            file.write(values, metadata={"axes": axes}, photometric="minisblack")
+    for number in range(2):
+        np.testing.assert_array_equal(read(f"{path}::{number}"), images[number])
+    np.testing.assert_array_equal(read(f"{path}::2", channel=1), images[2][1:2])
+
+
+def test_the_samples_of_a_colour_are_no_planes_of_an_ome_tiff(tmp_path: Path) -> None:
+    gray = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    path = tmp_path / "v.ome.tif"
+    tifffile.imwrite(path, np.stack([gray] * 3, -1), ome=True, photometric="rgb", metadata={"axes": "ZYXS"})
+    np.testing.assert_array_equal(read(path), gray)
+
+
+def test_one_of_several_stacks_that_tifffile_wrote_is_named(tmp_path: Path) -> None:
+    stacks = [ADDRESSES[0, :, 0], ADDRESSES[1, :, 0]]
+    with tifffile.TiffWriter(tmp_path / "v.tif") as file:
+        for values in stacks:
+            file.write(values, photometric="minisblack")
+    for number, values in enumerate(stacks):
+        np.testing.assert_array_equal(read(f"{tmp_path / 'v.tif'}::{number}"), values)
+    with pytest.raises(InputError, match=r"holds 2 images; expected one to be named: .*v.tif::0 to"):
+        read(tmp_path / "v.tif")
+
+
+def test_planes_that_tifffile_wrote_one_by_one_are_a_volume(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "v.tif") as file:
+        for plane in ADDRESSES[0, :, 0]:
+            file.write(plane, photometric="minisblack")
+    np.testing.assert_array_equal(read(tmp_path / "v.tif"), ADDRESSES[0, :, 0])
+
+
 def test_levels_of_an_ome_tiff_are_read(tmp_path: Path) -> None:
     path = tmp_path / "v.ome.tif"
     values = np.arange(2 * 64 * 64, dtype=np.uint16).reshape(2, 64, 64)

@@ -258,7 +258,8 @@ def _plan(request: PredictRequest, engine: Engine, gpu: int) -> int:
     print(f"volume   {shape} voxels (z, y, x)")
     print(f"boxes    {plan.boxes} of {box} at most; {plan.tiles} tiles a plane, {plan.passes} passes of the nets")
     print(f"memory   {plan.bytes_at_most / 1e9:.2f} GB at most: {parts}")
-    print(f"disk     {plan.disk / 1e9:.3g} GB for the maps, before they are compressed")
+    meanwhile = f"; {plan.disk_meanwhile / 1e9:.3g} GB more while it runs" if plan.disk_meanwhile else ""
+    print(f"disk     {plan.disk / 1e9:.3g} GB for the maps, before they are compressed{meanwhile}")
     print(f"time     about {duration(plan.seconds)} of the nets")
     return 0
 

@@ -76,7 +76,9 @@ class PngMaps:
 
     def _gather(self, z: int, part: tuple[slice, slice], values: np.ndarray) -> None:
         with self._lock:
-            gathered = self._gathering.setdefault(z, _Gathered(self.folder, self.spec.shape[1:], self.spec.dtype))
+            if z not in self._gathering:
+                self._gathering[z] = _Gathered(self.folder, self.spec.shape[1:], self.spec.dtype)
+            gathered = self._gathering[z]
             gathered.keep(part, values)
             whole = gathered.left == 0
         if whole:

@@ -60,6 +60,8 @@ class PredictionPlan:
         Bytes, by what takes them; the most at once is about their sum.
     disk : int
         Bytes of all maps, without compression.
+    disk_meanwhile : int
+        Bytes of nameless files in the run's folder, which hold planes while their tiles are predicted.
     seconds : float
         That the nets compute.
     """
@@ -71,6 +73,7 @@ class PredictionPlan:
     passes: int
     memory: Mapping[str, int]
     disk: int
+    disk_meanwhile: int
     seconds: float
 
     @property
@@ -123,6 +126,8 @@ def plan_prediction(
     costs = {net: engine.rehearse(model, sides, gpu=gpu, precision=request.precision) for net, model in models.items()}
     windows = tiling.tiles * volume.shape[0]
     passes = {net: windows * len(variants_for(net, request.aug_speed)) for net in models}
+    number_of_maps = len(models) + (len(models) > 1)
+    frames = max(cost.frames for cost in costs.values())
     return PredictionPlan(
         shape=volume.shape,
         boxes=len(boxes),
@@ -130,7 +135,8 @@ def plan_prediction(
         tiles=tiling.tiles,
         passes=sum(passes.values()),
         memory={"program": program} | _memory(request, volume, tiling, boxes, sides, list(costs.values())),
-        disk=_disk(request, volume, maps=len(models) + (len(models) > 1)),
+        disk=_disk(request, volume, maps=number_of_maps),
+        disk_meanwhile=bytes_meanwhile(request, volume, tiling, boxes[0], frames=frames, maps=number_of_maps),
         seconds=sum(costs[net].seconds * passes[net] for net in models),
     )
 
@@ -181,6 +187,31 @@ def _gathered(request: PredictRequest, volume: Volume, boxes: Sequence[Roi], *, 
     plane = math.prod(volume.shape[1:])
     _, rows, columns = boxes[0].shape
     return maps * (plane if plane <= IN_MEMORY else rows * (columns + PAGE))
+
+
+def bytes_meanwhile(
+    request: PredictRequest, volume: Volume, tiling: Tiling, box: Roi, *, frames: int, maps: int
+) -> int:
+    """Return the bytes on disk of planes whose tiles are being predicted: images decoded whole, and PNG maps gathered.
+
+    Parameters
+    ----------
+    request : PredictRequest
+    volume : Volume
+        The images.
+    tiling : Tiling
+    box : Roi
+        What is predicted at a time.
+    frames : int
+        Planes that the deepest net sees at once.
+    maps : int
+        Of all nets, and their average.
+    """
+    chunks = chunks_of(request.format, volume.shape)
+    plane = math.prod(volume.shape[1:])
+    decoded = planes_kept(volume, tiling, frames=frames, chunks=chunks) * plane * volume.dtype.itemsize
+    gathered = request.format == "png" and box.shape[1:] != volume.shape[1:] and plane > IN_MEMORY
+    return decoded + (maps * plane if gathered else 0)
 
 
 def _bytes_of_boxes(request: PredictRequest, voxels: int, *, nets: int, waiting: int) -> int:

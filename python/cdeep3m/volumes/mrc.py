@@ -174,8 +174,11 @@ def _bytes_are_unsigned(header: Any) -> bool:
 
 
 def _place(header: Any) -> Placement:
-    cells = (float(header.cella.z), float(header.cella.y), float(header.cella.x))
-    counts = (int(header.mz), int(header.my), int(header.mx))
+    """Return where the volume lies; of a single image microscopes give no depth: it is taken to be its width."""
+    cells = [float(header.cella.z), float(header.cella.y), float(header.cella.x)]
+    counts = [int(header.mz), int(header.my), int(header.mx)]
+    if cells[0] == 0 and int(header.nz) == 1 and _in_file(header) == "zyx":
+        cells[0], counts[0] = cells[2], counts[2]
     if min(cells) <= 0 or min(counts) <= 0:
         return Placement()
     z, y, x = (float(f"{cell / count:.7g}") for cell, count in zip(cells, counts, strict=True))

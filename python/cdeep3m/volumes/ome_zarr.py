@@ -173,7 +173,7 @@ def _checked(said: Attributes, name: str, *, version: str) -> Attributes:
         raise FormatError(f"{name} breaks the rules of OME-Zarr (multiscales is {multiscales!r:.60}). Export it again")
     if len(multiscales) > 1:
         logger.warning("%s holds %d images (multiscales); the first of them is read", name, len(multiscales))
-    found = str(said.get("version", first.get("version", version)))
+    found = _version(said, first, version)
     if found not in READ:
         raise InputError(
             f"{name} is OME-Zarr {found}; expected {' or '.join(READ)}. Convert it, or name an array in it"
@@ -192,6 +192,19 @@ def _checked(said: Attributes, name: str, *, version: str) -> Attributes:
             "Export it again"
         ) from error
     return first
+
+
+def is_read(attributes: Attributes) -> bool:
+    """Return whether the image that attributes describe is of a version that is read."""
+    ome = attributes.get("ome")
+    said: Attributes = ome if isinstance(ome, dict) else attributes
+    multiscales = said.get("multiscales")
+    first = multiscales[0] if isinstance(multiscales, list) and multiscales else None
+    return not isinstance(first, dict) or _version(said, first, READ[0]) in READ
+
+
+def _version(said: Attributes, image: Attributes, usual: str) -> str:
+    return str(said.get("version", image.get("version", usual)))
 
 
 def _letter(axis: Attributes, name: str) -> str:

@@ -22,8 +22,11 @@ logger = logging.getLogger(__name__)
 IMAGEJ = {"frames": "t", "slices": "z", "channels": "c"}
 """ImageJ's names, the slowest axis first."""
 PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
+CHANNEL = re.compile(r"<(?:\w+:)?Channel\b[^>]*?\bSamplesPerPixel\s*=\s*[\"'](\d{1,9})[\"']")
 ATTRIBUTE = re.compile(r"\b(Size[ZCT]|DimensionOrder)\s*=\s*[\"']([^\"']{0,40})[\"']")
 WORDS = {"c": "channels", "t": "times", "z": "planes"}
+ALL = "all"
+"""Stands for the planes of several images."""
 
 
 def planes_said(text: str) -> dict[str, int] | None:
@@ -74,7 +77,7 @@ def check_promises(path: Path, pages: Sequence[Directory], *, chosen: bool = Fal
     said = planes_said(pages[0].text)
     if said is None:
         return len(pages)
-    promised = math.prod(said.values())
+    promised = said.get(ALL) or math.prod(said.values())
     if not chosen:
         _refuse_channels(path, said)
     if len(pages) == 1 and promised > 1 and pages[0].text.startswith("ImageJ=") and pages[0].compression == 1:
@@ -97,11 +100,22 @@ def _imagej(lines: Mapping[str, str]) -> dict[str, int] | None:
 
 
 def _ome(text: str) -> dict[str, int] | None:
-    blocks = PIXELS.findall(text)
-    said = dict(ATTRIBUTE.findall(blocks[0]))
+    """Return the planes of the first image along its axes; of several images the number, and all of their planes."""
+    blocks = list(PIXELS.finditer(text))
+    ends = [*(block.start() for block in blocks[1:]), len(text)]
+    images = [_of_image(block[1], text[block.end() : end]) for block, end in zip(blocks, ends, strict=True)]
+    if len(images) == 1:
+        return images[0]
+    return {"series": len(images), ALL: sum(math.prod(sizes.values()) for sizes in images)}
+
+
+def _of_image(attributes: str, rest: str) -> dict[str, int]:
+    """Return the planes of an image along its axes: the samples of a colour lie in one plane."""
+    said = dict(ATTRIBUTE.findall(attributes))
     order = said.get("DimensionOrder", "XYZCT")[:1:-1].lower()
     sizes = {axis: _number(said.get(f"Size{axis.upper()}")) for axis in order if axis in "zct"}
-    return {**sizes, "series": len(blocks)} if len(blocks) > 1 else sizes
+    samples = [_number(count) for count in CHANNEL.findall(rest)]
+    return {**sizes, "c": len(samples)} if sum(samples) == sizes.get("c") else sizes
 
 
 def _tifffile(text: str) -> dict[str, int] | None:

@@ -80,7 +80,7 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
     ----------
     path : Path
     dataset : str
-        Number of an image of an OME-TIFF, counted from 0; empty where there is only one.
+        Number of an image of the file, counted from 0; empty where there is only one.
     selection : Selection
     name : str
         The file, for messages.
@@ -94,7 +94,7 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
         if not any(getattr(file, f"is_{kind}") for kind in DESCRIBED):
             return _plain(file, dataset, selection, name)
         found = file.series
-        if not found or found[0].kind in PLAIN or (len(found) > 1 and found[0].kind != OME):
+        if not found or found[0].kind in PLAIN or (len(found) > 1 and found[0].kind != OME and not dataset):
             _say_of_several(found, name)
             return _plain(file, dataset, selection, name)
         number = _number(dataset, len(found), name)
@@ -117,11 +117,11 @@ def _say_of_several(found: Sequence[tifffile.TiffPageSeries], name: str) -> None
     counts = [len(series.pages) for series in found]
     if len(found) > 1 and max(counts) > 1:
         logger.warning(
-            "Warning: %s holds %d series (of %s planes), read as one volume; save the one that is meant as a file of "
-            "its own",
+            "Warning: %s holds %d series (of %s planes), read as one volume; name the one that is meant, %s::0 and so on",
             name,
             len(found),
             ", ".join(map(str, counts[:5])) + ", ..." * (len(counts) > 5),
+            name,
         )
 
 

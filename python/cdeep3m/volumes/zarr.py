@@ -8,7 +8,7 @@ from cdeep3m.errors import InputError, MissingFileError
 from cdeep3m.geometry import Placement
 from cdeep3m.volumes.axes import Selection, layout_of
 from cdeep3m.volumes.chunked import ChunkedVolume
-from cdeep3m.volumes.ome_zarr import Pyramid, read_pyramid
+from cdeep3m.volumes.ome_zarr import Pyramid, is_read, read_pyramid
 from cdeep3m.volumes.stores import Store, whole_store
 from cdeep3m.volumes.values import in_role
 
@@ -79,7 +79,8 @@ def _parent(store: Store, dataset: str, name: str) -> tuple[Pyramid, Store, int]
     for cut in range(len(parts) - 1, -1, -1):
         group = store.child("/".join(parts[:cut]))
         attributes = _group_attributes(group)
-        pyramid = read_pyramid(attributes, name) if attributes and _has_image(attributes) else None
+        known = attributes is not None and _has_image(attributes) and is_read(attributes)
+        pyramid = read_pyramid(attributes, name) if attributes and known else None
         level = pyramid.level_of("/".join(parts[cut:])) if pyramid else None
         if pyramid and level is not None:
             return pyramid, group, level
@@ -93,6 +94,12 @@ def _has_image(attributes: Attributes) -> bool:
 
 def _open_level(pyramid: Pyramid, group: Store, level: int, selection: Selection, name: str) -> ChunkedVolume:
     place = group.child(pyramid.levels[level].path)
+    own = _names_of_dimensions(_look(place, place.url)[1])
+    if own not in (None, pyramid.axes) and selection.axes is None:
+        raise InputError(
+            f"{name} says that its axes are {pyramid.axes}, its array that they are {own}; expected one of them. Say "
+            "with --axes which is right, or export it again"
+        )
     return _open_array(place, pyramid.axes, pyramid.place(level, name=name), selection, name)
 
 
