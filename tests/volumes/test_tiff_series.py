@@ -140,6 +140,41 @@ def test_the_samples_of_a_colour_are_no_planes_of_an_ome_tiff(tmp_path: Path) ->
     np.testing.assert_array_equal(read(path), gray)
 
 
+def test_hyperstacks_of_bio_formats_that_do_not_say_their_order_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, first in (("v.tif", "ImageJ="), ("w.tif", "ImageJ=1.54f")):
+        said = f"{first}\nhyperstack=true\nimages=24\nchannels=3\nslices=4\nframes=2"
+        pages = ADDRESSES.reshape(24, 5, 6)
+        tifffile.imwrite(tmp_path / name, pages, description=said, metadata=None, photometric="minisblack")
+        caplog.clear()
+        np.testing.assert_array_equal(read(tmp_path / name, time=1, channel=2), ADDRESSES[1, :, 2])
+        assert ("does not note the order" in caplog.text) == (name == "v.tif")
+
+
+def test_big_tiff_files_have_suffixes_of_their_own(tmp_path: Path) -> None:
+    for suffix in (".ome.btf", ".tf8"):
+        path = tmp_path / f"v{suffix}"
+        ome(path, ADDRESSES[0, :, 0], "ZYX")
+        np.testing.assert_array_equal(read(path), ADDRESSES[0, :, 0])
+        with pytest.raises(InputError, match="the original cannot read"):
+            open_volume(path, rules=ORIGINAL)
+
+
+def test_one_of_the_files_of_an_image_is_refused(tmp_path: Path) -> None:
+    planes = "".join(
+        f'<TiffData FirstT="{t}" IFD="0"><UUID FileName="t{t}.ome.tif">urn:uuid:1{t}</UUID></TiffData>' for t in (0, 1)
+    )
+    said = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYZCT" Type="uint16" SizeX="6" SizeY="5" SizeZ="1" SizeC="1" SizeT="2">'
+        f"{planes}</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(tmp_path / "t0.ome.tif", ADDRESSES[0, 0, 0], description=said, metadata=None)
+    with pytest.raises(InputError, match="is one of 2 files of an OME-TIFF"):
+        read(tmp_path / "t0.ome.tif")
+
+
 def test_one_of_several_stacks_that_tifffile_wrote_is_named(tmp_path: Path) -> None:
     stacks = [ADDRESSES[0, :, 0], ADDRESSES[1, :, 0]]
     with tifffile.TiffWriter(tmp_path / "v.tif") as file:

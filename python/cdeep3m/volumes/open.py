@@ -20,6 +20,8 @@ from cdeep3m.volumes.formats import MAP, Format, expected, format_of
 if TYPE_CHECKING:
     from cdeep3m.volumes.base import Volume
 
+BIG_TIFF = (".btf", ".tf2", ".tf8")
+"""What else Bio-Formats calls a BigTIFF file; the original does not know it."""
 FORMATS: list[Format] = [
     Format(
         name="images",
@@ -32,7 +34,7 @@ FORMATS: list[Format] = [
         name="tif",
         what="a .tif or .tiff stack",
         module="cdeep3m.volumes.tiff_series",
-        suffixes=(".tif", ".tiff"),
+        suffixes=(".tif", ".tiff", *BIG_TIFF),
         is_folder=False,
     ),
     Format(
@@ -171,7 +173,7 @@ def _map_in(address: Address) -> Address:
 
 def _refuse_what_exact_mode_lacks(address: Address, found: Format, selection: Selection) -> None:
     """Fail where exact mode is asked for what only this project reads."""
-    if found.name not in OF_THE_ORIGINAL or address.dataset:
+    if found.name not in OF_THE_ORIGINAL or address.dataset or address.suffix in BIG_TIFF:
         raise InputError(f"the original cannot read {address}; leave out --exact")
     if selection != Selection():
         raise InputError(

@@ -24,6 +24,7 @@ IMAGEJ = {"frames": "t", "slices": "z", "channels": "c"}
 PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
 CHANNEL = re.compile(r"<(?:\w+:)?Channel\b[^>]*?\bSamplesPerPixel\s*=\s*[\"'](\d{1,9})[\"']")
 ATTRIBUTE = re.compile(r"\b(Size[ZCT]|DimensionOrder)\s*=\s*[\"']([^\"']{0,40})[\"']")
+FILE_NAME = re.compile(r"<(?:\w+:)?UUID\b[^>]*?\bFileName\s*=\s*[\"']([^\"']+)[\"']")
 WORDS = {"c": "channels", "t": "times", "z": "planes"}
 ALL = "all"
 """Stands for the planes of several images."""
@@ -72,7 +73,7 @@ def check_promises(path: Path, pages: Sequence[Directory], *, chosen: bool = Fal
     FormatError
         Planes are missing.
     InputError
-        It holds several channels, or times of volumes.
+        It holds several channels, or times of volumes, or a part of an image whose other files lie beside it.
     """
     said = planes_said(pages[0].text)
     if said is None:
@@ -83,6 +84,12 @@ def check_promises(path: Path, pages: Sequence[Directory], *, chosen: bool = Fal
     if len(pages) == 1 and promised > 1 and pages[0].text.startswith("ImageJ=") and pages[0].compression == 1:
         _check_behind_each_other(path, pages[0], promised)
         return promised
+    files = {name for block in PIXELS.split(pages[0].text)[1:] for name in FILE_NAME.findall(block)}
+    if len(files) > 1:
+        raise InputError(
+            f"{path} is one of {len(files)} files of an OME-TIFF; expected one file. Save them as one, for example "
+            "with ImageJ (Bio-Formats Exporter), or bfconvert"
+        )
     full = [page for page in pages if not page.reduced]
     if promised > len(full) * (pages[0].samples if "?" in said else 1):
         raise damaged(

@@ -106,6 +106,7 @@ def chosen_pages(path: Path, dataset: str, selection: Selection, name: str) -> C
         said, sides = _planes(series)
         if series.kind != OME:
             said = _as_planes(said, selection, name)
+            _say_who_ordered_the_planes(file, sides, name)
         layout = layout_of(sides, said, _without_level(selection), name=name)
         order = _order(layout)
         pages = order if is_contiguous(file) else [_page_number(full, at, path, name) for at in order]
@@ -183,6 +184,20 @@ def _as_planes(said: str | None, selection: Selection, name: str) -> str | None:
         *(("channels", "channel") if said == "cyx" else ("times", "time")),
     )
     return "zyx"
+
+
+def _say_who_ordered_the_planes(file: tifffile.TiffFile, sides: tuple[int, ...], name: str) -> None:
+    """Warn of hyperstacks that Bio-Formats wrote as ImageJ's, which it signs without a version.
+
+    It leaves the planes in the order of what it converts, and notes none: it reads them otherwise itself then.
+    """
+    unsigned = file.is_imagej and not (file.imagej_metadata or {}).get("ImageJ")
+    if unsigned and sum(side > 1 for side in sides[:-2]) > 1:
+        logger.warning(
+            "%s was written by Bio-Formats, which does not note the order of channels, planes and times; they are "
+            "read in ImageJ's. If they are mixed up, convert to .ome.tif instead",
+            name,
+        )
 
 
 def _order(layout: Layout) -> list[int]:
