@@ -110,13 +110,16 @@ def test_ome_zarr_models_find_our_metadata_valid(name: str, version: str, tmp_pa
     assert list(steps[1].translation) == [60, 80, 45]
 
 
+CODECS_OF_N5 = ("raw", "gzip", "bzip2", "xz", "blosc", "zstd")
+
+
 def test_z5py_s_arrays_are_read(tmp_path: Path) -> None:
     z5py = pytest.importorskip("z5py")
     with z5py.File(str(tmp_path / "v.n5"), "w", use_zarr_format=False) as file:
-        for codec in ("raw", "gzip"):
+        for codec in CODECS_OF_N5:
             file.create_dataset(codec, data=ADDRESSES, chunks=(5, 64, 32), compression=codec)
-    same(f"{tmp_path / 'v.n5'}::raw")
-    same(f"{tmp_path / 'v.n5'}::gzip")
+    for codec in CODECS_OF_N5:
+        same(f"{tmp_path / 'v.n5'}::{codec}")
 
 
 def test_z5py_reads_our_n5(tmp_path: Path) -> None:

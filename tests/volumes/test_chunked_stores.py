@@ -264,6 +264,27 @@ class TestN5:
         volume = open_n5(store, "", Selection(channel=1), name="v.n5")
         np.testing.assert_array_equal(volume.read(ALL), ADDRESSES + 1000)
 
+    @pytest.mark.parametrize(
+        ("codec", "said"),
+        [
+            ({"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}, {"compression": {"nthreads": 4}}),
+            ({"type": "gzip", "level": 6}, {"compressionType": "gzip"}),
+            ({"type": "raw"}, {"compressionType": "raw"}),
+        ],
+    )
+    def test_is_read_as_the_library_for_java_describes_it(self, codec: dict, said: dict, tmp_path: Path) -> None:
+        store = store_array(tmp_path, ADDRESSES.T, "n5", metadata={"blockSize": [4, 3, 2], "compression": codec})
+        meta = json.loads((tmp_path / "attributes.json").read_text())
+        if "compressionType" in said:
+            meta = {**meta, **said}
+            del meta["compression"]
+        else:
+            meta["compression"]["nthreads"] = 4
+        (tmp_path / "attributes.json").write_text(json.dumps(meta))
+        volume = open_n5(store, "", NONE, name="v")
+        assert volume.chunks == (2, 3, 4)
+        np.testing.assert_array_equal(volume.read(BOX), ADDRESSES[BOX.slices])
+
     def test_resolution_is_along_x_y_z(self, tmp_path: Path) -> None:
         store = store_array(tmp_path / "v.n5" / "raw", ADDRESSES.T, "n5")
         path = tmp_path / "v.n5" / "raw" / "attributes.json"

@@ -80,10 +80,11 @@ def _open_setup(store: Store, place: Store, setups: list[int], selection: Select
     levels = _numbers(group.child(f"timepoint{time}"), "s")
     level = bigdataviewer.level_of(len(levels), selection, name)
     array = group.child(f"timepoint{time}/s{level}")
+    attributes = array.read_json(META) or {}
     factors = (group.read_json(META) or {}).get("downsamplingFactors") or []
     known = _setups_beside(store)
     zyx = tuple(int(factor) for factor in factors[level])[::-1] if level < len(factors) else (1, 1, 1)
-    opened = array.open_array(DRIVER, name=name)
+    opened = array.open_array(DRIVER, name=name, **_spelled(attributes))
     layout = layout_of(opened.shape, "xyz", Selection(axes=selection.axes), name=name)
     return ChunkedVolume(opened, layout, bigdataviewer.place_of(known.get(setup), zyx), name=name)
 
@@ -91,9 +92,24 @@ def _open_setup(store: Store, place: Store, setups: list[int], selection: Select
 def _open_array(store: Store, dataset: str, attributes: Attributes, selection: Selection, name: str) -> ChunkedVolume:
     if selection.level:
         raise InputError(f"{name} is one array and has no level {selection.level}; leave out --level")
-    array = store.child(dataset).open_array(DRIVER, name=name)
+    array = store.child(dataset).open_array(DRIVER, name=name, **_spelled(attributes))
     layout = layout_of(array.shape, _axes(attributes), selection, name=name)
     return ChunkedVolume(array, layout, _place(store, dataset, attributes, layout, name), name=name)
+
+
+def _spelled(attributes: Attributes) -> Attributes:
+    """Return what tensorstore is told of an array instead of what the file says in a way that it does not know.
+
+    The N5 library for Java notes how many threads packed the chunks with Blosc; its first version had the compression's
+    name alone.
+    """
+    said = attributes.get("compression", {"type": attributes.get("compressionType", "none")})
+    known = {key: value for key, value in said.items() if key != "nthreads"} if isinstance(said, dict) else said
+    is_known = known in (attributes.get("compression"), {"type": "none"})
+    if is_known or not {"dimensions", "blockSize", "dataType"} <= set(attributes):
+        return {}
+    kept = {key: attributes[key] for key in ("dimensions", "blockSize", "dataType")}
+    return {"metadata": {**kept, "compression": known}}
 
 
 def _axes(attributes: Attributes) -> str | None:

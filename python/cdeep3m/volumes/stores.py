@@ -201,7 +201,7 @@ class Store:
         name : str
             What a user calls it, for messages.
         spec
-            Further members of tensorstore's specification.
+            Further members of tensorstore's specification; its `metadata` stands for the array's own.
 
         Raises
         ------
@@ -212,8 +212,9 @@ class Store:
         """
         ts = tensorstore_module()
         full = {"driver": driver, "kvstore": self.kvstore(), **spec}
+        how = {"assume_metadata": True} if "metadata" in spec else {}
         with reaching(name or self.url):
-            return ts.open(full, context=context(), open=True, read=True, write=False).result()
+            return ts.open(full, context=context(), open=True, read=True, write=False, **how).result()
 
     def create_array(self, driver: str, **spec: Any) -> tensorstore.TensorStore:
         """Make an array, or open the one that is there where it is the same.
