@@ -1,5 +1,7 @@
 """What does not run by itself: other programs read our files, and we theirs. Each prints what it found, or fails.
 
+From the project's folder, with PYTHONPATH=tests:
+
 python tests/system/by_hand.py mrcfile FOLDER        microscopes' own files: tests/test_data of mrcfile's archive
 python tests/system/by_hand.py yaozarrs FOLDER       metadata broken on purpose: tests/data of yaozarrs' archive
 python tests/system/by_hand.py ngff                  ngff-zarr, both ways (pip install ngff-zarr)
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from cdeep3m.maps.open import open_maps
 from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume, read_all
 from cdeep3m.volumes.axes import Selection
+from http_ranges import Ranges
 
 SHAPE = (6, 200, 300)
 ADDRESSES = (np.arange(6 * 200 * 300, dtype=np.uint32) % 65521).astype(np.uint16).reshape(SHAPE)
@@ -177,7 +180,7 @@ def neuroglancer(out: Path | None, folder: Path) -> None:
     }
     for name in names:
         written(folder / f"v-{name}", name, squares)
-    web = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(folder)))
+    web = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Ranges, directory=str(folder)))
     threading.Thread(target=web.serve_forever, daemon=True).start()
     (out or Path()).mkdir(parents=True, exist_ok=True)
     library.set_server_bind_address("127.0.0.1")
@@ -200,6 +203,7 @@ def neuroglancer(out: Path | None, folder: Path) -> None:
             with viewer.txn() as state:
                 state.layers["ours"] = library.ImageLayer(source=url)
                 state.layout = "xy"
+                state.displayDimensions = ["x", "y", "z"]
             page = browser.new_page(viewport={"width": 800, "height": 600})
             errors: list[str] = []
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
@@ -210,17 +214,6 @@ def neuroglancer(out: Path | None, folder: Path) -> None:
             print(f"{name}: dimensions {said.get('dimensions')}, position {said.get('position')}, errors {errors}")
             page.close()
         browser.close()
-
-
-class Open(SimpleHTTPRequestHandler):
-    """Gives files to pages of any origin."""
-
-    def end_headers(self) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")
-        super().end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import shutil
@@ -33,6 +34,7 @@ from cdeep3m.tiling.boxes import Grid
 from cdeep3m.volumes import open_volume, read_all, stores
 from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.axes import Selection
+from http_ranges import Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -403,33 +405,44 @@ def test_the_command_says_in_one_line_that_a_store_is_away(
     assert "cannot be reached" in said[-1]
 
 
-def test_a_volume_is_read_over_http(server: str, tmp_path: Path) -> None:
-    import functools
-    from http.server import SimpleHTTPRequestHandler
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server that gives what lies in the test's folder."""
+    made = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Ranges, directory=str(tmp_path)))
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_address[1]}"
+    made.shutdown()
+    made.server_close()
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
 
-    del server
-    write(str(tmp_path / "v.zarr"), "ome-zarr")
-    write(str(tmp_path / "v.n5"), "n5")
-    write(str(tmp_path / "v.precomputed"), "precomputed")
-    web = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=web.serve_forever, daemon=True).start()
-    try:
-        base = f"http://127.0.0.1:{web.server_address[1]}"
-        for address in (
-            f"{base}/v.zarr",
-            f"{base}/v.n5::s0",
-            f"{base}/v.precomputed",
-            f"precomputed://{base}/v.precomputed",
-        ):
-            volume = open_volume(address)
-            np.testing.assert_array_equal(read_all(volume), ADDRESSES)
-            assert volume.placement == SPEC.placement
-        with pytest.raises(InputError, match="cannot|read|web|only"):
-            open_maps(f"{base}/new.zarr", SPEC)
-    finally:
-        web.shutdown()
-        web.server_close()
+@pytest.mark.parametrize("name", ["ome-zarr", "ome-zarr-0.4", "ome-zarr-sharded", "n5", "precomputed"])
+def test_a_volume_is_read_over_http(name: str, web: str, tmp_path: Path) -> None:
+    scheme = "zarr" if "zarr" in name else name
+    write(str(tmp_path / f"v.{scheme}"), name)
+    below = "::s0" if name == "n5" else ""
+    for address in (f"{web}/v.{scheme}{below}", f"{scheme}://{web}/v.{scheme}{below}"):
+        volume = open_volume(address)
+        np.testing.assert_array_equal(read_all(volume), ADDRESSES)
+        assert volume.placement == SPEC.placement
+    with pytest.raises(InputError, match="cannot|read|web|only"):
+        open_maps(f"{web}/new.{scheme}", SPEC, format_name=name)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "zarr3", "sharded"])
+def test_plain_arrays_are_read_from_s3_and_the_web(kind: str, keys: str, web: str, tmp_path: Path) -> None:
+    import tensorstore
+
+    inner = {"name": "sharding_indexed", "configuration": {"chunk_shape": [8, 64, 64]}}
+    grid = {"name": "regular", "configuration": {"chunk_shape": [8, 128, 64]}}
+    meta = {"metadata": {"codecs": [inner], "chunk_grid": grid}} if kind == "sharded" else {}
+    for store in (
+        {"driver": "file", "path": f"{tmp_path}/v.zarr/"},
+        stores.Store.at(f"s3://{BUCKET}/{kind}").kvstore(),
+    ):
+        driver = "zarr" if kind == "zarr" else "zarr3"
+        spec = {"driver": driver, "kvstore": store, **meta}
+        made = tensorstore.open(spec, create=True, dtype="uint16", shape=SHAPE).result()
+        made[...] = ADDRESSES
+    for address in (f"{web}/v.zarr", f"zarr://s3://{BUCKET}/{kind}"):
+        volume = open_volume(address, selection=Selection(axes="zyx"))
+        np.testing.assert_array_equal(read_all(volume), ADDRESSES)

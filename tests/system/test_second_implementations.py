@@ -68,6 +68,41 @@ def test_zarr_python_s_arrays_are_read(version: int, options: dict, tmp_path: Pa
     same(tmp_path / "v.zarr", axes="zyx")
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_python_s_ome_zarr_is_read(version: int, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3")
+    group = zarr.open_group(tmp_path / "v.zarr", mode="w", zarr_format=version)
+    kinds = {"t": "time", "c": "channel"}
+    axes = [
+        {"name": name, "type": kinds.get(name, "space"), **({} if name in kinds else {"unit": "nanometer"})}
+        for name in "tczyx"
+    ]
+    datasets = []
+    for level in range(2):
+        step = 2**level
+        values = np.stack([ADDRESSES + 1, ADDRESSES])[None, :, :, ::step, ::step]
+        named = {"dimension_names": list("tczyx"), "shards": (1, 1, 5, 128, 64)} if version == 3 else {"order": "F"}
+        chunks = (1, 1, 5, 64, 32)
+        group.create_array(str(level), shape=values.shape, chunks=chunks, dtype="uint16", **named)[:] = values
+        steps = [
+            {"type": "scale", "scale": [1, 1, 3, 0.8 * step, 0.9 * step]},
+            {"type": "translation", "translation": [0, 0, 6, 8, 4.5]},
+        ]
+        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    shared = [{"type": "scale", "scale": [1, 1, 10, 10, 10]}]
+    image = {"axes": axes, "datasets": datasets, "coordinateTransformations": shared}
+    if version == 2:
+        group.attrs["multiscales"] = [{"version": "0.4", **image}]
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    same(tmp_path / "v.zarr", channel=1)
+    same(f"{tmp_path / 'v.zarr'}::0", channel=1)
+    assert open_volume(tmp_path / "v.zarr", selection=Selection(channel=1)).placement == PLACE
+    reduced = open_volume(tmp_path / "v.zarr", selection=Selection(channel=1, level=1))
+    np.testing.assert_array_equal(read_all(reduced), ADDRESSES[:, ::2, ::2])
+    assert reduced.placement == Placement((30.0, 16.0, 18.0), "nanometer", (60.0, 80.0, 45.0))
+
+
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "lz4", "bz2"])
 def test_numcodecs_compressors_of_zarr_2_are_read(codec: str, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr", minversion="3")
