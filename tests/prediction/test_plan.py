@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,17 @@ import tifffile
 from cdeep3m.cli.main import main
 from cdeep3m.engines.identity import IdentityEngine
 from cdeep3m.errors import InputError
+from cdeep3m.nets.prototxts import deploy
 from cdeep3m.prediction.plan import plan_prediction
 from cdeep3m.prediction.run import PredictRequest, predict
 from cdeep3m.prediction.streaming import Lane
+from cdeep3m.proto import caffemodel, prototxt
 from cdeep3m.runs.trained import TrainedRun
+from cdeep3m.system.ledger import ENTRY
 from cdeep3m.tiling import grid
 from cdeep3m.volumes import open_volume
 from example_runs import write_planes
+from random_nets import random_net
 
 if TYPE_CHECKING:
     from cdeep3m.prediction.plan import PredictionPlan
@@ -248,3 +253,62 @@ def test_tiles_of_large_planes_are_planned(trained: Path, tmp_path: Path, monkey
     wide = write_planes(tmp_path / "wide", np.zeros((2, 40, 2100), np.uint8) + np.arange(2100).astype(np.uint8))
     _, plan = planned(trained, wide, tmp_path / "out", format="ome-zarr", nets=("1fm",))
     assert (plan.boxes, plan.box) == (3, (2, 40, 960))
+
+
+FIRST_BOX = """
+import os, sys, time
+from pathlib import Path
+from cdeep3m.cli.main import main
+from cdeep3m.prediction.streaming import Lane
+
+write = Lane.write
+
+def write_and_end(lane, *values):
+    write(lane, *values)
+    print(time.process_time(), flush=True)
+    os._exit(0)
+
+Lane.write = write_and_end
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.heavy
+def test_the_first_box_of_a_terabyte_is_on_the_disk_within_a_minute(tmp_path: Path) -> None:
+    """A compact net, one variant, one thread; of the processor's time, as other work may keep it busy."""
+    model = tmp_path / "trained" / "1fm" / "trainedmodel"
+    model.mkdir(parents=True)
+    net = random_net(deploy("1fm", width=8))
+    prototxt.write(model.parent / "deploy.prototxt", net.message)
+    caffemodel.write_model(model / "1fm_classifer_iter_9.caffemodel", net.to_message())
+    images = without_chunks(tmp_path / "v.zarr", (10_000,) * 3, (64, 64, 64))
+    words = [
+        "--models",
+        "1fm",
+        "--augspeed",
+        "10",
+        "--format",
+        "ome-zarr",
+        "--axes",
+        "zyx",
+        "--gpu",
+        "-1",
+        "--no-report",
+    ]
+    places = [str(tmp_path / "trained"), str(images), str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_BOX, "predict", *words, *places],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    map_ = tmp_path / "out" / "1fm" / "Segmented.zarr"
+    chunks = [path for path in (map_ / "0" / "c").rglob("*") if path.is_file()]
+    assert len(chunks) == 15 * 15
+    (marks,) = (map_.parent / "Segmented.zarr.ledger").glob("*.boxes")
+    assert marks.stat().st_size == ENTRY.itemsize
+    print(f"the first box took {done.stdout.split()[-1]} s of the processor")
+    assert float(done.stdout.split()[-1]) < 60

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
 from cdeep3m.errors import CDeep3MError
 from cdeep3m.geometry import Placement
@@ -148,7 +149,7 @@ def imagej(jar: Path | None, folder: Path) -> None:
 
 
 def bioformats(jar: Path | None, folder: Path) -> None:
-    """Let Bio-Formats read our TIFF, OME-TIFF and MRC files."""
+    """Let Bio-Formats read our TIFF, OME-TIFF and MRC files, and read what it makes of an OME-TIFF."""
     ours = [written(folder / "v.tif", "tif"), written(folder / "v.mrc", "mrc")]
     ours.append(written(folder / "int32.tif", "tif", ADDRESSES.astype(np.int32)))
     for path in ours:
@@ -157,6 +158,27 @@ def bioformats(jar: Path | None, folder: Path) -> None:
         physical = re.findall(r'PhysicalSize[XYZ](?:Unit)?="[^"]*"', said)
         print(f"{path.name}: { ({key: found and found[1] for key, found in sizes.items()}) } {' '.join(physical)}")
         assert [int(found[1]) for found in sizes.values() if found] == [SHAPE[2], SHAPE[1], SHAPE[0]]
+
+    values = np.arange(2 * 3 * 5 * 40 * 48, dtype=np.uint16).reshape(2, 3, 5, 40, 48)
+    sizes = {f"PhysicalSize{axis}": size for axis, size in zip("ZYX", (30, 5, 4), strict=True)}
+    units = {f"PhysicalSize{axis}Unit": "nm" for axis in "ZYX"}
+    source = folder / "source.ome.tif"
+    tifffile.imwrite(source, values, ome=True, metadata={"axes": "TCZYX", **sizes, **units})
+    tiles = ("-tilex", "16", "-tiley", "16")
+    for name, words in {
+        "plain.ome.tif": (),
+        "big.ome.btf": (),
+        "tiles.ome.tif": (*tiles, "-bigtiff", "-compression", "LZW"),
+        "pyramid.ome.tif": (*tiles, "-compression", "zlib", "-pyramid-resolutions", "2", "-pyramid-scale", "2"),
+    }.items():
+        java("-cp", str(jar), "loci.formats.tools.ImageConverter", *words, str(source), str(folder / name))
+        for time, channel in np.ndindex(2, 3):
+            volume = open_volume(folder / name, selection=Selection(time=time, channel=channel))
+            np.testing.assert_array_equal(read_all(volume), values[time, channel])
+            assert volume.placement == Placement((30.0, 5.0, 4.0), "nanometer")
+        print(f"{name} of Bio-Formats is read, each channel and time")
+    level = open_volume(folder / "pyramid.ome.tif", selection=Selection(time=1, channel=2, level=1))
+    np.testing.assert_array_equal(read_all(level), values[1, 2, :, ::2, ::2])
 
 
 def java(*words: str) -> str:
