@@ -37,6 +37,18 @@ def test_options_arrive(maps, tmp_path):
     assert np.unique(tifffile.imread(out)).tolist() == [0, 1, 2]
 
 
+def test_a_part_of_a_volume_is_asked_for_as_of_any_other_command(tmp_path, capsys):
+    both = np.stack([np.zeros_like(MAPS), MAPS])
+    tifffile.imwrite(tmp_path / "maps.tif", both, photometric="minisblack", metadata={"axes": "CZYX"})
+    maps, out = str(tmp_path / "maps.tif"), tmp_path / "out"
+    assert main(["objects", "--channel", "1", "--roi", "0:3,2:8,2:20", maps, str(out)]) == 0
+    assert capsys.readouterr().out == f"2 objects written to {out / 'labels.tif'}\n"
+    labels = tifffile.imread(out / "labels.tif")
+    np.testing.assert_array_equal(labels > 0, MAPS[:, 2:, 2:] > 127)
+    assert main(["objects", maps, str(tmp_path / "none")]) == 1
+    assert "holds 2 channels; expected one to be chosen" in capsys.readouterr().err
+
+
 def test_workers_give_the_same(maps, tmp_path):
     for name, options in (("one", []), ("two", ["--workers", "2"])):
         assert main(["objects", *options, maps, str(tmp_path / name)]) == 0

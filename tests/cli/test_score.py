@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from cdeep3m.cli.score import main
 from cdeep3m.evaluation.scoring import score_maps
+from cdeep3m.maps.copying import convert
 from example_runs import make_prediction, write_planes
 
 
@@ -58,6 +61,44 @@ def test_threshold_can_come_from_other_labels(root, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["threshold"] == score_maps(*other).best / 255
     assert told["threshold_chosen_here"] is False
+
+
+def test_maps_and_labels_are_named_by_addresses(root, tmp_path, capsys):
+    pytest.importorskip("tensorstore")
+    assert main(["--json", *arguments(root)]) == 0
+    expected = capsys.readouterr().out
+    places = {}
+    for kind in ("precomputed", "zarr", "n5"):
+        for name, path in (("maps", root / "predicted" / "ensembled"), ("labels", root / "labels")):
+            convert(str(path), str(tmp_path / f"{name}.{kind}"))
+            places[kind, name] = f"{kind}://{tmp_path / name}.{kind}"
+    for kind, other in (("precomputed", "zarr"), ("zarr", "n5"), ("n5", "precomputed")):
+        assert main(["--json", places[kind, "maps"], places[other, "labels"]]) == 0
+        assert capsys.readouterr().out == expected
+    for name in ("maps", "labels"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.precomputed").rename(tmp_path / name / "moved")
+        places[name] = f"precomputed://{tmp_path / name / 'moved'}"
+    threshold = ["--threshold-from", places["maps"], places["labels"]]
+    assert main(["--json", *threshold, places["maps"], places["labels"]]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == json.loads(expected)["best_threshold_here"]
+
+
+def test_options_choose_the_channel_of_maps_and_say_the_axes_of_labels(tmp_path, capsys):
+    maps = np.arange(2 * 3 * 20 * 30, dtype=np.uint8).reshape(2, 3, 20, 30)
+    tifffile.imwrite(tmp_path / "maps.tif", maps, photometric="minisblack", metadata={"axes": "CZYX"})
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["labels"] = (maps[1] > 127).astype(np.uint8)
+        file["raw"] = maps[0]
+    named = [str(tmp_path / "maps.tif"), f"{tmp_path / 'labels.h5'}::labels"]
+    assert main(["--json", "--channel", "1", *named]) == 1
+    assert "expected --axes" in capsys.readouterr().err
+    with h5py.File(tmp_path / "labels.h5", "a") as file:
+        file["labels"].attrs["axistags"] = json.dumps({"axes": [{"key": axis} for axis in "zyx"]})
+    assert main(["--json", "--channel", "1", *named]) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] == 1
+    assert main(["--json", "--channel", "0", "--roi", "0:1,:,:", *named]) == 0
+    assert json.loads(capsys.readouterr().out)["f1"] < 1
 
 
 def test_picture_is_drawn(root, tmp_path):

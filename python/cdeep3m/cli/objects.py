@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
 from cdeep3m.cli.runner_options import add_runner_options, runner_of
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 from cdeep3m.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def parser() -> CommandParser:
         help="size of a voxel, such as 30,8,8nm: volume, places and surface are in this unit, and --split and --halo "
         "take it into account; lengths of theirs are voxels along x (default: what MAPS say, or else 1,1,1voxel)",
     )
+    add_selection_options(made)
     add_runner_options(made)
     return made
 
@@ -130,7 +132,7 @@ def request_of(options: argparse.Namespace) -> ObjectsRequest:
 
     size, unit = options.voxel_size or (None, "voxel")
     return ObjectsRequest(
-        maps=Address.of(options.maps),
+        maps=Address.of(address_of(options.maps, options)),
         out=options.out,
         threshold=options.threshold,
         min_size=options.min_size,

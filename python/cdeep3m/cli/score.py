@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.volume_options import add_selection_options, address_of
 from cdeep3m.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cdeep3m.evaluation.object_scores import ObjectScores
     from cdeep3m.evaluation.scores import Scores
     from cdeep3m.evaluation.scoring import MapScores
+    from cdeep3m.volumes.address import Address
 
 DESCRIPTION = """\
 Score MAPS against LABELS, voxel by voxel and object by object, in all and plane by plane.
@@ -80,10 +82,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the scores of every plane")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw precision, recall and F1 as a .png file")
+    add_selection_options(parser, roi=False)
     parser.add_argument("maps", metavar="MAPS")
     parser.add_argument("labels", metavar="LABELS")
     options = parser.parse(argv)
-    return run(lambda: _instances(options) if options.instances else _maps(options), debug=options.debug)
+
+    def find() -> None:
+        options.maps, options.labels = _addressed(options, options.maps, options.labels)
+        options.threshold_from = options.threshold_from and _addressed(options, *options.threshold_from)
+        (_instances if options.instances else _maps)(options)
+
+    return run(find, debug=options.debug)
+
+
+def _addressed(options: argparse.Namespace, maps: str, labels: str) -> tuple[str | Address, str | Address]:
+    """Return maps and their labels as the options of volumes choose them."""
+    is_labels = not options.instances
+    return address_of(maps, options, roi=False), address_of(labels, options, labels=is_labels, roi=False)
 
 
 def _instances(options: argparse.Namespace) -> None:

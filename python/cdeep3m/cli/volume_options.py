@@ -15,11 +15,12 @@ FORMATS = ("png", "tif", "h5", "mrc", "ome-zarr", "ome-zarr-0.4", "ome-zarr-shar
 MAP_TYPES = ("uint8", "uint16", "float32")
 
 
-def add_selection_options(parser: argparse.ArgumentParser, *, time: bool = True) -> None:
-    """Add what chooses a part of a volume; without `time`, all but --time."""
-    parser.add_argument(
-        "--roi", metavar="BOX", help="only the box z0:z1,y0:y1,x0:x1, counted from 0, ends not included"
-    )
+def add_selection_options(parser: argparse.ArgumentParser, *, time: bool = True, roi: bool = True) -> None:
+    """Add what chooses a part of a volume; without `time`, all but --time, without `roi`, all but --roi."""
+    if roi:
+        parser.add_argument(
+            "--roi", metavar="BOX", help="only the box z0:z1,y0:y1,x0:x1, counted from 0, ends not included"
+        )
     parser.add_argument("--channel", type=int, metavar="N", help="which channel, from 0, where a file holds several")
     if time:
         parser.add_argument("--time", type=int, metavar="N", help="which time, from 0, where a file holds several")
@@ -55,7 +56,7 @@ def add_place_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) -> str | Address:
+def address_of(text: str, options: argparse.Namespace, *, labels: bool = False, roi: bool = True) -> str | Address:
     """Return what a user names: the text where that is a path, or an address where it or an option says more.
 
     Parameters
@@ -65,6 +66,8 @@ def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) 
         With those of `add_selection_options`.
     labels : bool
         Whether these are the labels of other images, to which --channel does not belong.
+    roi : bool
+        Whether --roi is the one of `add_selection_options`.
 
     Raises
     ------
@@ -75,13 +78,13 @@ def address_of(text: str, options: argparse.Namespace, *, labels: bool = False) 
 
     from cdeep3m.volumes.address import Address
 
-    selection = selection_of(options)
+    selection = selection_of(options, roi=roi)
     named = replace(Address.of(text), selection=replace(selection, channel=None) if labels else selection)
     return text if named == Address(text) and not named.scheme else named
 
 
-def selection_of(options: argparse.Namespace) -> Selection:
-    """Return what the options of `add_selection_options` ask for.
+def selection_of(options: argparse.Namespace, *, roi: bool = True) -> Selection:
+    """Return what the options of `add_selection_options` ask for; without `roi`, all but --roi.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def selection_of(options: argparse.Namespace) -> Selection:
         channel=options.channel,
         time=options.time,
         level=options.level,
-        roi=None if options.roi is None else parse_roi(options.roi),
+        roi=parse_roi(options.roi) if roi and options.roi is not None else None,
     )
 
 

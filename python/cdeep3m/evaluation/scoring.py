@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,13 +18,13 @@ from cdeep3m.evaluation.precision_recall import VALUES, PrecisionRecall, precisi
 from cdeep3m.evaluation.scores import HALF, Scores, best_threshold, score
 from cdeep3m.matlab_ports.snemi3d_metrics import Overlaps, overlaps
 from cdeep3m.volumes import open_volume, planes_of, require_one_size
+from cdeep3m.volumes.address import Address
 from cdeep3m.volumes.formats import MAP
 from cdeep3m.volumes.labels import IGNORED, ClassVolume, Labelling, OneClass
 from cdeep3m.volumes.open import ELSEWHERE
 from cdeep3m.volumes.samples import to_8_bits
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from cdeep3m.volumes import Volume
@@ -119,7 +120,7 @@ class Counted(NamedTuple):
     objects: ObjectScores | None
 
 
-def maps_in(path: str | os.PathLike[str]) -> Path:
+def maps_in(path: str | os.PathLike[str]) -> Path | Address:
     """Return the maps that `path` means: itself, or the average of the nets in the folder of a prediction.
 
     Raises
@@ -127,26 +128,30 @@ def maps_in(path: str | os.PathLike[str]) -> Path:
     InputError
         It is the folder of a prediction of several classes.
     """
+    named = Address.of(path)
+    if named.scheme:
+        return named
     classes = class_folders(path)
     if classes:
-        named = ", ".join(map(str, classes))
+        listed = ", ".join(map(str, classes))
         first = next(iter(classes.values()))
-        raise InputError(f"{path} holds maps of class {named}; expected those of one. Name its folder, as in {first}")
+        raise InputError(f"{path} holds maps of class {listed}; expected those of one. Name its folder, as in {first}")
     folder = Path(path) / ENSEMBLE if (Path(path) / ENSEMBLE).is_dir() else Path(path)
     single = sorted(folder.glob(f"{MAP}.*")) if folder.is_dir() else []
-    return single[0] if len(single) == 1 and single[0].name != ELSEWHERE else folder
+    found = single[0] if len(single) == 1 and single[0].name != ELSEWHERE else folder
+    return replace(named, location=os.fspath(found)) if isinstance(path, Address) else found
 
 
 def class_folders(path: str | os.PathLike[str]) -> dict[int, Path]:
     """Return the prediction of each class in the folder of a prediction of several; none in any other folder."""
     folder = Path(path)
-    if not folder.is_dir() or (folder / ENSEMBLE).is_dir():
+    if Address.of(path).scheme or not folder.is_dir() or (folder / ENSEMBLE).is_dir():
         return {}
     found = {int(match[1]): each for each in folder.iterdir() if (match := CLASS_FOLDER.fullmatch(each.name))}
     return dict(sorted(found.items()))
 
 
-def class_folder(path: str | os.PathLike[str], label: int) -> Path:
+def class_folder(path: str | os.PathLike[str], label: int) -> str | os.PathLike[str]:
     """Return the prediction of one class in the folder of a prediction of several, or any other maps as they are.
 
     Raises
@@ -157,7 +162,9 @@ def class_folder(path: str | os.PathLike[str], label: int) -> Path:
     folders = class_folders(path)
     if folders and label not in folders:
         raise InputError(f"{path} holds maps of class {', '.join(map(str, folders))}; found none of class {label}")
-    return folders.get(label, Path(path))
+    if label not in folders:
+        return path
+    return replace(path, location=os.fspath(folders[label])) if isinstance(path, Address) else folders[label]
 
 
 def classes_in(labels: str | os.PathLike[str]) -> list[int]:
@@ -168,9 +175,10 @@ def classes_in(labels: str | os.PathLike[str]) -> list[int]:
     return [int(value) for value in found if value]
 
 
-def is_map(path: Path, volume: Volume) -> bool:
+def is_map(path: Path | Address, volume: Volume) -> bool:
     """Return whether values of a type of more than 8 bits are probabilities: those of a prediction's own maps are."""
-    own = path.name.startswith(f"{MAP}.") or (path / ELSEWHERE).is_file()
+    location = os.fspath(path).rstrip("/")
+    own = location.rpartition("/")[2].startswith(f"{MAP}.") or os.path.isfile(os.path.join(location, ELSEWHERE))
     return own and volume.dtype.name in MAP_TYPES
 
 

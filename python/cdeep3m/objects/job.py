@@ -42,7 +42,7 @@ from cdeep3m.runners.base import run_missing
 from cdeep3m.system.files import demand_no_links, own_folder, partial_name, whole_file
 from cdeep3m.system.ledger import Ledger, open_ledger
 from cdeep3m.volumes import open_volume
-from cdeep3m.volumes.address import Address
+from cdeep3m.volumes.address import ANYTHING, Address
 from cdeep3m.volumes.formats import format_of
 from cdeep3m.volumes.identity import fingerprint
 from cdeep3m.volumes.units import SYMBOLS, known_unit
@@ -311,6 +311,7 @@ class ObjectsJob:
             "size": " x ".join(map(str, volume.shape)),
             "type": str(volume.dtype),
             "files of the maps": fingerprint(request.maps) or "",
+            **({"part": str(request.maps.selection)} if request.maps.selection != ANYTHING else {}),
             "block": " x ".join(map(str, self.grid.block)),
             "threshold": repr(request.threshold),
             "min size": request.min_size,
