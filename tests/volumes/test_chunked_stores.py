@@ -215,6 +215,12 @@ class TestOmeZarr:
         with pytest.raises(FormatError, match=rf"breaks the rules of OME-Zarr {version} \(.*scale"):
             open_zarr(store, "", NONE, name="v")
 
+    def test_a_single_plane_is_as_deep_as_its_voxels_are_wide(self, version: str, write: Any, tmp_path: Path) -> None:
+        write(tmp_path / "0", ADDRESSES[0], *([(3, 4)] if version == "0.4" else []))
+        volume = open_zarr(ome(tmp_path, version, NM[1:], {"0": scaled([9, 8], [5, 6])}), "", NONE, name="v")
+        assert volume.placement == Placement((8, 9, 8), "nanometer", (0, 5, 6))
+        np.testing.assert_array_equal(volume.read(Roi((0, 2, 3), (1, 6, 9))), ADDRESSES[:1, 2:6, 3:9])
+
     def test_an_array_that_names_other_axes_than_its_image_is_refused(
         self, version: str, write: Any, tmp_path: Path
     ) -> None:
@@ -263,6 +269,16 @@ class TestN5:
         (tmp_path / "v.n5" / "attributes.json").write_text(json.dumps({**meta, "axes": ["x", "y", "z", "c"]}))
         volume = open_n5(store, "", Selection(channel=1), name="v.n5")
         np.testing.assert_array_equal(volume.read(ALL), ADDRESSES + 1000)
+
+    def test_a_single_plane_is_as_deep_as_its_voxels_are_wide(self, tmp_path: Path) -> None:
+        for name, said in (
+            ("one", {"resolution": [8, 9], "units": ["nm", "nm"]}),
+            ("two", {"transform": {"axes": ["y", "x"], "scale": [9, 8], "translate": [0, 0], "units": ["nm", "nm"]}}),
+        ):
+            store = store_array(tmp_path / name, ADDRESSES[0].T, "n5", metadata={"blockSize": [4, 3]})
+            meta = tmp_path / name / "attributes.json"
+            meta.write_text(json.dumps({**json.loads(meta.read_text()), **said}))
+            assert open_n5(store, "", NONE, name="v").placement == Placement((8, 9, 8), "nanometer")
 
     @pytest.mark.parametrize(
         ("codec", "said"),

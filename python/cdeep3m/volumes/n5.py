@@ -134,7 +134,8 @@ def _place(store: Store, dataset: str, attributes: Attributes, layout: Layout, n
         return Placement()
     unit = unit[-1] if isinstance(unit, list) and unit else unit
     factors = attributes.get("downsamplingFactors") or _listed_above(above, parts)
-    full = layout.in_space([float(size) for size in sizes], missing=1.0)
+    wide = float(sizes[layout.axes.index("x")])
+    full = layout.in_space([float(size) for size in sizes], missing=wide)
     by = layout.in_space(factors, missing=1.0) if _numbers_for(factors, layout) else (1.0, 1.0, 1.0)
     begins: Any = attributes.get("offset")
     given = layout.in_space([float(begin) for begin in begins], missing=0.0) if _numbers_for(begins, layout) else None
@@ -152,11 +153,12 @@ def _listed_above(above: Attributes | None, parts: list[str]) -> object:
 
 
 def _transformed(transform: Attributes, name: str) -> Placement:
-    """Return the place that COSEM's attribute names, axis by axis."""
+    """Return the place that COSEM's attribute names, axis by axis; an axis that it lacks is taken to be as x."""
     by_axis = {str(axis).lower(): number for number, axis in enumerate(transform["axes"])}
     order = [by_axis.get(axis) for axis in "zyx"]
     scale, shift = transform["scale"], transform["translate"]
-    z, y, x = (1.0 if at is None else float(scale[at]) for at in order)
+    wide = 1.0 if order[2] is None else float(scale[order[2]])
+    z, y, x = (wide if at is None else float(scale[at]) for at in order)
     oz, oy, ox = (0.0 if at is None else float(shift[at]) for at in order)
     units = transform.get("units") or [None]
     return placed((z, y, x), known_unit(units[-1]), (oz, oy, ox), name=name)

@@ -59,7 +59,7 @@ class Pyramid:
     levels: tuple[Level, ...]
 
     def place(self, level: int, *, name: str) -> Placement:
-        """Return where the volume of a level lies.
+        """Return where the volume of a level lies; a single plane is taken to be as deep as its voxels are wide.
 
         Raises
         ------
@@ -82,6 +82,8 @@ class Pyramid:
                 size, begins_at, _ = in_unit((size, begins_at, 0.0), own, unit)
             sizes.append(size)
             begins.append(begins_at)
+        if "z" not in self.axes:
+            sizes[0] = sizes[2]
         said = unit is not None or any(size != 1 for size in self.levels[0].scale) or any(begins)
         begin = (begins[0], begins[1], begins[2])
         return placed((sizes[0], sizes[1], sizes[2]), unit, begin, name=name) if said else Placement()
