@@ -175,22 +175,18 @@ def test_one_of_the_files_of_an_image_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "t0.ome.tif")
 
 
-def test_one_of_several_stacks_that_tifffile_wrote_is_named(tmp_path: Path) -> None:
+def test_one_of_several_stacks_that_tifffile_wrote_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stacks = [ADDRESSES[0, :, 0], ADDRESSES[1, :, 0]]
     with tifffile.TiffWriter(tmp_path / "v.tif") as file:
         for values in stacks:
             file.write(values, photometric="minisblack")
     for number, values in enumerate(stacks):
         np.testing.assert_array_equal(read(f"{tmp_path / 'v.tif'}::{number}"), values)
-    with pytest.raises(InputError, match=r"holds 2 images; expected one to be named: .*v.tif::0 to"):
-        read(tmp_path / "v.tif")
-
-
-def test_planes_that_tifffile_wrote_one_by_one_are_a_volume(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "v.tif") as file:
-        for plane in ADDRESSES[0, :, 0]:
-            file.write(plane, photometric="minisblack")
-    np.testing.assert_array_equal(read(tmp_path / "v.tif"), ADDRESSES[0, :, 0])
+    assert not caplog.text
+    np.testing.assert_array_equal(read(tmp_path / "v.tif"), np.concatenate(stacks))
+    assert "read as one volume; name the one that is meant" in caplog.text
+    with pytest.raises(MissingFileError, match="found the image '2'; expected 0 to 1"):
+        read(f"{tmp_path / 'v.tif'}::2")
 
 
 def test_levels_of_an_ome_tiff_are_read(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _say_of_several(found: Sequence[tifffile.TiffPageSeries], name: str) -> None
     counts = [len(series.pages) for series in found]
     if len(found) > 1 and max(counts) > 1:
         logger.warning(
-            "Warning: %s holds %d series (of %s planes), read as one volume; name the one that is meant, %s::0 and so on",
+            "Warning: %s holds %d series (of %s planes), read as one volume; name the one that is meant, such as %s::0",
             name,
             len(found),
             ", ".join(map(str, counts[:5])) + ", ..." * (len(counts) > 5),
