@@ -141,7 +141,7 @@ def verify_net(folder: Path, engine: InProcessEngine) -> NetReport:
     shapes = _shapes_in(best) if best else {}
     checks: list[Callable[[], object]] = [partial(READERS[path.name], path) for path in prototxts]
     if best:
-        checks += [partial(_check_prediction, best, folder.name, engine), partial(_check_values, best)]
+        checks.append(partial(_check_prediction, best, folder.name, engine))
         checks += [partial(_check_shapes, path, shapes) for path in models if path != best and shapes]
         checks += [partial(_check_training_net, folder / TRAIN_VAL, shapes)] if shapes else []
     checks += [partial(_check_state, path) for path in states]
@@ -186,7 +186,8 @@ def _complaints(checks: Iterable[Callable[[], object]]) -> Iterator[str]:
 
 
 def _check_prediction(weights: Path, net: str, engine: InProcessEngine) -> None:
-    """Build the net that predicts with its weights, as a prediction does."""
+    """Build the net that predicts with its weights, as a prediction does; first see that these are numbers."""
+    _check_values(weights)
     try:
         engine.load(with_deploy(weights, net))
     except NetError as error:

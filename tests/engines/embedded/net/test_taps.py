@@ -81,9 +81,9 @@ def test_where_triton_fails_taps_are_added_the_other_way(monkeypatch):
         raise RuntimeError("no C compiler")
 
     monkeypatch.setattr(one_pass, "check", fail)
-    taps.in_one_pass.cache_clear()
+    taps._in_one_pass.cache_clear()
     assert not taps.in_one_pass(torch.device("cpu"))
-    taps.in_one_pass.cache_clear()
+    taps._in_one_pass.cache_clear()
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
