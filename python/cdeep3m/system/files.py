@@ -44,8 +44,8 @@ KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 
-_swept: set[tuple[int, int]] = set()
-"""Folders, by device and number, that this process has looked through."""
+_swept: set[tuple[str, int, int]] = set()
+"""Folders, by path, device and number, that this process has looked through."""
 
 
 class Naming(Protocol):
@@ -595,7 +595,7 @@ def _sweep_once(folder: Path) -> None:
         found = os.stat(folder)
     except OSError:
         return
-    key = found.st_dev, found.st_ino
+    key = os.path.abspath(folder), found.st_dev, found.st_ino  # the number of a folder that went is given again
     if key not in _swept:
         _swept.add(key)
         sweep(folder)
