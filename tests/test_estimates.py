@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from cdeep3m.proto import prototxt
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.training.estimate import CALIBRATION, estimate_training
 from cdeep3m.training.run import SolverSettings, TrainRequest
-from cdeep3m.volumes import open_volume
+from cdeep3m.volumes import open_volume, read_all
 from example_runs import write_planes
 from fake_training_engine import FakeTrainingEngine
 
@@ -218,6 +219,25 @@ def test_a_prediction_is_estimated_with_the_options_of_a_prediction(tmp_path, im
     assert "3 passes" in said
     assert "cost" in said
     assert "there" not in said
+
+
+def test_a_part_of_a_dataset_inside_a_file_is_estimated(tmp_path, labelled, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_engine", lambda options: (SlowEngine(), options.gpu))
+    model = tmp_path / "model" / "1fm"
+    (model / "trainedmodel").mkdir(parents=True)
+    (model / "trainedmodel" / "1fm_classifer_iter_1.caffemodel").write_bytes(b"weights")
+    prototxt.write(model / "deploy.prototxt", deploy("1fm", width=32))
+    with h5py.File(tmp_path / "cells.h5", "w") as file:
+        file["raw"], file["truth"] = (read_all(open_volume(path)) for path in labelled)
+        file["mask"] = np.zeros((1, 2), np.uint8)
+    how = ["--roi", "0:4,0:40,0:48", "--axes", "zyx", "--gpu", "-1", "--seconds", "0.1", "--json"]
+    raw, truth = (f"{tmp_path / 'cells.h5'}::{name}" for name in ("raw", "truth"))
+    assert command.main(["predict", "--augspeed", "10", *how, str(tmp_path / "model"), raw]) == 0
+    assert json.loads(capsys.readouterr().out)["nets"][0]["passes"] == 4
+    engine = Observed()
+    monkeypatch.setattr(command, "_engine", lambda options: (engine, options.gpu))
+    assert command.main(["train", "--models", "1fm", *SMALL, *how[:4], raw, truth]) == 0
+    assert engine.jobs[0][0].training[0].data.shape[-1] == 4
 
 
 RESULTS = (Path(__file__).parents[1] / "docs" / "results.md").read_text()

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from cdeep3m.runs.events import Recorder
 from cdeep3m.runs.recipe import Followed, keep_recipe
 from cdeep3m.runs.states import prediction_events, state_of
 from cdeep3m.runs.validation import Scored, Validation
+from cdeep3m.volumes import open_volume, read_all
 from example_runs import make_prediction, make_training, write_planes
 
 
@@ -133,6 +135,18 @@ def test_the_command_writes_the_page_and_names_it(root, tmp_path, capsys):
     assert main(["--out", str(tmp_path / "page.html"), "--labels", str(root / "labels"), str(root / "predicted")]) == 0
     assert capsys.readouterr().out == f"Report: {tmp_path / 'page.html'}\n"
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_images_and_labels_may_be_datasets_inside_a_file(root, tmp_path):
+    with h5py.File(tmp_path / "cells.h5", "w") as file:
+        file["raw"], file["truth"] = (read_all(open_volume(root / name)) for name in ("images", "labels"))
+    named = [str(root / name) for name in ("images", "labels")], [f"{tmp_path}/cells.h5::{n}" for n in ("raw", "truth")]
+    pages = []
+    for images, labels in named:
+        how = ["--images", images, "--labels", labels, "--axes", "zyx", "--out", str(tmp_path / "page.html")]
+        assert main([*how, str(root / "predicted")]) == 0
+        pages.append(data_of((tmp_path / "page.html").read_text()))
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.parametrize(

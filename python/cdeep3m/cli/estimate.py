@@ -15,6 +15,7 @@ from cdeep3m.cli.engine_options import add_engine_options, container_options
 from cdeep3m.cli.progress import duration
 from cdeep3m.cli.recipe_options import add_recipe_options, given_in, options_by_recipe
 from cdeep3m.cli.training_options import add_augmentation_options, add_run_options, add_solver_options
+from cdeep3m.cli.volume_options import add_selection_options, path_or_address
 from cdeep3m.engines.measured import BATCH, MEASURED, PATCH, SIDE
 from cdeep3m.rules import rules_of
 from cdeep3m.training.by_options import (
@@ -84,8 +85,9 @@ def _train_parser() -> CommandParser:
     add_recipe_options(parser)
     parser.set_defaults(denoise=0)
     _add_shared_options(parser)
-    parser.add_argument("images", type=Path, metavar="IMAGES")
-    parser.add_argument("labels", type=Path, metavar="LABELS")
+    add_selection_options(parser, time=False)
+    parser.add_argument("images", metavar="IMAGES")
+    parser.add_argument("labels", metavar="LABELS")
     return parser
 
 
@@ -96,8 +98,9 @@ def _predict_parser() -> CommandParser:
     parser.add_argument("--fit", action="store_true", help="predict no more than is there, as for predict")
     parser.add_argument("--precision", choices=("float32", "fast"), default="float32", help="as for predict")
     parser.add_argument("--models", metavar="LIST", help="nets to use (default: all that are trained)")
+    add_selection_options(parser)
     parser.add_argument("trained", type=Path, metavar="MODEL")
-    parser.add_argument("images", type=Path, metavar="IMAGES")
+    parser.add_argument("images", metavar="IMAGES")
     return parser
 
 
@@ -140,11 +143,12 @@ def _as_it_will_be_trained(options: argparse.Namespace) -> tuple[Loaded, TrainRe
 
     rules = rules_of(exact=options.exact)
     nets = full_request_of(options, planes=0, rules=rules).nets
+    images = path_or_address(options.images, options)
     if split_of(options, nets):
-        hold_out_what_there_is(options, nets, open_volume(options.images, rules=rules).shape[0])
+        hold_out_what_there_is(options, nets, open_volume(images, rules=rules).shape[0])
         full_request_of(options, planes=0, rules=rules)
     loaded = load_sources(
-        [Source(options.images, options.labels)],
+        [Source(images, path_or_address(options.labels, options, labels=True))],
         rules=rules,
         enhancement=normalisation_of(options),
         labelling=Labelling(classes=options.classes or 2, ignore=options.ignore),
@@ -189,7 +193,7 @@ def _predict(options: argparse.Namespace) -> None:
     nets = nets_named(options.models) if options.models else tuple(trained.default_nets())
     request = PredictRequest(
         trained=options.trained,
-        images=images_of(options.images),
+        images=images_of(path_or_address(options.images, options)),
         out=Path("estimate"),
         nets=nets,
         aug_speed=options.augspeed,

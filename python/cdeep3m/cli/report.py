@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdeep3m.cli.common import CommandParser, run
+from cdeep3m.cli.volume_options import add_selection_options, path_or_address
 
 if TYPE_CHECKING:
     import argparse
@@ -28,16 +29,15 @@ Trainings and predictions write it at their end; this command writes it anew, wi
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = CommandParser("cdeep3m report", description=DESCRIPTION)
-    parser.add_argument(
-        "--images", type=Path, metavar="IMAGES", help="images of a prediction (default: those that it predicted)"
-    )
-    parser.add_argument("--labels", type=Path, metavar="LABELS", help="ground truth of all planes of a prediction")
+    parser.add_argument("--images", metavar="IMAGES", help="images of a prediction (default: those that it predicted)")
+    parser.add_argument("--labels", metavar="LABELS", help="ground truth of all planes of a prediction")
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: RUN/report.html)")
     parser.add_argument(
         "--threshold", default="0.5", metavar="T", help="where the slider of a prediction begins, 0 to 1 (default: 0.5)"
     )
     parser.add_argument("--price", type=float, metavar="P", help="of an hour on the device: adds what the run cost")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    add_selection_options(parser)
     parser.add_argument("run", type=Path, metavar="RUN")
     options = parser.parse(argv)
     return run(lambda: _report(options), debug=options.debug)
@@ -50,8 +50,8 @@ def _report(options: argparse.Namespace) -> None:
 
     path = write_report(
         options.run,
-        images=options.images,
-        labels=options.labels,
+        images=path_or_address(options.images, options) if options.images else None,
+        labels=path_or_address(options.labels, options, labels=True) if options.labels else None,
         threshold=threshold_of(options.threshold),
         out=options.out,
         price=options.price,

@@ -26,6 +26,7 @@ from cdeep3m.volumes.samples import data_uri, middle, reduced, sampled, to_8_bit
 
 if TYPE_CHECKING:
     from cdeep3m.volumes import Volume
+    from cdeep3m.volumes.address import Address
 
 SIDE = 1024
 """Longest side of a plane in a page, in pixels."""
@@ -48,8 +49,8 @@ class _Shown:
 def prediction_page(
     folder: Path,
     *,
-    images: Path | None = None,
-    labels: Path | None = None,
+    images: Path | Address | None = None,
+    labels: Path | Address | None = None,
     threshold: int = HALF,
     price: float | None = None,
     count_objects: bool = True,
@@ -60,7 +61,7 @@ def prediction_page(
     ----------
     folder : Path
         Of the prediction, finished or not.
-    images, labels : Path, optional
+    images, labels : Path or Address, optional
         The images (default: those that the run noted, if they are still there), and the ground truth of all planes.
     threshold : int
         Lowest value of the foreground: where the slider begins, and what is scored and counted.
@@ -126,7 +127,7 @@ def prediction_page(
     )
 
 
-def _images(images: Path | None, events: list[Event], maps: Volume) -> Volume | None:
+def _images(images: Path | Address | None, events: list[Event], maps: Volume) -> Volume | None:
     """Return the images that were asked for, or else those of the run where they are still what they were."""
     if images is not None:
         volume = open_volume(images)

@@ -16,14 +16,16 @@ from cdeep3m.system.files import demand_apart, write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cdeep3m.volumes.address import Address
+
 NAME = "report.html"
 
 
 def write_report(
     folder: Path,
     *,
-    images: Path | None = None,
-    labels: Path | None = None,
+    images: Path | Address | None = None,
+    labels: Path | Address | None = None,
     threshold: int = HALF,
     out: Path | None = None,
     price: float | None = None,
@@ -35,7 +37,7 @@ def write_report(
     ----------
     folder : Path
         Of the run.
-    images, labels : Path, optional
+    images, labels : Path or Address, optional
         Of a prediction, see `prediction_page`.
     threshold : int
         Where the slider of a prediction begins.
