@@ -101,6 +101,7 @@ def nameless_bytes(folder: Path) -> int:
     return sum(int(end, 16) - int(begin, 16) for begin, end in spans)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
 @pytest.mark.parametrize("name", ["png", "ome-zarr"])
 def test_nameless_files_take_as_much_of_the_disk_as_planned(
