@@ -289,6 +289,13 @@ PREDICT = ("predictworker.sh", *CPU, "--waitinterval", "0.01", "out")
 POSTPROCESS = ("postprocessworker.sh", "--waitinterval", "0.01", "out")
 CREATE = ("CreateTrainJob", "--width", "16", "--patch_side", "96", "aug", "out", "aug")
 PACKAGE = "out/augimages/1fm/Pkg001_Z01/image_stacks_v1.h5"
+WHAT_TRAINS = (
+    "out/train_file.txt",
+    "out/1fm/solver.prototxt",
+    "out/1fm/train_val.prototxt",
+    "aug/training_full_stacks_v3.h5",
+)
+"""Files that a training from a folder reads."""
 TRAINED_QUICKLY = (
     *("--numiterations", "2", "--snapshot_interval", "1", "--base_learn", "0.001", "--iter_size", "1"),
     *("--seed", "7"),
@@ -425,24 +432,14 @@ JOBS = (
     Job(
         _after(_stacks, CREATE),
         ("trainworker.sh", *CPU, "--models", "1fm", *TRAINED_QUICKLY, "out"),
-        (
-            "out/train_file.txt",
-            "out/1fm/solver.prototxt",
-            "out/1fm/train_val.prototxt",
-            "aug/training_full_stacks_v3.h5",
-        ),
+        WHAT_TRAINS,
         ("out",),
         in_place=True,
     ),
     Job(
         _after(_stacks, CREATE),
         ("caffetrain.sh", *CPU, *TRAINED_QUICKLY, "1fm", "out"),
-        (
-            "out/train_file.txt",
-            "out/1fm/solver.prototxt",
-            "out/1fm/train_val.prototxt",
-            "aug/training_full_stacks_v3.h5",
-        ),
+        WHAT_TRAINS,
         ("out",),
         in_place=True,
     ),
