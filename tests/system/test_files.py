@@ -284,3 +284,25 @@ def test_a_folder_that_cannot_be_removed_is_told(tmp_path, monkeypatch):
 
 def fail_to_remove(path):
     raise OSError(5, "Input/output error", str(path))
+
+
+def test_a_lock_is_not_closed_while_a_program_that_gets_it_is_started(tmp_path):
+    """Nets are trained side by side: one may end while the tool of another one is started."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with files.locked(tmp_path / "lock"):
+            entered.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    entered.wait(10)
+    with files.locks_kept:
+        (descriptor,) = files.held_locks
+        leave.set()
+        other.join(0.2)
+        assert other.is_alive()
+        os.fstat(descriptor)
+    other.join(10)
+    assert not files.held_locks

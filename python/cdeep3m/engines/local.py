@@ -18,7 +18,7 @@ from cdeep3m.engines.nvidia import visible_gpus
 from cdeep3m.engines.tools import GLOG_FOLDER, PREDICT_TOOL, STOPPED, TRAIN_TOOL, ToolCall, ToolEngine, ToolFailure
 from cdeep3m.errors import EngineError
 from cdeep3m.system.children import options_of_child
-from cdeep3m.system.files import scratch_folder
+from cdeep3m.system.files import locks_kept, scratch_folder
 from cdeep3m.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
@@ -153,18 +153,19 @@ def _place_of_logs(call: ToolCall) -> Iterator[ToolCall]:
 def _start(command: list[str], call: ToolCall) -> subprocess.Popen[str]:
     """Start a process in a session of its own: a terminal's Ctrl-C comes to it through this process alone."""
     try:
-        return subprocess.Popen(
-            command,
-            cwd=call.folder,
-            env={**os.environ, GLOG_FOLDER: str(call.own_logs)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            **options_of_child(),
-        )
+        with locks_kept:
+            return subprocess.Popen(
+                command,
+                cwd=call.folder,
+                env={**os.environ, GLOG_FOLDER: str(call.own_logs)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                **options_of_child(),
+            )
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be run ({error.strerror}): is it built for this machine?") from None
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -369,10 +370,13 @@ def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[bo
     try:
         yield True
     finally:
-        held_locks.discard(descriptor)
-        os.close(descriptor)
+        with locks_kept:
+            held_locks.discard(descriptor)
+            os.close(descriptor)
 
 
+locks_kept = threading.Lock()
+"""Held while a program is started, so that no lock which it is given is closed by another thread meanwhile."""
 held_locks: set[int] = set()
 """Descriptors of the locks that this process holds: programs that work for it are given them."""
 
