@@ -41,7 +41,7 @@ def test_the_identity_shows_the_patch_as_it_is():
     data, label, inside = look_at(
         source.data[None], source.label[None], (30, 25, 3), Look(x, y, 1.0), depth=3, label_depth=1
     )
-    np.testing.assert_array_equal(data[0], source.data[18:42, 15:35, 2:5])
+    np.testing.assert_allclose(data[0], source.data[18:42, 15:35, 2:5], atol=1e-3)
     np.testing.assert_array_equal(label[0], source.label[18:42, 15:35, 3:4])
     assert inside.all()
 
@@ -78,6 +78,23 @@ def test_skew_moves_along_the_axis_that_it_says():
     look = draw_look((200, 20), only_skew, rng(4))
     x, y = (axis.astype(np.float32) - side // 2 for axis, side in zip(np.indices((200, 20)), (200, 20), strict=True))
     assert (look.x != x).any() != (look.y != y).any()
+
+
+def test_changed_patches_are_nearly_as_noisy_as_what_is_predicted():
+    noise = LabelledVolume(rng().normal(100, 20, (300, 300, 1)).astype(np.float32), np.ones((300, 300, 1), np.uint8))
+    skewed = Augmentation(strengths=replace(Strengths.all_of(0), skew=9), shape_share=1)
+    found = [sampler(skewed, noise, sides=(64, 64, 1)).draw(rng(seed)) for seed in range(20)]
+    whole = [data for data, label in found if not (label == IGNORED).any()]
+    assert len(whole) > 10
+    assert np.mean([data.std() for data in whole]) > 0.84 * 20  # interpolated linearly, it would be two thirds
+
+
+def test_splines_stay_within_the_values_around():
+    steps = np.zeros((80, 80, 1), np.uint8)
+    steps[40:] = 255
+    for seed in range(10):
+        data, _ = sampler(ALL, LabelledVolume(steps, np.ones_like(steps)), sides=(24, 24, 1)).draw(rng(seed))
+        assert 0 <= data.min() <= data.max() <= 255
 
 
 def test_without_augmentation_patches_are_those_of_before():

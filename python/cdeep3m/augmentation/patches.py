@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 SKEW_PER_STRENGTH = 1 / 20
 """Share of a patch's side by which a corner moves at strength 1."""
+CUBIC, LINEAR = 3, 1
+"""Orders of the splines between voxels. Linear ones would blur images: a net would learn from less noise than it sees
+when it predicts."""
+
+MARGIN = 8
+"""Voxels around a patch that its splines are made with: what lies further does not count."""
 
 Sides = tuple[int, ...]
 PlaneOperation = Callable[[np.ndarray], np.ndarray]
@@ -123,7 +129,7 @@ def look_at(
     Returns
     -------
     data : ndarray of float32, shape (c, x, y, depth)
-        Values of the nearest edge outside the volume.
+        Interpolated by cubic splines, within the values around; those of the nearest edge outside the volume.
     label : ndarray of float32, shape (1, x, y, label_depth)
         0 or 1, linearly interpolated and cut at one half; `IGNORED` outside the volume.
     inside : ndarray of bool, shape (x, y)
@@ -135,29 +141,30 @@ def look_at(
     at = np.stack([x - begin[0], y - begin[1]])
     blurring = max(0.0, 0.5 * (1 / look.factor - 1))
 
-    def plane_of(volume: np.ndarray, channel: int, z: int, *, smooth: bool) -> np.ndarray:
+    def plane_of(volume: np.ndarray, channel: int, z: int, *, order: int) -> np.ndarray:
         if not 0 <= z < volume.shape[3]:
             return np.zeros(x.shape, np.float32)
         box = volume[channel, begin[0] : end[0], begin[1] : end[1], z].astype(np.float32)
-        if smooth and blurring:
+        if order == CUBIC and blurring:
             box = ndimage.gaussian_filter(box, blurring)
-        return ndimage.map_coordinates(box, at, order=1, mode="nearest")
+        plane = ndimage.map_coordinates(box, at, order=order, mode="nearest")
+        return np.clip(plane, box.min(), box.max(), out=plane)
 
     first, first_label = centre[2] - depth // 2, centre[2] - label_depth // 2
     patch = np.stack(
-        [np.stack([plane_of(data, c, first + k, smooth=True) for k in range(depth)], -1) for c in range(len(data))]
+        [np.stack([plane_of(data, c, first + k, order=CUBIC) for k in range(depth)], -1) for c in range(len(data))]
     )
-    label = np.stack([plane_of(labels, 0, first_label + k, smooth=False) for k in range(label_depth)], -1)
+    label = np.stack([plane_of(labels, 0, first_label + k, order=LINEAR) for k in range(label_depth)], -1)
     label = np.where(inside[..., None], label > 0.5, IGNORED).astype(np.float32)
     return patch, label[np.newaxis], inside
 
 
 def _box(x: np.ndarray, y: np.ndarray, sides: Sides) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the part of a plane that holds all coordinates, at least one voxel of it."""
+    """Return the part of a plane that holds all coordinates and what lies around, at least one voxel of it."""
     ranges = []
     for values, side in ((x, sides[0]), (y, sides[1])):
-        begin = int(np.clip(np.floor(values.min()) - 2, 0, side - 1))
-        ranges.append((begin, int(np.clip(np.ceil(values.max()) + 3, begin + 1, side))))
+        begin = int(np.clip(np.floor(values.min()) - MARGIN, 0, side - 1))
+        ranges.append((begin, int(np.clip(np.ceil(values.max()) + MARGIN + 1, begin + 1, side))))
     (x0, x1), (y0, y1) = ranges
     return (x0, y0), (x1, y1)
 
