@@ -28,11 +28,11 @@ def in_any_place(net: NetParameter) -> list[str]:
     return sorted(text_format.MessageToString(layer) for layer in net.layer)
 
 
-@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize(("width", "binning"), [(1, 1), (8, 1), (8, 2)])
 @pytest.mark.parametrize("net", NETS)
-def test_deepem3d_s_own_training_nets_come_out(net, width):
-    made = training_net(net, deploy(net, width=width), make=NetMake(patch_side=96, batch=2))
-    expected = train_val(net, width=width, patch_side=96, batches=(2, 2))
+def test_our_own_training_nets_come_out(net, width, binning):
+    made = training_net(net, deploy(net, width=width, binning=binning), make=NetMake(patch_side=96, batch=2))
+    expected = train_val(net, width=width, patch_side=96, batches=(2, 2), binning=binning)
     assert in_any_place(made) == in_any_place(expected)
     order = [layer.name for layer in expected.layer if layer.name != RESHAPE]
     assert [layer.name for layer in made.layer if layer.name != RESHAPE] == order

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cdeep3m.errors import InputError
 from cdeep3m.matlab_ports.create_train_job import snapshot_name
 from cdeep3m.nets import irregular
+from cdeep3m.nets.binning import ENLARGE, binned, enlarged
 from cdeep3m.nets.inception import CLASSES, class_scores, stem_3d
 from cdeep3m.nets.spec import Blob, drop_last_axis, input_blob, layer
 from cdeep3m.proto import prototxt
@@ -53,6 +54,7 @@ MOST_CLASSES = 255
 BATCH, TEST_BATCH = 5, 2
 """Patches in a batch, for training and for testing."""
 INITIALISATIONS = ("original", "msra", "xavier")
+BINNINGS = (1, 2)
 
 DEPLOY = "deploy.prototxt"
 TRAIN_VAL = "train_val.prototxt"
@@ -77,7 +79,7 @@ class NetMake:
     least_channels : int
         Channels that `width` leaves at least, where there are so many.
     patch_side : int
-        Side of the square training patches, a multiple of 16.
+        Side of the square training patches, a multiple of 16, of 32 where pixels are binned.
     bn_fraction : float
         How much of its running statistics BatchNorm keeps with every batch. The nets' own 0.999 averages over some
         thousand batches; a shorter training needs a shorter memory, or its nets predict with statistics of their start.
@@ -88,6 +90,8 @@ class NetMake:
     initialisation : {"original", "msra", "xavier"}
         What convolutions are filled with before they learn: as DeepEM3D's are, or all alike by one of Caffe's fillers.
         Those that enlarge (bilinear) stay.
+    binning : {1, 2}
+        Pixels along a side of the squares that a net averages before it looks; its scores are enlarged again.
 
     Raises
     ------
@@ -102,14 +106,19 @@ class NetMake:
     classes: int = CLASSES
     batch: int = BATCH
     initialisation: str = INITIALISATIONS[0]
+    binning: int = 1
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise InputError(f"--width {self.width} is no divisor; expected a whole number of at least 1")
         if self.least_channels < CLASSES:
             raise InputError(f"--least_channels {self.least_channels}: expected at least {CLASSES}, as in 16")
-        if self.patch_side < SIDE_STEP or self.patch_side % SIDE_STEP:
-            raise InputError(f"--patch_side {self.patch_side}: expected a multiple of {SIDE_STEP}, as in 320")
+        if self.binning not in BINNINGS:
+            raise InputError(f"--binning {self.binning}: expected one of {', '.join(map(str, BINNINGS))}")
+        step = SIDE_STEP * self.binning
+        if self.patch_side < step or self.patch_side % step:
+            binned = f" with --binning {self.binning}" if self.binning > 1 else ""
+            raise InputError(f"--patch_side {self.patch_side}{binned}: expected a multiple of {step}, as in 320")
         if not 0 < self.bn_fraction < 1:
             raise InputError(f"--bn_fraction {self.bn_fraction}: expected a number between 0 and 1, as in 0.999")
         if not CLASSES <= self.classes <= MOST_CLASSES:
@@ -130,9 +139,11 @@ def messages(net: str, *, make: NetMake | None = None) -> dict[str, Message]:
         patch_side=make.patch_side,
         batches=(make.batch, TEST_BATCH),
         classes=make.classes,
+        binning=make.binning,
     )
+    predicting = deploy(net, width=make.width, least=make.least_channels, classes=make.classes, binning=make.binning)
     return {
-        DEPLOY: deploy(net, width=make.width, least=make.least_channels, classes=make.classes),
+        DEPLOY: predicting,
         TRAIN_VAL: made(training, make),
         SOLVER: solver(net),
         LABEL_CLASS_SELECTION: label_class_selection(make.classes),
@@ -158,6 +169,7 @@ def deploy(
     least: int = CLASSES,
     sides: tuple[int, int] = (INPUT_SIDE, INPUT_SIDE),
     classes: int = CLASSES,
+    binning: int = 1,
 ) -> NetParameter:
     """Return the net that predicts.
 
@@ -170,9 +182,11 @@ def deploy(
     least : int, optional
         Channels that it leaves at least.
     sides : tuple of int, optional
-        Input size along (x, y), multiples of 16.
+        Input size along (x, y), multiples of 16, of 32 where pixels are binned.
     classes : int, optional
         How many there are, background among them.
+    binning : int, optional
+        Pixels along a side of the squares that the net averages before it looks.
 
     Returns
     -------
@@ -182,7 +196,7 @@ def deploy(
     spec = NetParameter(name="BIG_N_INCEPTION_FCN")
     frames = FRAMES[net]
     data = input_blob(spec, "data", (1, 1, *sides, frames))
-    layer("Softmax", "softmaxout", [class_scores(stem_3d(data, frames))], "prob")
+    layer("Softmax", "softmaxout", [_scores(stem_3d(binned(data, binning, smoothly=True), frames), binning)], "prob")
     _free_memory_early(spec, net)
     return _scoring(spec, classes, width=width, least=least)
 
@@ -195,6 +209,7 @@ def train_val(
     patch_side: int = PATCH_SIDE,
     batches: tuple[int, int] = (BATCH, TEST_BATCH),
     classes: int = CLASSES,
+    binning: int = 1,
 ) -> NetParameter:
     """Return the net that trains and tests.
 
@@ -212,6 +227,8 @@ def train_val(
         Patches in a batch, for training and for testing.
     classes : int, optional
         How many there are, background among them.
+    binning : int, optional
+        Pixels along a side of the squares that the net averages before it looks.
 
     Returns
     -------
@@ -223,9 +240,9 @@ def train_val(
     for phase, batch in zip((TRAIN, TEST), batches, strict=True):
         append_patches(spec, phase, (patch_side, patch_side, frames), batch, classes=classes)
     data, label = Blob(spec, "data"), Blob(spec, "label")
-    planes = stem_3d(data, frames)
+    planes = stem_3d(binned(data, binning), frames)
     drop_last_axis(label, irregular.RESHAPE)
-    append_score(class_scores(planes), label, classes=classes)
+    append_score(_scores(planes, binning), label, classes=classes)
     return _scoring(spec, classes, width=width, least=least)
 
 
@@ -271,12 +288,13 @@ def made(net: NetParameter, make: NetMake) -> NetParameter:
 
 
 def with_initialisation(net: NetParameter, initialisation: str) -> NetParameter:
-    """Return `net` with the weights of its convolutions filled in one way, but for those that enlarge."""
+    """Return `net` with the weights of its convolutions filled in one way, but for those that enlarge or bin."""
     changed = NetParameter()
     changed.CopyFrom(net)
     for each in changed.layer:
         filler = each.convolution_param.weight_filler
-        if each.type == "Convolution" and filler.type != "bilinear" and initialisation != INITIALISATIONS[0]:
+        learns = each.type == "Convolution" and filler.type not in ("bilinear", "constant")
+        if learns and initialisation != INITIALISATIONS[0]:
             filler.CopyFrom(FillerParameter(type=initialisation))
     return changed
 
@@ -302,6 +320,11 @@ def narrowed(net: NetParameter, width: int, *, least: int = CLASSES) -> NetParam
     return narrow
 
 
+def _scores(planes: Blob, binning: int) -> Blob:
+    """Append all that follows `stem_3d`; return one score per class and pixel of the images."""
+    return enlarged(class_scores(planes), binning, classes=CLASSES)
+
+
 def _scoring(net: NetParameter, classes: int, *, width: int, least: int) -> NetParameter:
     """Return a net of two classes narrowed, with the layers that had an output for each class scoring `classes`."""
     scoring = {each.name for each in net.layer if each.convolution_param.num_output == CLASSES}
@@ -309,6 +332,8 @@ def _scoring(net: NetParameter, classes: int, *, width: int, least: int) -> NetP
     for each in made.layer:
         if each.name in scoring:
             each.convolution_param.num_output = classes
+        if each.name == ENLARGE:
+            each.convolution_param.group = classes
     return made
 
 

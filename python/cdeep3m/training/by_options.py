@@ -63,7 +63,7 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
 )
 """Settings of a solver that every command sets, and the original's values."""
 
-MAKE = ("width", "least_channels", "patch_side", "bn_fraction", "batch", "initialisation", "classes")
+MAKE = ("width", "least_channels", "patch_side", "bn_fraction", "batch", "initialisation", "classes", "binning")
 """Options that make other nets than DeepEM3D's."""
 
 OWN: Mapping[str, Any] = MappingProxyType(

@@ -345,6 +345,6 @@ def _check_same_net(home: Path, net: str, deploy: Message) -> None:
     if net not in TrainedRun(home).nets() or not present.is_file() or prototxt.read_net(present) == deploy:
         return
     raise RunError(
-        f"{home / net} holds models of a {net} of other size or make. Give the --width and --classes it was trained "
-        "with, or train into another folder"
+        f"{home / net} holds models of a {net} of other size or make. Give the --width, --classes and --binning it "
+        "was trained with, or train into another folder"
     )

@@ -197,11 +197,13 @@ class Net:
         Raises
         ------
         NetError
-            When the model lacks a layer, or has one whose blobs do not fit or hold what is no number. The net's blobs
-            are then as they were.
+            When the model lacks a layer that learns, or has one whose blobs do not fit or hold what is no number. The
+            net's blobs are then as they were.
         """
         stored = {layer.name: layer.blobs for layer in reversed(model.layer) if layer.blobs}
-        pairs = [pair for layer in self.layers if layer.blobs for pair in _match(layer, stored.get(layer.name, ()))]
+        known = {layer.name: layer.known_values() for layer in self.layers if layer.blobs and layer.name not in stored}
+        learned = [layer for layer in self.layers if layer.blobs and not known.get(layer.name)]
+        pairs = [pair for layer in learned for pair in _match(layer, stored.get(layer.name, ()))]
         arrays = [blob_to_array(source) for _, source in pairs]
         if not all(np.isfinite(array).all() for array in arrays):
             raise NetError(
@@ -210,6 +212,9 @@ class Net:
         with torch.no_grad():
             for (blob, _), array in zip(pairs, arrays, strict=True):
                 blob.copy_(torch.from_numpy(array).reshape(blob.shape))
+            for layer in self.layers:
+                for blob, values in zip(layer.blobs, known.get(layer.name) or (), strict=False):
+                    blob.copy_(values)
 
     def share_weights(self, other: Net) -> None:
         """Use the very blobs of `other`'s layers of the same name, as a solver's test nets do."""

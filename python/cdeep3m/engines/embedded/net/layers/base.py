@@ -110,6 +110,7 @@ class Layer(ABC):
         self.bottoms = tuple(message.bottom)
         self.tops = tuple(message.top)
         self.blobs: list[torch.Tensor] = []
+        self._fillers: list[caffe_pb2.FillerParameter | None] = []
         self.setup(tuple(shapes))
         self.param_specs = tuple(message.param[: len(self.blobs)]) + tuple(
             caffe_pb2.ParamSpec() for _ in self.blobs[len(message.param) :]
@@ -147,7 +148,21 @@ class Layer(ABC):
         else:
             blob = fill(shape, filler or caffe_pb2.FillerParameter(), self.context.generator).to(self.context.device)
         self.blobs.append(blob.requires_grad_(gradient and self.context.training))
+        self._fillers.append(filler)
         return blob
+
+    def known_values(self) -> list[torch.Tensor] | None:
+        """Return what its fillers make of its blobs, where they are never learned and nothing is drawn; else None.
+
+        Caffe leaves a layer that a model does not hold as its fillers made it.
+        """
+        fillers = [filler for filler in self._fillers if filler is not None and filler.type in NOT_DRAWN]
+        if len(fillers) < len(self.blobs) or any(spec.lr_mult for spec in self.param_specs):
+            return None
+        return [
+            fill(tuple(blob.shape), filler, self.context.generator)
+            for blob, filler in zip(self.blobs, fillers, strict=True)
+        ]
 
     def error(self, problem: str) -> NetError:
         """Return a NetError that says where it happened."""
@@ -176,5 +191,7 @@ class SameShape(Layer):
         return (shapes[0],)
 
 
+NOT_DRAWN = ("constant", "bilinear")
+"""Fillers that make the same values every time."""
 MULTIPLES_OF_16 = "; the sides of the input must be multiples of 16 for the nets of CDeep3M"
 """What to do about blobs that do not match, in practice always because of the input's sides."""
