@@ -30,6 +30,7 @@ from cdeep3m.system.files import demand_apart
 from cdeep3m.tiling.grid import Tiling
 from cdeep3m.tiling.variants import variants_for
 from cdeep3m.training.by_options import (
+    ORIGINAL,
     RECIPES,
     as_planned,
     called_options,
@@ -369,7 +370,7 @@ def train(
     loaded = _loaded(options, images, labels)
     request = full_request_of(options, planes=loaded.training[0].data.shape[-1])
     wanted = followed_by(options)
-    earlier = demand_same_recipe(folder, wanted)
+    earlier = demand_same_recipe(folder, wanted, usual=ORIGINAL)
     engine, gpus = select_engine("embedded", gpu=str(gpu))
     create_run(folder, make=make_of(options), images=loaded.images)
     keep_record(folder, record_of(loaded, enhancement=normalisation_of(options), augmentation=request.augmentation))

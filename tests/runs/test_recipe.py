@@ -44,6 +44,14 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path, wanted, words):
         demand_same_recipe(tmp_path, wanted)
 
 
+def test_an_option_that_was_not_known_then_counts_as_its_usual_value(tmp_path):
+    keep_recipe(tmp_path, QUICK)
+    wanted = replace(QUICK, options={**QUICK.options, "later": False})
+    assert demand_same_recipe(tmp_path, wanted, usual={"later": False}) is not None
+    with pytest.raises(RunError, match="with later = False; this one has True"):
+        demand_same_recipe(tmp_path, replace(QUICK, options={"width": 8, "later": True}), usual={"later": False})
+
+
 def test_a_recipe_does_not_go_on_from_a_training_as_the_original_trains(tmp_path):
     models = tmp_path / "1fm" / "trainedmodel"
     models.mkdir(parents=True)

@@ -18,6 +18,7 @@ from cdeep3m.cli.training_options import add_augmentation_options, add_run_optio
 from cdeep3m.cli.trainworker import engine_of, train_by
 from cdeep3m.cli.volume_options import add_selection_options, path_or_address
 from cdeep3m.training.by_options import (
+    ORIGINAL,
     as_planned,
     as_read,
     followed_by,
@@ -143,7 +144,7 @@ def _train(options: argparse.Namespace) -> None:
     _hold_out_what_there_is(options, asked, [images for images, _ in pairs[:count]])
     asked = _request(options, planes=0)
     wanted = followed_by(options)
-    earlier = None if options.show_augmentation else demand_same_recipe(options.out, wanted)
+    earlier = None if options.show_augmentation else demand_same_recipe(options.out, wanted, usual=ORIGINAL)
     labelling = Labelling(classes=options.classes or 2, ignore=options.ignore)
     load = partial(
         load_sources, rules=rules_from(options), confirm=confirm, enhancement=enhancement, labelling=labelling

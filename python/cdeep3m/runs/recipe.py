@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import FormatError, RunError
@@ -67,7 +68,9 @@ def followed(folder: Path) -> Followed | None:
         ) from None
 
 
-def demand_same_recipe(folder: Path, wanted: Followed | None) -> Followed | None:
+def demand_same_recipe(
+    folder: Path, wanted: Followed | None, *, usual: Mapping[str, Any] = MappingProxyType({})
+) -> Followed | None:
     """Return what was noted of a training that goes on, which must follow the same recipe.
 
     Parameters
@@ -76,6 +79,8 @@ def demand_same_recipe(folder: Path, wanted: Followed | None) -> Followed | None
         Of the training; may not be there yet.
     wanted : Followed or None
         None: as the original trains.
+    usual : mapping of str to a value
+        What options stand for that were not known when the training began.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def demand_same_recipe(folder: Path, wanted: Followed | None) -> Followed | None
         )
     if earlier is None:
         return None
-    differs = _difference(earlier, wanted)
+    differs = _difference(earlier, wanted, usual)
     if differs:
         raise RunError(
             f"{folder} holds a training by the recipe {earlier.words}{differs}. Expected the same: give what was given "
@@ -104,7 +109,7 @@ def keep_recipe(folder: Path, wanted: Followed) -> None:
     write_text(folder / RECORD, json.dumps(asdict(wanted), indent=1) + "\n")
 
 
-def _difference(earlier: Followed, wanted: Followed | None) -> str:
+def _difference(earlier: Followed, wanted: Followed | None, usual: Mapping[str, Any]) -> str:
     """Return in words what differs; empty where nothing does."""
     if wanted is None:
         return "; this one asks for none"
@@ -113,9 +118,9 @@ def _difference(earlier: Followed, wanted: Followed | None) -> str:
     if earlier.seconds != wanted.seconds:
         said = [f"--time {seconds:g}s" if seconds else "no --time" for seconds in (earlier.seconds, wanted.seconds)]
         return f" with {said[0]}; this one has {said[1]}"
-    names = [*earlier.options, *(name for name in wanted.options if name not in earlier.options)]
-    changed = [name for name in names if earlier.options.get(name) != wanted.options.get(name)]
+    before, now = ({**usual, **each.options} for each in (earlier, wanted))
+    changed = [name for name in {**earlier.options, **wanted.options} if before.get(name) != now.get(name)]
     if not changed:
         return ""
     name = changed[0]
-    return f" with {name} = {earlier.options.get(name)}; this one has {wanted.options.get(name)}"
+    return f" with {name} = {before.get(name)}; this one has {now.get(name)}"
