@@ -89,6 +89,20 @@ def test_changed_patches_are_nearly_as_noisy_as_what_is_predicted():
     assert np.mean([data.std() for data in whole]) > 0.84 * 20  # interpolated linearly, it would be two thirds
 
 
+def test_noise_is_drawn_anew_for_each_patch_up_to_its_part_of_white():
+    flat = np.full((1, 60, 60, 3), 5.0, np.float32)
+    found = [change_gray_values(flat, Augmentation(noise=0.1), 255, rng(seed)) for seed in range(60)]
+    deviations = [float(patch.std()) for patch in found]
+    assert 0 < min(deviations) < 4
+    assert 20 < max(deviations) < 26
+    assert np.mean(found) == pytest.approx(5, abs=0.2)  # not cut off at black
+    assert Augmentation(noise=0.1).changes_gray_values
+    assert not Augmentation(noise=0.1).changes_shape
+    assert Augmentation(noise=0.1).words == "noise 0.1"
+    with pytest.raises(InputError, match="--noise 2: expected a number from 0 to 1"):
+        Augmentation(noise=2)
+
+
 def test_splines_stay_within_the_values_around():
     steps = np.zeros((80, 80, 1), np.uint8)
     steps[40:] = 255

@@ -172,7 +172,7 @@ def _box(x: np.ndarray, y: np.ndarray, sides: Sides) -> tuple[tuple[int, int], t
 def change_gray_values(
     patch: np.ndarray, augmentation: Augmentation, white: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Apply one operation on gray values, or none, and the jitter to all planes of a patch.
+    """Apply one operation on gray values, or none, the jitter and the noise to all planes of a patch.
 
     Parameters
     ----------
@@ -187,7 +187,15 @@ def change_gray_values(
     ndarray of float32, shape (c, x, y, z)
     """
     changed = _operated(patch, augmentation, white, rng)
-    return _jittered(changed, augmentation.jitter, white, rng) if augmentation.jitter else changed
+    if augmentation.jitter:
+        changed = _jittered(changed, augmentation.jitter, white, rng)
+    return _noisy(changed, augmentation.noise, white, rng) if augmentation.noise else changed
+
+
+def _noisy(patch: np.ndarray, noise: float, white: float, rng: np.random.Generator) -> np.ndarray:
+    """Add noise that is drawn; it may go beyond black and white, or dark parts would become brighter on the mean."""
+    deviation = np.float32(rng.uniform(0, noise) * white)
+    return patch + rng.standard_normal(patch.shape, np.float32) * deviation
 
 
 def _jittered(patch: np.ndarray, jitter: float, white: float, rng: np.random.Generator) -> np.ndarray:

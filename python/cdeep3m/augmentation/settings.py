@@ -42,6 +42,9 @@ class Augmentation:
     jitter : float
         How far contrast and brightness of every patch change, 0 to 1: contrast by this part, brightness by this part of
         a quarter of the way from black to white, at most.
+    noise : float
+        Largest standard deviation of the Gaussian noise that is added to a patch, a part of the way from black to
+        white; it is drawn from 0 on.
     gray_share : float
         How often each of the seven operations on gray values is applied, 0 to 1/7.
     shape_share : float
@@ -58,6 +61,7 @@ class Augmentation:
     strengths: Strengths | None = None
     resize: int = 0
     jitter: float = 0.0
+    noise: float = 0.0
     gray_share: float = EIGHTH
     shape_share: float = QUARTER
     resize_share: float = QUARTER
@@ -69,6 +73,8 @@ class Augmentation:
                 raise InputError(f"augmentation {name} = {strength}: expected a whole number from 0 to 10")
         if not 0 <= self.jitter <= 1:
             raise InputError(f"--jitter {self.jitter}: expected a number from 0 to 1, as in 0.2")
+        if not 0 <= self.noise <= 1:
+            raise InputError(f"--noise {self.noise}: expected a number from 0 to 1, as in 0.1")
 
     def __bool__(self) -> bool:
         """Return whether anything is changed at all."""
@@ -78,7 +84,7 @@ class Augmentation:
     def changes_gray_values(self) -> bool:
         """Whether gray values may change."""
         operations = list(asdict(self.strengths).values())[:7] if self.strengths else []
-        return self.jitter > 0 or any(operations)
+        return self.jitter > 0 or self.noise > 0 or any(operations)
 
     @property
     def changes_shape(self) -> bool:
@@ -101,7 +107,7 @@ class Augmentation:
         if not self:
             return ""
         parts = [f"{name} {strength}" for name, strength in asdict(self.strengths or NOTHING).items() if strength]
-        named = {"resize": self.resize, "jitter": self.jitter}
+        named = {"resize": self.resize, "jitter": self.jitter, "noise": self.noise}
         shares = {"gray": self.gray_share, "shape": self.shape_share, "resize": self.resize_share}
         usual = {"gray": EIGHTH, "shape": QUARTER, "resize": QUARTER}
         often = (f"{name} share {share:g}" for name, share in shares.items() if share != usual[name])

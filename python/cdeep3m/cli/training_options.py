@@ -137,3 +137,11 @@ def add_augmentation_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="change contrast and brightness of each patch by up to this part, as in 0.2 (default: 0)",
     )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="add noise to each patch, of a standard deviation that is drawn from 0 to this part of the way from black "
+        "to white, as in 0.1 (default: 0)",
+    )

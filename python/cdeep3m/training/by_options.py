@@ -95,6 +95,7 @@ ORIGINAL: Mapping[str, Any] = MappingProxyType(
         "augment": "0",
         "resize": 0,
         "jitter": 0.0,
+        "noise": 0.0,
         "denoise": 0,
         "whole_volume": False,
         **OWN,
@@ -180,7 +181,7 @@ def augmentation_from(options: Any) -> Augmentation:
     """Return what changes patches at random."""
     from cdeep3m.augmentation.settings import augmentation_of
 
-    return replace(augmentation_of(options.augment, options.resize), jitter=options.jitter)
+    return replace(augmentation_of(options.augment, options.resize), jitter=options.jitter, noise=options.noise)
 
 
 def nets_of(options: Any, *, planes: int) -> tuple[str, ...]:

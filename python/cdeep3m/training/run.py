@@ -327,8 +327,8 @@ def check_engine(request: TrainRequest, engine: Engine, judge: Judge | None = No
     """Raise InputError where an engine over files is asked for what Caffe cannot do."""
     if request.augmentation and not isinstance(engine, InProcessEngine):
         raise InputError(
-            f"the engine {engine.name} draws patches as Caffe does: leave --augment, --resize and --jitter out, or "
-            "augment files with PreprocessTrainingData"
+            f"the engine {engine.name} draws patches as Caffe does: leave --augment, --resize, --jitter and --noise "
+            "out, or augment files with PreprocessTrainingData"
         )
     if request.learning.beyond_caffe and not isinstance(engine, InProcessEngine):
         raise InputError(
