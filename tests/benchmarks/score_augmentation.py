@@ -1,10 +1,10 @@
 """Does secondary augmentation help? Train compact nets with and without it, same seeds and time; score both.
 
-DATA holds training/images, training/labels, validation/images and validation/labels. Every seed trains twice, by the
-same recipe and for the same time, one training after the other: on a quiet machine each has the same processors for
-as long. From the project's folder:
+DATA holds training/images, training/labels, validation/images and validation/labels. Every seed trains with each
+strength, by the same recipe and for the same time, one training after the other: on a quiet machine each has the same
+processors for as long. From the project's folder:
 
-    python tests/benchmarks/score_augmentation.py DATA OUT --seeds 1,2,3 --strength 3 --time 5m
+    python tests/benchmarks/score_augmentation.py DATA OUT --seeds 1,2,3 --strengths 0,3 --time 5m
 
 Nothing is chosen by the validation planes. A call that was stopped goes on where it was.
 """
@@ -48,12 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--models", default="1fm")
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--strength", default="3")
+    parser.add_argument("--strengths", default="0,3", help="of the augmentation, each trained with every seed")
     parser.add_argument("--augspeed", default="1", help="of the predictions")
     parser.add_argument("--roi", help="a part of all volumes, to try this script in minutes")
     parser.add_argument("--also", default="", help="further options of cdeep3m train, such as '--patch_side 64'")
     options = parser.parse_args(argv)
-    found: dict[str, list[Found]] = {"0": [], options.strength: []}
+    found: dict[str, list[Found]] = {strength: [] for strength in options.strengths.split(",")}
     print("| seed | augmentation | F1 at 0.5 | F1 at the threshold of training planes | iterations | s | processor-s |")
     print("|---|---|---|---|---|---|---|")
     for seed in options.seeds.split(","):

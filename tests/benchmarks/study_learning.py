@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from cdeep3m.engines.embedded.fast.training_steps import merged
 from cdeep3m.engines.embedded.net.executor import Net
+from cdeep3m.nets.binning import BIN, binned, enlarged
 from cdeep3m.nets.inception import class_scores, stem_3d
 from cdeep3m.nets.prototxts import FRAMES
 from cdeep3m.nets.spec import input_blob
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 SPEED = {8: 0.26, 6: 0.205, 4: 0.172, 3: 0.132, 2: 0.098}
 """Million pixels of patches that a processor-second trains, by the divisor of the channels (2 cores of an AMD EPYC)."""
+BINNED = 3
+"""So many times as many of pixels that are binned 2 x 2."""
 
 SIDES = ("conv_deconv2_2x", "conv_deconv3_4x", "conv_deconv4_8x", "conv_deconv5_16x")
 """The four scores whose sum the nets give, for losses of their own."""
@@ -87,6 +90,8 @@ class Choice:
         Of convolutions: "original" or "msra".
     residual, kept : float
         Factor of the residual sums; what BatchNorm keeps.
+    binning : int
+        Pixels along a side of the squares that a net averages before it looks.
     area : float
         Share of a plane's part that is learnt from: 1, a half, a quarter ...
     held, seed
@@ -116,6 +121,7 @@ class Choice:
     filler: str = "original"
     residual: float = 0.1
     kept: float = 0.95
+    binning: int = 1
     area: float = 1.0
     held: str = "right"
     seed: int = 1
@@ -123,15 +129,21 @@ class Choice:
     @property
     def steps(self) -> int:
         """Steps that the processor-seconds suffice for."""
-        return int(self.seconds * SPEED[self.width] * 1e6 / (self.batch * self.side**2))
+        speed = SPEED[self.width] * (BINNED if self.binning > 1 else 1)
+        return int(self.seconds * speed * 1e6 / (self.batch * self.side**2))
 
 
 BASE = Choice(name="a quarter of the channels")
-QUICK = replace(BASE, name="1fm alone, an eighth of the channels", net="1fm", width=8)
-"""What the recipe `quick` does."""
+WHOLE = replace(BASE, name="1fm alone, an eighth of the channels", net="1fm", width=8)
+QUICK = replace(WHOLE, name="the recipe quick", binning=2, side=320, batch=4, turns=False, scale=0.0)
+"""What the recipe `quick` does: the same on binned pixels, and quarter turns alone."""
 CHOICES = (
     BASE,
+    WHOLE,
     QUICK,
+    replace(WHOLE, name=f"{WHOLE.name}, quarter turns", turns=False, scale=0.0),
+    replace(QUICK, name=f"{QUICK.name}, turned by any angle", turns=True, scale=0.15),
+    replace(QUICK, name=f"{QUICK.name}, noise", noise=0.4),
     replace(QUICK, name=f"{QUICK.name}, half of the area", area=0.5),
     replace(QUICK, name=f"{QUICK.name}, a quarter of the area", area=0.25),
     *(replace(QUICK, name=f"{QUICK.name}, {seconds} s", seconds=seconds) for seconds in (5000, 20000)),
@@ -281,12 +293,13 @@ def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
     """Return the net that trains and the one that predicts with the same weights."""
     message = caffe_pb2.NetParameter()
     frames = FRAMES[choice.net]
-    class_scores(stem_3d(input_blob(message, "data", (choice.batch, 1, choice.side, choice.side, frames)), frames))
+    data = input_blob(message, "data", (choice.batch, 1, choice.side, choice.side, frames))
+    enlarged(class_scores(stem_3d(binned(data, choice.binning), frames)), choice.binning, classes=2)
     for layer in message.layer:
         made = layer.convolution_param
         if made.num_output > 2:
             made.num_output = min(made.num_output, max(choice.least, made.num_output // choice.width))
-        if layer.type == "Convolution" and choice.filler == "msra":
+        if layer.type == "Convolution" and layer.name != BIN and choice.filler == "msra":
             made.weight_filler.Clear()
             made.weight_filler.type = "msra"
         if layer.type == "BatchNorm":
@@ -296,6 +309,8 @@ def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
     seeded = torch.Generator().manual_seed(choice.seed)
     train = Net(message, phase=caffe_pb2.TRAIN, device=device, generator=seeded, rewrite=merged)
     test = Net(message, phase=caffe_pb2.TEST, device=device)
+    for item in train.learnable:
+        item.blob.requires_grad_(item.blob.requires_grad and item.lr_mult > 0)
     test.share_weights(train)
     return train, test
 
@@ -408,7 +423,7 @@ def patches(
         shifts = functional.interpolate(shifts, size=(side, side), mode="bicubic", align_corners=True)
         places = places + shifts.permute(0, 2, 3, 1)
     scaled = ((places + 0.5) / torch.tensor(sides, device=device) * 2 - 1).flip(-1)
-    data = functional.grid_sample(windows, scaled, padding_mode="reflection", align_corners=False)
+    data = functional.grid_sample(windows, scaled, mode="bicubic", padding_mode="reflection", align_corners=False)
     label = functional.grid_sample(labels[z][:, None], scaled, mode="nearest", align_corners=False)[:, 0].long()
     label = torch.where((scaled.abs() > 1).any(-1), OUTSIDE, label)
     contrast, brightness = ((draw(count, 1, 1, 1) * 2 - 1) * choice.jitter for _ in range(2))
