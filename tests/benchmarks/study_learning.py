@@ -92,6 +92,8 @@ class Choice:
         Factor of the residual sums; what BatchNorm keeps.
     binning : int
         Pixels along a side of the squares that a net averages before it looks.
+    smoothly : bool
+        Whether these squares overlap in predictions.
     area : float
         Share of a plane's part that is learnt from: 1, a half, a quarter ...
     held, seed
@@ -122,6 +124,7 @@ class Choice:
     residual: float = 0.1
     kept: float = 0.95
     binning: int = 1
+    smoothly: bool = True
     area: float = 1.0
     held: str = "right"
     seed: int = 1
@@ -135,15 +138,16 @@ class Choice:
 
 BASE = Choice(name="a quarter of the channels")
 WHOLE = replace(BASE, name="1fm alone, an eighth of the channels", net="1fm", width=8)
-QUICK = replace(WHOLE, name="the recipe quick", binning=2, side=320, batch=4, turns=False, scale=0.0)
-"""What the recipe `quick` does: the same on binned pixels, and quarter turns alone."""
+QUICK = replace(WHOLE, name="the recipe quick", binning=2, side=320, batch=4, turns=False, scale=0.0, noise=0.4)
+"""What the recipe `quick` does: the same on binned pixels with noise, and quarter turns alone."""
 CHOICES = (
     BASE,
     WHOLE,
     QUICK,
     replace(WHOLE, name=f"{WHOLE.name}, quarter turns", turns=False, scale=0.0),
     replace(QUICK, name=f"{QUICK.name}, turned by any angle", turns=True, scale=0.15),
-    replace(QUICK, name=f"{QUICK.name}, noise", noise=0.4),
+    replace(QUICK, name=f"{QUICK.name}, no noise", noise=0.0),
+    replace(QUICK, name=f"{QUICK.name}, no noise, squares that do not overlap", noise=0.0, smoothly=False),
     replace(QUICK, name=f"{QUICK.name}, half of the area", area=0.5),
     replace(QUICK, name=f"{QUICK.name}, a quarter of the area", area=0.25),
     *(replace(QUICK, name=f"{QUICK.name}, {seconds} s", seconds=seconds) for seconds in (5000, 20000)),
@@ -289,12 +293,13 @@ def part_of(volume: torch.Tensor, area: float) -> torch.Tensor:
     return volume
 
 
-def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
-    """Return the net that trains and the one that predicts with the same weights."""
+def build(choice: Choice, *, predicts: bool = False) -> caffe_pb2.NetParameter:
+    """Return the net of a choice, which trains or predicts."""
     message = caffe_pb2.NetParameter()
     frames = FRAMES[choice.net]
     data = input_blob(message, "data", (choice.batch, 1, choice.side, choice.side, frames))
-    enlarged(class_scores(stem_3d(binned(data, choice.binning), frames)), choice.binning, classes=2)
+    data = binned(data, choice.binning, smoothly=predicts and choice.smoothly)
+    enlarged(class_scores(stem_3d(data, frames)), choice.binning, classes=2)
     for layer in message.layer:
         made = layer.convolution_param
         if made.num_output > 2:
@@ -306,18 +311,16 @@ def build(choice: Choice, device: torch.device) -> tuple[Net, Net]:
             layer.batch_norm_param.moving_average_fraction = choice.kept
         if layer.type == "Eltwise" and len(layer.bottom) == 2:
             layer.eltwise_param.coeff[1] = choice.residual
-    seeded = torch.Generator().manual_seed(choice.seed)
-    train = Net(message, phase=caffe_pb2.TRAIN, device=device, generator=seeded, rewrite=merged)
-    test = Net(message, phase=caffe_pb2.TEST, device=device)
-    for item in train.learnable:
-        item.blob.requires_grad_(item.blob.requires_grad and item.lr_mult > 0)
-    test.share_weights(train)
-    return train, test
+    return message
 
 
 def trained(choice: Choice, images: torch.Tensor, labels: torch.Tensor) -> tuple[Net, Net]:
-    """Train a net on a volume (z, y, x); on a GPU a step is recorded once and replayed."""
-    train, test = build(choice, images.device)
+    """Train a net on a volume (z, y, x), return it and the one that predicts; on a GPU a step is recorded once."""
+    seeded = torch.Generator().manual_seed(choice.seed)
+    device: dict[str, Any] = {"device": images.device}
+    train = Net(build(choice), phase=caffe_pb2.TRAIN, generator=seeded, rewrite=merged, **device)
+    for item in train.learnable:
+        item.blob.requires_grad_(item.blob.requires_grad and item.lr_mult > 0)
     known = [item for item in train.learnable if item.blob.requires_grad]
     groups = defaultdict(list)
     for item in known:
@@ -334,6 +337,8 @@ def trained(choice: Choice, images: torch.Tensor, labels: torch.Tensor) -> tuple
         for group in adam.param_groups:
             group["lr"] = choice.rate * share_of_rate(index, choice.steps) * group["factor"]
         adam.step()
+    test = Net(build(choice, predicts=True), phase=caffe_pb2.TEST, **device)
+    test.load_weights(train.to_message())
     return train, test
 
 
