@@ -86,3 +86,11 @@ def test_states_of_solvers_that_keep_two_blobs_for_each_are_told():
     shapes = [shape for blobs in expected_shapes("1fm", 16).values() for shape in blobs]
     assert fit_of_history([*shapes, *shapes]) == Fit("1fm", 16)
     assert fit_of_history([*shapes, *shapes, *shapes]) is None
+
+
+def test_nets_that_keep_channels_or_bin_are_known():
+    for make in ({"least": 16}, {"binning": 2}, {"least": 16, "binning": 2}):
+        shapes = expected_shapes("1fm", 8, **make)
+        assert fit_of_layers(shapes) == Fit("1fm", 8, **make)
+        assert fit_of_layers(shapes).shapes == shapes
+        assert fit_of_history([shape for blobs in shapes.values() for shape in blobs]) == Fit("1fm", 8, **make)

@@ -126,14 +126,16 @@ def fit_in_words(fit: Fit | None) -> str:
     """Say which net some weights fit, and how to make it.
 
     >>> from cdeep3m.nets.fits import Fit
-    >>> fit_in_words(Fit("3fm", 1)), fit_in_words(Fit("1fm", 8))
-    ('3fm', '1fm at --width 8')
+    >>> fit_in_words(Fit("3fm", 1)), fit_in_words(Fit("1fm", 8, least=16, binning=2))
+    ('3fm', '1fm at --width 8 --least_channels 16 --binning 2')
     >>> fit_in_words(Fit("5fm", 1, ("layer conv1_1 is missing", "layer conv1_2 is missing")))
     'none of 1fm, 3fm, 5fm; nearest is 5fm: layer conv1_1 is missing (and 1 more)'
     """
     if fit is None:
         return "none of 1fm, 3fm, 5fm"
-    net = fit.net if fit.width == 1 else f"{fit.net} at --width {fit.width}"
+    given = {"--width": (fit.width, 1), "--least_channels": (fit.least, 2), "--binning": (fit.binning, 1)}
+    made = " ".join(f"{option} {value}" for option, (value, usual) in given.items() if value != usual)
+    net = f"{fit.net} at {made}" if made else fit.net
     net += "" if fit.classes == 2 else f" of {fit.classes} classes"
     if fit:
         return net

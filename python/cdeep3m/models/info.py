@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdeep3m.errors import FormatError, MissingFileError, MissingModelError, reading
 from cdeep3m.models.verify import net_folders, parameters_in, shapes_of
-from cdeep3m.nets.fits import Fit, expected_shapes, fit_of_history, fit_of_layers
+from cdeep3m.nets.fits import Fit, fit_of_history, fit_of_layers
 from cdeep3m.nets.shapes import Shape, blob_shapes
 from cdeep3m.proto import prototxt
 from cdeep3m.proto.caffe_pb2 import LabelProbMappingParameter, NetParameter, SolverParameter
@@ -128,7 +128,7 @@ def _state_info(path: Path) -> FileInfo:
     fit = fit_of_history(shapes)
     layers = [LayerInfo(f"history {i}", "", [shape]) for i, shape in enumerate(shapes)]
     if fit:
-        layers = [LayerInfo(name, "", blobs) for name, blobs in expected_shapes(fit.net, fit.width).items()]
+        layers = [LayerInfo(name, "", blobs) for name, blobs in fit.shapes.items()]
     facts: dict[str, Value] = {"iteration": state.iter, "weights": state.learned_net, "step": state.current_step}
     return FileInfo(kind=STATE, facts=facts, layers=layers, fit=fit)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING
 
+from cdeep3m.nets.binning import BIN, BIN_SMOOTHLY
 from cdeep3m.nets.inception import CLASSES
-from cdeep3m.nets.prototxts import NETS, deploy
+from cdeep3m.nets.prototxts import BINNINGS, NETS, deploy, train_val
 from cdeep3m.nets.shapes import blob_shapes, shape_text
 
 if TYPE_CHECKING:
@@ -34,15 +36,26 @@ class Fit:
         What does not fit; empty where everything does.
     classes : int
         How many the net tells apart.
+    least : int
+        Channels that the divisor left at least, as `--least_channels` takes it.
+    binning : int
+        As `--binning` takes it.
     """
 
     net: str
     width: int
     problems: tuple[str, ...] = ()
     classes: int = CLASSES
+    least: int = CLASSES
+    binning: int = 1
 
     def __bool__(self) -> bool:
         return not self.problems
+
+    @property
+    def shapes(self) -> dict[str, list[Shape]]:
+        """Shapes of the blobs of every layer of this net that has any when it trains, in order."""
+        return expected_shapes(self.net, self.width, self.classes, self.least, self.binning)
 
 
 def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
@@ -65,12 +78,13 @@ def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
     Fit(net='3fm', width=4, problems=(), classes=2)
     """
     classes = shapes[SCORES][0][0] if shapes.get(SCORES) and shapes[SCORES][0] else CLASSES
-    widest = max((shape[0] for blobs in shapes.values() for shape in blobs if shape), default=0)
+    firsts = [shape[0] for blobs in shapes.values() for shape in blobs if shape]
+    binning = 2 if shapes.keys() & {BIN, BIN_SMOOTHLY} else 1
     fits = [
-        Fit(net, width, tuple(_problems(shapes, expected_shapes(net, width, classes))), classes)
+        Fit(net, width, tuple(_problems(shapes, expected_shapes(net, width, classes, least))), classes, least, binning)
         for net in NETS
         if shapes.keys() & expected_shapes(net, 1).keys()
-        for width in _widths(widest)
+        for width, least in _makes(firsts, classes)
     ]
     return min(fits, key=lambda fit: len(fit.problems), default=None)
 
@@ -81,20 +95,24 @@ def fit_of_history(shapes: Sequence[Shape]) -> Fit | None:
     Adam and AdaDelta keep two blobs for each one of the net.
     """
     found = [without_leading_ones(shape) for shape in shapes]
-    for net in NETS:
-        for width in _widths(max((shape[0] for shape in shapes if shape), default=0)):
-            expected = [
-                without_leading_ones(shape) for blobs in expected_shapes(net, width).values() for shape in blobs
-            ]
-            if found in (expected, 2 * expected):
-                return Fit(net, width)
+    makes = _makes([shape[0] for shape in shapes if shape], CLASSES)
+    for net, (width, least), binning in product(NETS, makes, BINNINGS):
+        expected = [
+            without_leading_ones(shape)
+            for blobs in expected_shapes(net, width, least=least, binning=binning).values()
+            for shape in blobs
+        ]
+        if found in (expected, 2 * expected):
+            return Fit(net, width, least=least, binning=binning)
     return None
 
 
 @lru_cache(maxsize=512)
-def expected_shapes(net: str, width: int, classes: int = CLASSES) -> dict[str, list[Shape]]:
-    """Return the shapes of the blobs of every layer of `net` that has any, in order."""
-    made = deploy(net, width=width, classes=classes)
+def expected_shapes(
+    net: str, width: int, classes: int = CLASSES, least: int = CLASSES, binning: int = 1
+) -> dict[str, list[Shape]]:
+    """Return the shapes of the blobs of every layer of `net` that has any when it trains, in order."""
+    made = train_val(net, width=width, least=least, classes=classes, binning=binning)
     return {name: blobs for name, blobs in blob_shapes(made).items() if blobs}
 
 
@@ -106,6 +124,19 @@ def without_leading_ones(shape: Shape) -> Shape:
     """
     first = next((i for i, side in enumerate(shape) if side != 1), len(shape))
     return tuple(shape[first:])
+
+
+def _makes(firsts: Sequence[int], classes: int) -> list[tuple[int, int]]:
+    """Return the pairs of `--width` and `--least_channels` that nets may have been made with, the plainest first.
+
+    Parameters
+    ----------
+    firsts : sequence of int
+        The first side of each blob: of most, how many channels their layer makes.
+    """
+    widest = max(firsts, default=0)
+    narrowest = min((side for side in firsts if side > max(CLASSES, classes)), default=CLASSES)
+    return [(width, least) for least in sorted({CLASSES, narrowest}) for width in _widths(widest)]
 
 
 def _widths(widest: int) -> list[int]:
