@@ -298,8 +298,8 @@ def build(choice: Choice, *, predicts: bool = False) -> caffe_pb2.NetParameter:
     message = caffe_pb2.NetParameter()
     frames = FRAMES[choice.net]
     data = input_blob(message, "data", (choice.batch, 1, choice.side, choice.side, frames))
-    data = binned(data, choice.binning, smoothly=predicts and choice.smoothly)
-    enlarged(class_scores(stem_3d(data, frames)), choice.binning, classes=2)
+    scores = class_scores(stem_3d(binned(data, choice.binning, predicts=predicts and choice.smoothly), frames))
+    enlarged(scores, choice.binning, classes=2, predicts=predicts)
     for layer in message.layer:
         made = layer.convolution_param
         if made.num_output > 2:

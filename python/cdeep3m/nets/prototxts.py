@@ -196,7 +196,12 @@ def deploy(
     spec = NetParameter(name="BIG_N_INCEPTION_FCN")
     frames = FRAMES[net]
     data = input_blob(spec, "data", (1, 1, *sides, frames))
-    layer("Softmax", "softmaxout", [_scores(stem_3d(binned(data, binning, smoothly=True), frames), binning)], "prob")
+    layer(
+        "Softmax",
+        "softmaxout",
+        [_scores(stem_3d(binned(data, binning, predicts=True), frames), binning, predicts=True)],
+        "prob",
+    )
     _free_memory_early(spec, net)
     return _scoring(spec, classes, width=width, least=least)
 
@@ -320,9 +325,9 @@ def narrowed(net: NetParameter, width: int, *, least: int = CLASSES) -> NetParam
     return narrow
 
 
-def _scores(planes: Blob, binning: int) -> Blob:
+def _scores(planes: Blob, binning: int, *, predicts: bool = False) -> Blob:
     """Append all that follows `stem_3d`; return one score per class and pixel of the images."""
-    return enlarged(class_scores(planes), binning, classes=CLASSES)
+    return enlarged(class_scores(planes), binning, classes=CLASSES, predicts=predicts)
 
 
 def _scoring(net: NetParameter, classes: int, *, width: int, least: int) -> NetParameter:
@@ -332,7 +337,7 @@ def _scoring(net: NetParameter, classes: int, *, width: int, least: int) -> NetP
     for each in made.layer:
         if each.name in scoring:
             each.convolution_param.num_output = classes
-        if each.name == ENLARGE:
+        if each.name.startswith(ENLARGE) and each.type == "Deconvolution":
             each.convolution_param.group = classes
     return made
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cdeep3m.errors import NetError
 from cdeep3m.nets import irregular
-from cdeep3m.nets.binning import binned, binning_of
+from cdeep3m.nets.binning import learning_layers
 from cdeep3m.nets.prototxts import NETS, TEST_BATCH, NetMake, append_patches, append_score, made, train_val
 from cdeep3m.nets.spec import Blob, drop_last_axis
 from cdeep3m.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetStateRule
@@ -44,7 +44,7 @@ def training_net(net: str, deploy: NetParameter, *, make: NetMake | None = None)
     make = make or NetMake()
     layers = [layer for layer in deploy.layer if _predicts(layer)]
     data, frames = _input(deploy, layers)
-    layers = [layer for layer in layers if layer.type != "Input"]
+    layers = learning_layers(layer for layer in layers if layer.type != "Input")
     if layers and layers[-1].type == "Softmax":
         scores = layers.pop().bottom[0]
     elif layers and layers[-1].top:
@@ -55,11 +55,7 @@ def training_net(net: str, deploy: NetParameter, *, make: NetMake | None = None)
     for phase, batch in zip((TRAIN, TEST), (make.batch, TEST_BATCH), strict=True):
         append_patches(spec, phase, (make.patch_side, make.patch_side, frames), batch, data=data, classes=make.classes)
     rates = _rates(net)
-    for layer in layers:
-        if binning_of(layer) > 1:
-            binned(Blob(spec, data), binning_of(layer))
-        else:
-            spec.layer.append(_learning(layer, rates))
+    spec.layer.extend(_learning(layer, rates) for layer in layers)
     label = drop_last_axis(Blob(spec, "label"), irregular.RESHAPE)
     append_score(Blob(spec, scores), label, classes=make.classes)
     return made(spec, make)
