@@ -205,6 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=math.inf, help="when to stop; what is done by then is kept")
+    parser.add_argument("--seconds", type=float, help="processor-seconds of each run, other than its choice's own")
     parser.add_argument("--held", nargs="+", choices=[*HELD, VALIDATION], default=["right", "bottom"])
     parser.add_argument("--choices", nargs="+", default=["all"], help="names of rows, 'important' or 'all'")
     parser.add_argument("--table", action="store_true")
@@ -214,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     until = time.monotonic() + 60 * options.minutes
     there = [run["choice"] for run in runs_in(options.out)]
-    wanted = runs(options.choices, seeds=options.seeds, held=options.held)
+    wanted = runs(options.choices, seeds=options.seeds, held=options.held, seconds=options.seconds)
     todo = [(options, run) for run in wanted if asdict(run) not in there]
     done = 0
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool, options.out.open("a") as out:
@@ -226,9 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def runs(names: Sequence[str], *, seeds: int, held: Sequence[str]) -> list[Choice]:
+def runs(names: Sequence[str], *, seeds: int, held: Sequence[str], seconds: float | None = None) -> list[Choice]:
     """Return the runs that are asked for, in the order in which they are worth most: all choices, then another seed."""
-    named = {choice.name: choice for choice in CHOICES}
+    named = {choice.name: lasting(choice, seconds) if seconds else choice for choice in CHOICES}
     tiers = (FIRST, THEN) if list(names) == ["important"] else (list(named) if list(names) == ["all"] else names,)
     missing = [name for tier in tiers for name in tier if name not in named]
     if missing:
@@ -240,6 +241,11 @@ def runs(names: Sequence[str], *, seeds: int, held: Sequence[str]) -> list[Choic
         for name in tier
         for part in held
     ]
+
+
+def lasting(choice: Choice, seconds: float) -> Choice:
+    """Return a choice that takes other processor-seconds, under a name that says so."""
+    return replace(choice, name=f"{choice.name}, in {seconds:g} s", seconds=seconds)
 
 
 def until_time_is_up(results: IMapIterator[str], until: float) -> Iterator[str]:

@@ -73,6 +73,8 @@ def test_the_choices_that_matter_come_first_and_another_seed_after_all_of_them()
     assert {run.seed for run in found[: 2 * len(FIRST)]} == {1}
     assert {run.name for run in found[: 6 * len(FIRST)]} == set(FIRST)
     assert {run.name for run in runs(["all"], seeds=1, held=["right"])} == {choice.name for choice in CHOICES}
+    (short,) = runs([QUICK.name], seeds=1, held=["right"], seconds=300)
+    assert (short.name, short.steps) == (f"{QUICK.name}, in 300 s", QUICK.steps // 5)
     with pytest.raises(SystemExit, match="no choice 'wider'; there are a quarter"):
         runs(["wider"], seeds=1, held=["right"])
 
