@@ -75,7 +75,7 @@ def fit_of_layers(shapes: Mapping[str, Sequence[Shape]]) -> Fit | None:
     --------
     >>> shapes = {name: blobs for name, blobs in blob_shapes(deploy("3fm", width=4)).items() if blobs}
     >>> fit_of_layers(shapes)
-    Fit(net='3fm', width=4, problems=(), classes=2)
+    Fit(net='3fm', width=4, problems=(), classes=2, least=2, binning=1)
     """
     classes = shapes[SCORES][0][0] if shapes.get(SCORES) and shapes[SCORES][0] else CLASSES
     firsts = [shape[0] for blobs in shapes.values() for shape in blobs if shape]

@@ -155,6 +155,11 @@ class Layer(ABC):
         """Return what its fillers make of its blobs, where they are never learned and nothing is drawn; else None.
 
         Caffe leaves a layer that a model does not hold as its fillers made it.
+
+        Returns
+        -------
+        list of torch.Tensor or None
+            float32, in the shapes of `blobs`.
         """
         fillers = [filler for filler in self._fillers if filler is not None and filler.type in NOT_DRAWN]
         if len(fillers) < len(self.blobs) or any(spec.lr_mult for spec in self.param_specs):
