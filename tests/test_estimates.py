@@ -166,7 +166,7 @@ def test_an_estimate_of_quick_is_of_its_own_nets(labelled, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert [(net["net"], net["iterations"]) for net in told["nets"]] == [("1fm", 900)]
     assert told["elsewhere"] == []
-    expected = deploy("1fm", width=8, least=16, binning=2)
+    expected = deploy("1fm", width=8, least=16)
     assert all(net == expected for _, _, net in engine.jobs)
 
 

@@ -138,16 +138,17 @@ class Choice:
 
 BASE = Choice(name="a quarter of the channels")
 WHOLE = replace(BASE, name="1fm alone, an eighth of the channels", net="1fm", width=8)
-QUICK = replace(WHOLE, name="the recipe quick", binning=2, side=320, batch=4, turns=False, scale=0.0, noise=0.4)
-"""What the recipe `quick` does: the same on binned pixels with noise, and quarter turns alone."""
+QUICK = replace(WHOLE, name="the recipe quick", turns=False, scale=0.0)
+"""What the recipe `quick` does: quarter turns alone."""
+BINNED_QUICK = replace(QUICK, name="quick, binned", binning=2, side=320, batch=4)
 CHOICES = (
     BASE,
     WHOLE,
     QUICK,
-    replace(WHOLE, name=f"{WHOLE.name}, quarter turns", turns=False, scale=0.0),
-    replace(QUICK, name=f"{QUICK.name}, turned by any angle", turns=True, scale=0.15),
-    replace(QUICK, name=f"{QUICK.name}, no noise", noise=0.0),
-    replace(QUICK, name=f"{QUICK.name}, no noise, squares that do not overlap", noise=0.0, smoothly=False),
+    BINNED_QUICK,
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, turned by any angle", turns=True, scale=0.15),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, noise", noise=0.4),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, squares that do not overlap", smoothly=False),
     replace(QUICK, name=f"{QUICK.name}, half of the area", area=0.5),
     replace(QUICK, name=f"{QUICK.name}, a quarter of the area", area=0.25),
     *(replace(QUICK, name=f"{QUICK.name}, {seconds} s", seconds=seconds) for seconds in (5000, 20000)),

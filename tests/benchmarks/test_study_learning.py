@@ -83,7 +83,7 @@ def test_the_quick_row_is_the_recipe():
     recipe = recipe_called("quick").options
     assert (recipe["models"], recipe["width"], recipe["least_channels"]) == (QUICK.net, QUICK.width, QUICK.least)
     assert (recipe["patch_side"], recipe["batch"], recipe["base_learn"]) == (QUICK.side, QUICK.batch, QUICK.rate)
-    assert recipe["binning"] == QUICK.binning
+    assert recipe.get("binning", 1) == QUICK.binning
 
 
 @pytest.mark.parametrize(("area", "shape"), [(1, (2, 8, 6)), (0.5, (2, 4, 6)), (0.25, (2, 4, 3))])
