@@ -7,8 +7,9 @@ import pytest
 from cdeep3m.errors import InputError
 from cdeep3m.nets.binning import BIN, BIN_SMOOTHLY, ENLARGE
 from cdeep3m.nets.fits import fit_of_layers
-from cdeep3m.nets.prototxts import DEPLOY, TRAIN_VAL, NetMake, deploy, messages, train_val
+from cdeep3m.nets.prototxts import DEPLOY, TRAIN_VAL, NetMake, deploy, messages, train_val, with_initialisation
 from cdeep3m.nets.shapes import blob_shapes
+from cdeep3m.proto.caffe_pb2 import LayerParameter, NetParameter
 
 
 def test_without_binning_nets_are_those_of_before():
@@ -21,6 +22,11 @@ def test_no_initialisation_reaches_what_is_not_learned(file):
     net = messages("1fm", make=NetMake(binning=2, patch_side=64, initialisation="msra"))[file]
     fillers = {each.name: each.convolution_param.weight_filler.type for each in net.layer}
     assert (fillers[BIN if file == TRAIN_VAL else BIN_SMOOTHLY], fillers[ENLARGE]) == ("constant", "bilinear")
+
+
+def test_a_convolution_whose_filler_is_left_unsaid_is_filled_all_the_same():
+    net = NetParameter(layer=[LayerParameter(name="mine", type="Convolution")])
+    assert with_initialisation(net, "msra").layer[0].convolution_param.weight_filler.type == "msra"
 
 
 def test_weights_are_known_as_those_of_the_net_that_is_binned():

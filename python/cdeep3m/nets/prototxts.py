@@ -293,13 +293,14 @@ def made(net: NetParameter, make: NetMake) -> NetParameter:
 
 
 def with_initialisation(net: NetParameter, initialisation: str) -> NetParameter:
-    """Return `net` with the weights of its convolutions filled in one way, but for those that enlarge or bin."""
+    """Return `net` with its convolutions filled in one way, but for those that enlarge or never learn."""
     changed = NetParameter()
     changed.CopyFrom(net)
     for each in changed.layer:
         filler = each.convolution_param.weight_filler
-        learns = each.type == "Convolution" and filler.type not in ("bilinear", "constant")
-        if learns and initialisation != INITIALISATIONS[0]:
+        learns = not each.param or any(spec.lr_mult for spec in each.param)
+        drawn = each.type == "Convolution" and filler.type != "bilinear" and learns
+        if drawn and initialisation != INITIALISATIONS[0]:
             filler.CopyFrom(FillerParameter(type=initialisation))
     return changed
 
