@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from cdeep3m.engines.embedded.fast.training_steps import merged
 from cdeep3m.engines.embedded.net.executor import Net
-from cdeep3m.nets.binning import BIN, binned, enlarged
+from cdeep3m.nets.binning import binned, enlarged
 from cdeep3m.nets.inception import class_scores, stem_3d
 from cdeep3m.nets.prototxts import FRAMES
 from cdeep3m.nets.spec import input_blob
@@ -58,6 +58,15 @@ REST = {"right": np.s_[:, :, :736], "bottom": np.s_[:, :736], "top": np.s_[:, 28
 
 VALIDATION = "validation"
 """Held out: the validation volume, of which nothing is ever chosen; all of the training volume is learnt from."""
+ELSEWHERE = "elsewhere"
+"""Held out: the right halves of the validation planes; `halves` says what is learnt from."""
+LEFT, RIGHT = np.s_[:, :, :480], np.s_[:, :, -480:]
+"""Halves of planes, with 64 pixels between them."""
+SIDES_OF = 32
+"""Sides of planes are multiples of it, so that nets that bin take them whole."""
+
+GRAY_VALUES = 10
+"""How much brighter, and darker, the held-out images are shown as well: as the validation planes are brighter."""
 
 OUTSIDE = -1
 """Label of pixels that a turned patch takes from outside the volume: they are not learnt from."""
@@ -96,6 +105,8 @@ class Choice:
         Whether these squares overlap in predictions.
     area : float
         Share of a plane's part that is learnt from: 1, a half, a quarter ...
+    places : int
+        Where `ELSEWHERE` is held out: of how many places the halves are that are learnt from, 1 or 2.
     held, seed
         Which part is held out; source of all chance.
     """
@@ -126,6 +137,7 @@ class Choice:
     binning: int = 1
     smoothly: bool = True
     area: float = 1.0
+    places: int = 1
     held: str = "right"
     seed: int = 1
 
@@ -149,6 +161,10 @@ CHOICES = (
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, turned by any angle", turns=True, scale=0.15),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, noise", noise=0.4),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, squares that do not overlap", smoothly=False),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, gray values twice as jittered", jitter=0.4),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, half of the area", area=0.5),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, a quarter of the area", area=0.25),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, halves of two places", places=2),
     replace(QUICK, name=f"{QUICK.name}, half of the area", area=0.5),
     replace(QUICK, name=f"{QUICK.name}, a quarter of the area", area=0.25),
     *(replace(QUICK, name=f"{QUICK.name}, {seconds} s", seconds=seconds) for seconds in (5000, 20000)),
@@ -207,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=math.inf, help="when to stop; what is done by then is kept")
     parser.add_argument("--seconds", type=float, help="processor-seconds of each run, other than its choice's own")
-    parser.add_argument("--held", nargs="+", choices=[*HELD, VALIDATION], default=["right", "bottom"])
+    parser.add_argument("--held", nargs="+", choices=[*HELD, VALIDATION, ELSEWHERE], default=["right", "bottom"])
     parser.add_argument("--choices", nargs="+", default=["all"], help="names of rows, 'important' or 'all'")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args(argv)
@@ -267,23 +283,51 @@ def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     options, choice = job
     torch.set_num_threads(1)
     begin = time.monotonic()
-    images, labels = _volume(options.data / "training")
-    mean, deviation = images.mean(), images.std()
-    images, labels = ((images - mean) / deviation).to(options.device), labels.to(options.device)
-    if choice.held == VALIDATION:
-        learnt = np.s_[:]
-        unseen, truth = _volume(options.data / "validation")
-        unseen, planes = ((unseen - mean) / deviation).to(options.device), range(len(unseen))
-    else:
-        learnt, planes = REST[choice.held], range(1, len(images), 3)
-        unseen, truth = images[HELD[choice.held]].contiguous(), labels[HELD[choice.held]].cpu()
-    seen, known = (part_of(volume[learnt], choice.area).contiguous() for volume in (images, labels))
+    seen, known, unseen, truth = parts(options.data, choice)
+    mean, deviation = seen.mean(), seen.std()
+    seen, known = ((seen - mean) / deviation).to(options.device), known.to(options.device)
     _, net = trained(choice, seen, known)
-    found = scores(predicted(choice, net, unseen, planes), truth[list(planes)])
-    some = range(1, len(seen), 3)
-    of_learnt = scores(predicted(choice, net, seen, some), known[list(some)].cpu())["f1"]
+    planes = range(1, len(unseen), 3) if choice.held in HELD else range(len(unseen))
+
+    def found(brighter: int) -> dict[str, float]:
+        shown = ((unseen + brighter - mean) / deviation).to(options.device)
+        return scores(predicted(choice, net, shown, planes), truth[list(planes)])
+
+    some = range(1, len(seen), 6)
+    others = {
+        "learnt": scores(predicted(choice, net, seen, some), known[list(some)].cpu())["f1"],
+        "brighter": found(GRAY_VALUES)["f1"],
+        "darker": found(-GRAY_VALUES)["f1"],
+    }
     seconds = round(time.monotonic() - begin, 1)
-    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found, "learnt": of_learnt, "clock": seconds})
+    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found(0), **others, "clock": seconds})
+
+
+def parts(data: Path, choice: Choice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return images and labels that a choice learns from, and those that it is scored on; axes (z, y, x)."""
+    training = _volume(data / "training")
+    if choice.held in HELD:
+        learnt, held = REST[choice.held], HELD[choice.held]
+        seen, known, unseen, truth = (volume[part].contiguous() for part in (learnt, held) for volume in training)
+        return part_of(seen, choice.area), part_of(known, choice.area), unseen, truth
+    validation = _volume(data / "validation")
+    if choice.held == VALIDATION:
+        seen, known = (part_of(volume, choice.area) for volume in training)
+        return seen, known, *validation
+    seen, known = (halves(*volumes, places=choice.places) for volumes in zip(training, validation, strict=True))
+    unseen, truth = (volume[RIGHT].contiguous() for volume in validation)
+    return seen, known, unseen, truth
+
+
+def halves(training: torch.Tensor, validation: torch.Tensor, *, places: int) -> torch.Tensor:
+    """Return as many halves of planes, whether they are of one place or of two; for nets that see one plane.
+
+    They are the left halves of the training planes, and as many others as there are validation planes: the right halves
+    of training planes, evenly through the volume, or the left halves of the validation planes.
+    """
+    count = len(validation)
+    evenly = [index * len(training) // count for index in range(count)]
+    return torch.cat([training[LEFT], validation[LEFT] if places > 1 else training[RIGHT][evenly]])
 
 
 def _volume(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -293,11 +337,12 @@ def _volume(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def part_of(volume: torch.Tensor, area: float) -> torch.Tensor:
-    """Return a volume (z, y, x) whose planes are halved along their longer side until `area` of them is left."""
+    """Return a volume (z, y, x) whose planes are halved along their longer side until about `area` of them is left."""
     while area < 1:
         longer = 1 if volume.shape[1] >= volume.shape[2] else 2
-        volume, area = volume.narrow(longer, 0, volume.shape[longer] // 2), area * 2
-    return volume
+        half = volume.shape[longer] // (2 * SIDES_OF) * SIDES_OF
+        volume, area = volume.narrow(longer, 0, half), area * 2
+    return volume.contiguous()
 
 
 def build(choice: Choice, *, predicts: bool = False) -> caffe_pb2.NetParameter:
@@ -311,14 +356,19 @@ def build(choice: Choice, *, predicts: bool = False) -> caffe_pb2.NetParameter:
         made = layer.convolution_param
         if made.num_output > 2:
             made.num_output = min(made.num_output, max(choice.least, made.num_output // choice.width))
-        if layer.type == "Convolution" and layer.name != BIN and choice.filler == "msra":
+        if layer.type == "Convolution" and choice.filler == "msra" and learns(layer):
             made.weight_filler.Clear()
             made.weight_filler.type = "msra"
         if layer.type == "BatchNorm":
             layer.batch_norm_param.moving_average_fraction = choice.kept
-        if layer.type == "Eltwise" and len(layer.bottom) == 2:
+        if layer.eltwise_param.coeff and len(layer.bottom) == 2:
             layer.eltwise_param.coeff[1] = choice.residual
     return message
+
+
+def learns(layer: caffe_pb2.LayerParameter) -> bool:
+    """Say whether a layer's first blob learns."""
+    return not layer.param or layer.param[0].lr_mult > 0
 
 
 def trained(choice: Choice, images: torch.Tensor, labels: torch.Tensor) -> tuple[Net, Net]:
@@ -515,10 +565,12 @@ def table(path: Path) -> list[str]:
     """
     found = defaultdict(list)
     for run in runs_in(path):
-        where = " (validation)" if run["choice"]["held"] == VALIDATION else ""
+        held = run["choice"]["held"]
+        where = "" if held in HELD else f" ({held})"
         found[run["choice"]["name"] + where].append(run)
     rows = {name: _row(runs) for name, runs in found.items()}
     heads = ("choice", "steps", "seeds", "F1", "+-", "parts", "precision", "recall", "best F1", "F1 learnt")
+    heads += ("brighter", "darker")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     best_first = sorted(rows, key=lambda name: -rows[name][0])
     return lines + [f"| {name} | {' | '.join(rows[name][1])} |" for name in best_first]
@@ -539,7 +591,8 @@ def _row(runs: Sequence[dict[str, Any]]) -> tuple[float, list[str]]:
     spread = f"{statistics.stdev(of_seeds):.3f}" if len(of_seeds) > 1 else ""
     of_parts = [f"{name} {statistics.fmean([run['f1'] for run in parts[name].values()]):.3f}" for name in sorted(parts)]
     cells = [f"{runs[0]['steps']}", f"{len(whole)}", f"{mean('f1'):.3f}", spread, ", ".join(of_parts)]
-    return mean("f1"), cells + [f"{mean(key):.3f}" for key in ("precision", "recall", "best", "learnt")]
+    others = ("precision", "recall", "best", "learnt", "brighter", "darker")
+    return mean("f1"), cells + [f"{mean(key):.3f}" for key in others]
 
 
 if __name__ == "__main__":
