@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdeep3m.errors import NetError
 from cdeep3m.nets.spec import BILINEAR, Blob, layer
 from cdeep3m.proto.caffe_pb2 import (
     ConvolutionParameter,
@@ -105,6 +106,20 @@ def learning_layers(predicting: Iterable[LayerParameter]) -> list[LayerParameter
             changed = source.net.layer[0]
         learning.append(changed)
     return learning
+
+
+def demand_same_binning(net: Iterable[str], weights: Iterable[str]) -> None:
+    """Raise NetError where one of a net and its weights bins pixels and the other does not, by the names of layers.
+
+    What bins has no weights that learn: they would fit, and show the net a world of another size.
+    """
+    bins, binned_too = (bool({BIN, BIN_SMOOTHLY} & set(names)) for names in (net, weights))
+    if bins != binned_too:
+        these, other = ("binned pixels", "whole ones") if binned_too else ("whole pixels", "binned ones")
+        raise NetError(
+            f"the weights learned from {these}, the net looks at {other}; expected those of a training with the same "
+            "--binning, and the .prototxt files beside them"
+        )
 
 
 def _averaging(blob: Blob, name: str, step: int, *, side: int, pad: int) -> Blob:

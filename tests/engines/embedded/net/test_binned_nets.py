@@ -94,6 +94,7 @@ def test_a_layer_that_learns_or_is_filled_at_random_is_not_made_up():
     trained = loaded("1fm", binning=2, sides=SIDES).to_message()
     net = Net(message, phase=caffe_pb2.TEST, device=torch.device("cpu"))
     without = caffe_pb2.NetParameter(layer=[layer for layer in trained.layer if layer.name != BIN_SMOOTHLY])
+    without.layer.add(name=BIN)  # as the net that trains calls it
     net.load_weights(without)
     values = next(layer.blobs[0] for layer in net.layers if layer.name == BIN_SMOOTHLY)
     assert torch.equal(values, torch.full((1, 1, 4, 4, 1), 1 / 16))
@@ -114,3 +115,13 @@ def test_a_layer_that_learns_or_is_filled_at_random_is_not_made_up():
 def _drawn(layer):
     layer.param[0].lr_mult = 0
     layer.convolution_param.weight_filler.type = "xavier"
+
+
+@pytest.mark.parametrize(("net", "weights", "learned_from"), [(1, 2, "binned"), (2, 1, "whole")])
+def test_weights_of_a_net_that_bins_and_one_that_does_not_are_never_mixed(net, weights, learned_from):
+    target = loaded("1fm", binning=net, sides=SIDES)
+    before = [blob.detach().clone() for layer in target.layers for blob in layer.blobs]
+    with pytest.raises(NetError, match=f"^the weights learned from {learned_from} pixels, .*the same --binning"):
+        target.load_weights(Net(deploy("1fm", width=32, binning=weights), phase=caffe_pb2.TRAIN).to_message())
+    after = [blob for layer in target.layers for blob in layer.blobs]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))

@@ -13,6 +13,7 @@ import torch
 from cdeep3m.engines.embedded.net.layers import make_layer
 from cdeep3m.engines.embedded.net.layers.base import Context, Layer, Shape, Step
 from cdeep3m.errors import CDeep3MError, NetError, printable
+from cdeep3m.nets.binning import demand_same_binning
 from cdeep3m.nets.shapes import shape_text
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.proto.caffemodel import array_to_blob, blob_shape, blob_to_array
@@ -197,9 +198,10 @@ class Net:
         Raises
         ------
         NetError
-            When the model lacks a layer that learns, or has one whose blobs do not fit or hold what is no number. The
-            net's blobs are then as they were.
+            When the model lacks a layer that learns, or has one whose blobs do not fit or hold what is no number, or
+            when only one of both bins pixels. The net's blobs are then as they were.
         """
+        demand_same_binning([layer.name for layer in self.layers], [layer.name for layer in model.layer])
         stored = {layer.name: layer.blobs for layer in reversed(model.layer) if layer.blobs}
         known = {layer.name: layer.known_values() for layer in self.layers if layer.blobs and layer.name not in stored}
         learned = [layer for layer in self.layers if layer.blobs and not known.get(layer.name)]
