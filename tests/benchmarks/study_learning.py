@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
 from cdeep3m.engines.embedded.fast.training_steps import merged
@@ -65,6 +66,9 @@ LEFT, RIGHT = np.s_[:, :, :480], np.s_[:, :, -480:]
 SIDES_OF = 32
 """Sides of planes are multiples of it, so that nets that bin take them whole."""
 
+BODY = 2000
+"""A false body of so many pixels of a plane, or more, is a large one: twice what half of the sample's mitochondria
+are."""
 GRAY_VALUES = 10
 """How much brighter, and darker, the held-out images are shown as well: as the validation planes are brighter."""
 
@@ -289,18 +293,18 @@ def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     _, net = trained(choice, seen, known)
     planes = range(1, len(unseen), 3) if choice.held in HELD else range(len(unseen))
 
-    def found(brighter: int) -> dict[str, float]:
-        shown = ((unseen + brighter - mean) / deviation).to(options.device)
-        return scores(predicted(choice, net, shown, planes), truth[list(planes)])
+    def maps(brighter: int = 0) -> torch.Tensor:
+        return predicted(choice, net, ((unseen + brighter - mean) / deviation).to(options.device), planes)
 
-    some = range(1, len(seen), 6)
+    made, sought, some = maps(), truth[list(planes)], range(1, len(seen), 6)
     others = {
         "learnt": scores(predicted(choice, net, seen, some), known[list(some)].cpu())["f1"],
-        "brighter": found(GRAY_VALUES)["f1"],
-        "darker": found(-GRAY_VALUES)["f1"],
+        "brighter": scores(maps(GRAY_VALUES), sought)["f1"],
+        "darker": scores(maps(-GRAY_VALUES), sought)["f1"],
     }
+    found = {**scores(made, sought), **without_large_bodies(made, sought), **others}
     seconds = round(time.monotonic() - begin, 1)
-    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found(0), **others, "clock": seconds})
+    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found, "clock": seconds})
 
 
 def parts(data: Path, choice: Choice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -549,6 +553,24 @@ def scores(maps: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
     }
 
 
+def without_large_bodies(maps: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Return which share of the false pixels lies in large false bodies, and F1 at 0.5 without these.
+
+    A body is what is connected in a plane; it is false where less than a tenth of it is true.
+    """
+    found, inside = (maps * 255).round().numpy() >= 128, truth.numpy() > 0
+    false = np.zeros_like(found)
+    for plane, true, marked in zip(found, inside, false, strict=True):
+        bodies, count = ndimage.label(plane)
+        sizes, hits = (np.bincount(bodies[which], minlength=count + 1) for which in (plane, plane & true))
+        marked[:] = ((sizes >= BODY) & (hits < sizes / 10))[bodies]
+    left = found & ~false
+    return {
+        "bodies": float((false & ~inside).sum() / max(1, (found & ~inside).sum())),
+        "without": float(2 * (left & inside).sum() / max(1, left.sum() + inside.sum())),
+    }
+
+
 def runs_in(path: Path) -> list[dict[str, Any]]:
     """Return the runs that a file holds, without one that is cut off; none where there is no file."""
     found = []
@@ -570,7 +592,7 @@ def table(path: Path) -> list[str]:
         found[run["choice"]["name"] + where].append(run)
     rows = {name: _row(runs) for name, runs in found.items()}
     heads = ("choice", "steps", "seeds", "F1", "+-", "parts", "precision", "recall", "best F1", "F1 learnt")
-    heads += ("brighter", "darker")
+    heads += ("brighter", "darker", "in large bodies", "F1 without them")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     best_first = sorted(rows, key=lambda name: -rows[name][0])
     return lines + [f"| {name} | {' | '.join(rows[name][1])} |" for name in best_first]
@@ -591,8 +613,9 @@ def _row(runs: Sequence[dict[str, Any]]) -> tuple[float, list[str]]:
     spread = f"{statistics.stdev(of_seeds):.3f}" if len(of_seeds) > 1 else ""
     of_parts = [f"{name} {statistics.fmean([run['f1'] for run in parts[name].values()]):.3f}" for name in sorted(parts)]
     cells = [f"{runs[0]['steps']}", f"{len(whole)}", f"{mean('f1'):.3f}", spread, ", ".join(of_parts)]
-    others = ("precision", "recall", "best", "learnt", "brighter", "darker")
-    return mean("f1"), cells + [f"{mean(key):.3f}" for key in others]
+    others = ("precision", "recall", "best", "learnt", "brighter", "darker", "bodies", "without")
+    known = {key for run in runs for key in run}
+    return mean("f1"), cells + [f"{mean(key):.3f}" if key in known else "" for key in others]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from benchmarks.study_learning import (
     share_of_rate,
     table,
     until_time_is_up,
+    without_large_bodies,
 )
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.proto import caffe_pb2
@@ -69,6 +70,18 @@ def test_scores_are_counted_at_one_half_and_where_they_are_best():
     assert (found["precision"], found["recall"]) == (1.0, 0.5)
     assert found["best"] == 1.0
     assert 0.3 < found["threshold"] <= 0.41
+
+
+def test_large_false_bodies_are_told_apart_from_true_ones_and_small_ones():
+    truth, maps = torch.zeros(2, 100, 100), torch.zeros(2, 100, 100)
+    truth[0, :50, :50] = maps[0, :50, :45] = 1  # found in part
+    maps[0, 60:, :60] = 0.9  # a large body, false
+    truth[0, 60:65, :40] = 1  # but for less than a tenth
+    maps[0, 60:70, 70:] = 0.9  # a small one
+    maps[1, :50, :50] = 0.4  # none
+    found = without_large_bodies(maps, truth)
+    assert found["bodies"] == 2200 / 2500
+    assert found["without"] == pytest.approx(2 * 2250 / (2250 + 300 + 2500 + 200))
 
 
 def test_the_choices_that_matter_come_first_and_another_seed_after_all_of_them():
@@ -155,7 +168,7 @@ def test_the_table_tells_means_of_parts_and_the_spread_of_whole_seeds(tmp_path):
     assert head.startswith("| choice | steps | seeds | F1 | +- | parts |")
     assert first.startswith("| a (validation) | 7 | 1 | 0.900 |  | validation 0.900 |")
     assert second.startswith("| a | 7 | 2 | 0.700 | 0.141 | bottom 0.800, right 0.600 |")
-    assert second.endswith("| 0.500 | 0.500 | 0.900 | 0.875 | 0.250 | 0.750 |")
+    assert second.endswith("| 0.500 | 0.500 | 0.900 | 0.875 | 0.250 | 0.750 |  |  |")
 
 
 @pytest.mark.heavy
@@ -184,6 +197,6 @@ def test_a_choice_is_tried_and_told(tmp_path, monkeypatch, capsys):
     for run in found:
         assert run["steps"] == 2
         assert 0 <= run["f1"] <= run["best"] <= 1
-        assert all(0 <= run[other] <= 1 for other in ("learnt", "brighter", "darker"))
+        assert all(0 <= run[other] <= 1 for other in ("learnt", "brighter", "darker", "bodies", "without"))
     rows = {line.split(" | ")[0] for line in table(out)[2:]}
     assert rows == {f"| {BASE.name}", f"| {BASE.name} (validation)", "| bins (elsewhere)"}
