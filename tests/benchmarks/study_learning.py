@@ -72,6 +72,9 @@ are."""
 GRAY_VALUES = 10
 """How much brighter, and darker, the held-out images are shown as well: as the validation planes are brighter."""
 
+PIECES, REACH = 5, 2.5
+"""Of curves of gray values: straight lines, and standard deviations from the mean to where they end."""
+
 OUTSIDE = -1
 """Label of pixels that a turned patch takes from outside the volume: they are not learnt from."""
 
@@ -99,6 +102,9 @@ class Choice:
         Patches are turned by any angle and enlarged by up to `scale`, not by quarters alone.
     scale, elastic, noise, jitter, rare : float
         Augmentation; share of patches around foreground.
+    curve, shade : float
+        Gray values go through a curve of this strength; foreground becomes darker or brighter by up to so many standard
+        deviations.
     filler : str
         Of convolutions: "original" or "msra".
     residual, kept : float
@@ -134,6 +140,8 @@ class Choice:
     elastic: float = 0.0
     noise: float = 0.0
     jitter: float = 0.2
+    curve: float = 0.0
+    shade: float = 0.0
     rare: float = 0.0
     filler: str = "original"
     residual: float = 0.1
@@ -166,6 +174,8 @@ CHOICES = (
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, noise", noise=0.4),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, squares that do not overlap", smoothly=False),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, gray values twice as jittered", jitter=0.4),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, foreground of any shade", shade=0.4),
+    replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, curves of gray values", curve=0.7),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, half of the area", area=0.5),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, a quarter of the area", area=0.25),
     replace(BINNED_QUICK, name=f"{BINNED_QUICK.name}, halves of two places", places=2),
@@ -494,8 +504,25 @@ def patches(
     label = torch.where((scaled.abs() > 1).any(-1), OUTSIDE, label)
     contrast, brightness = ((draw(count, 1, 1, 1) * 2 - 1) * choice.jitter for _ in range(2))
     data = data * (1 + contrast) + 1.5 * brightness
+    if choice.curve:
+        data = torch.stack([curved(patch, choice.curve, draws) for patch in data])
+    if choice.shade:
+        inside = (label > 0).float()[:, None]
+        for _ in range(2):  # smooth edges, or a net would see where the shade ends
+            inside = functional.avg_pool2d(inside, 5, 1, 2)
+        data = data + inside * (draw(count, 1, 1, 1) * 2 - 1) * choice.shade
     data = data + torch.randn(data.shape, generator=draws, device=device) * (draw(count, 1, 1, 1) * choice.noise)
     return data.permute(0, 2, 3, 1)[:, None].contiguous(), label
+
+
+def curved(patch: torch.Tensor, strength: float, draws: torch.Generator) -> torch.Tensor:
+    """Return a patch seen through a rising curve: `PIECES` lines of drawn slopes, between -`REACH` and `REACH`."""
+    slopes = torch.exp((torch.rand(PIECES, generator=draws, device=patch.device) * 2 - 1) * strength)
+    slopes *= PIECES / slopes.sum()
+    begins = slopes.cumsum(0) - slopes
+    place = ((patch / REACH + 1) / 2).clamp(0, 1) * PIECES
+    piece = place.long().clamp(max=PIECES - 1)
+    return ((begins[piece] + (place - piece) * slopes[piece]) / PIECES * 2 - 1) * REACH
 
 
 def _around_foreground(

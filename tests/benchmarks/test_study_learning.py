@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from benchmarks import study_learning
 from benchmarks.study_learning import (
@@ -23,6 +24,7 @@ from benchmarks.study_learning import (
     THEN,
     Choice,
     build,
+    curved,
     halves,
     part_of,
     patches,
@@ -47,13 +49,38 @@ def test_no_two_choices_share_a_row():
 @pytest.mark.parametrize("choice", [SMALL, replace(SMALL, turns=False, scale=0.0), replace(SMALL, rare=1.0)])
 def test_a_patch_and_its_labels_are_of_the_same_place(choice: Choice):
     labels = (torch.rand(5, 96, 80, generator=torch.Generator().manual_seed(1)) < 0.5).float()
-    smooth = torch.nn.functional.avg_pool2d(labels, 9, 1, 4)
+    smooth = functional.avg_pool2d(labels, 9, 1, 4)
     labels = (smooth > 0.5).float()
     data, label = patches(choice, labels, labels, torch.Generator().manual_seed(2))
     middle = data[:, 0, :, :, 1]
     known = (label != OUTSIDE) & ((middle < 0.01) | (middle > 0.99))
     assert known.float().mean() > 0.3
     assert torch.equal(middle[known] > 0.5, label[known] > 0)
+
+
+def test_a_curve_of_gray_values_rises_from_end_to_end():
+    values, draws = torch.linspace(-3, 3, 601), torch.Generator().manual_seed(1)
+    inside = values.clamp(-2.5, 2.5)
+    torch.testing.assert_close(curved(values, 0.0, draws), inside)
+    seen = curved(values, 0.7, draws)
+    assert (seen[0], seen[-1]) == (-2.5, 2.5)
+    steps = seen.diff()[50:550] / 0.01
+    assert steps.min() > 0.2
+    assert (seen - inside).abs().max() > 0.1
+
+
+def test_a_shade_changes_foreground_alone_and_all_of_it_alike():
+    labels = torch.zeros(1, 64, 64)
+    labels[0, 20:44, 20:44] = 1
+    choice = replace(SMALL, net="1fm", side=64, turns=False, scale=0.0, shade=0.4)
+    data, label = patches(choice, torch.zeros(1, 64, 64), labels, torch.Generator().manual_seed(2))
+    far = functional.max_pool2d((label > 0).float(), 9, 1, 4) == 0
+    deep = -functional.max_pool2d(-(label > 0).float(), 9, 1, 4) == 1
+    seen = data[:, 0, :, :, 0]
+    assert torch.count_nonzero(seen[far]) == 0
+    for patch, within in zip(seen, deep, strict=True):
+        assert 0 < patch[within].abs().max() <= 0.4
+        assert patch[within].std() < 1e-6
 
 
 def test_the_rate_rises_and_falls_to_nothing():
