@@ -300,7 +300,9 @@ def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     seen, known, unseen, truth = parts(options.data, choice)
     mean, deviation = seen.mean(), seen.std()
     seen, known = ((seen - mean) / deviation).to(options.device), known.to(options.device)
+    trains = time.process_time()
     _, net = trained(choice, seen, known)
+    processor = round(time.process_time() - trains)
     planes = range(1, len(unseen), 3) if choice.held in HELD else range(len(unseen))
 
     def maps(brighter: int = 0) -> torch.Tensor:
@@ -314,7 +316,8 @@ def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     }
     found = {**scores(made, sought), **without_large_bodies(made, sought), **others}
     seconds = round(time.monotonic() - begin, 1)
-    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found, "clock": seconds})
+    took = {"processor": processor, "clock": seconds}
+    return json.dumps({"choice": asdict(choice), "steps": choice.steps, **found, **took})
 
 
 def parts(data: Path, choice: Choice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
