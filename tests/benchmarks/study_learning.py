@@ -36,7 +36,7 @@ from cdeep3m.engines.embedded.fast.training_steps import merged
 from cdeep3m.engines.embedded.net.executor import Net
 from cdeep3m.nets.binning import binned, enlarged
 from cdeep3m.nets.inception import class_scores, stem_3d
-from cdeep3m.nets.prototxts import FRAMES
+from cdeep3m.nets.prototxts import FRAMES, NetMake, made, narrowed
 from cdeep3m.nets.spec import input_blob
 from cdeep3m.proto import caffe_pb2
 from cdeep3m.volumes import open_volume, read_all
@@ -63,13 +63,13 @@ ELSEWHERE = "elsewhere"
 """Held out: the right halves of the validation planes; `halves` says what is learnt from."""
 LEFT, RIGHT = np.s_[:, :, :480], np.s_[:, :, -480:]
 """Halves of planes, with 64 pixels between them."""
-SIDES_OF = 32
+SIDE_STEP = 32
 """Sides of planes are multiples of it, so that nets that bin take them whole."""
 
-BODY = 2000
+LARGE = 2000
 """A false body of so many pixels of a plane, or more, is a large one: twice what half of the sample's mitochondria
 are."""
-GRAY_VALUES = 10
+BRIGHTER = 10
 """How much brighter, and darker, the held-out images are shown as well: as the validation planes are brighter."""
 
 PIECES, REACH = 5, 2.5
@@ -311,8 +311,8 @@ def _study(job: tuple[argparse.Namespace, Choice]) -> str:
     made, sought, some = maps(), truth[list(planes)], range(1, len(seen), 6)
     others = {
         "learnt": scores(predicted(choice, net, seen, some), known[list(some)].cpu())["f1"],
-        "brighter": scores(maps(GRAY_VALUES), sought)["f1"],
-        "darker": scores(maps(-GRAY_VALUES), sought)["f1"],
+        "brighter": scores(maps(BRIGHTER), sought)["f1"],
+        "darker": scores(maps(-BRIGHTER), sought)["f1"],
     }
     found = {**scores(made, sought), **without_large_bodies(made, sought), **others}
     seconds = round(time.monotonic() - begin, 1)
@@ -357,7 +357,7 @@ def part_of(volume: torch.Tensor, area: float) -> torch.Tensor:
     """Return a volume (z, y, x) whose planes are halved along their longer side until about `area` of them is left."""
     while area < 1:
         longer = 1 if volume.shape[1] >= volume.shape[2] else 2
-        half = volume.shape[longer] // (2 * SIDES_OF) * SIDES_OF
+        half = volume.shape[longer] // (2 * SIDE_STEP) * SIDE_STEP
         volume, area = volume.narrow(longer, 0, half), area * 2
     return volume.contiguous()
 
@@ -370,22 +370,10 @@ def build(choice: Choice, *, predicts: bool = False) -> caffe_pb2.NetParameter:
     scores = class_scores(stem_3d(binned(data, choice.binning, predicts=predicts and choice.smoothly), frames))
     enlarged(scores, choice.binning, classes=2, predicts=predicts)
     for layer in message.layer:
-        made = layer.convolution_param
-        if made.num_output > 2:
-            made.num_output = min(made.num_output, max(choice.least, made.num_output // choice.width))
-        if layer.type == "Convolution" and choice.filler == "msra" and learns(layer):
-            made.weight_filler.Clear()
-            made.weight_filler.type = "msra"
-        if layer.type == "BatchNorm":
-            layer.batch_norm_param.moving_average_fraction = choice.kept
         if layer.eltwise_param.coeff and len(layer.bottom) == 2:
             layer.eltwise_param.coeff[1] = choice.residual
-    return message
-
-
-def learns(layer: caffe_pb2.LayerParameter) -> bool:
-    """Say whether a layer's first blob learns."""
-    return not layer.param or layer.param[0].lr_mult > 0
+    narrow = narrowed(message, choice.width, least=choice.least)
+    return made(narrow, NetMake(bn_fraction=choice.kept, initialisation=choice.filler))
 
 
 def trained(choice: Choice, images: torch.Tensor, labels: torch.Tensor) -> tuple[Net, Net]:
@@ -593,7 +581,7 @@ def without_large_bodies(maps: torch.Tensor, truth: torch.Tensor) -> dict[str, f
     for plane, true, marked in zip(found, inside, false, strict=True):
         bodies, count = ndimage.label(plane)
         sizes, hits = (np.bincount(bodies[which], minlength=count + 1) for which in (plane, plane & true))
-        marked[:] = ((sizes >= BODY) & (hits < sizes / 10))[bodies]
+        marked[:] = ((sizes >= LARGE) & (hits < sizes / 10))[bodies]
     left = found & ~false
     return {
         "bodies": float((false & ~inside).sum() / max(1, (found & ~inside).sum())),
